@@ -1,0 +1,109 @@
+"""Audio files: what is wrong with one, and how it becomes 16 kHz mono."""
+
+import struct
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from saml._torchaudio import ensure
+from saml.features import SAMPLING_RATE
+
+ensure()
+from lhotse import AudioSource, Recording  # noqa: E402
+from torchaudio.transforms import Resample  # noqa: E402
+
+_BLOCK = 1 << 20  # samples read at a time
+
+
+def fault(path: Path) -> str | None:
+    """Why this file cannot be used as speech, in words that follow its name; None where it can.
+
+    The whole file is decoded: a header tells nothing about a download that broke off.
+    """
+    if not path.is_file():
+        return "is missing" if not path.exists() else "is no file"
+    if path.stat().st_size == 0:
+        return "is empty"
+    try:
+        with soundfile.SoundFile(path) as file:
+            declared = file.frames
+            read, finite = 0, True
+            for block in file.blocks(_BLOCK, dtype="float32"):
+                read += len(block)
+                finite = finite and bool(np.isfinite(block).all())
+    except soundfile.LibsndfileError as error:
+        # A broken FLAC stops the decoder half-way; a file of another kind is not even opened.
+        return (
+            "is truncated or damaged" if "recogni" not in str(error) else "is no audio file that can be read"
+        )
+    if declared == 0:
+        return "holds no samples"
+    if read < declared or _riff_is_cut_short(path):
+        return "is truncated"
+    return None if finite else "holds samples that are not finite"
+
+
+def _riff_is_cut_short(path: Path) -> bool:
+    """Whether a WAV file is shorter than its header says; libsndfile takes what is there without a word."""
+    with path.open("rb") as file:
+        header = file.read(12)
+    if len(header) < 12 or header[:4] != b"RIFF" or header[8:] != b"WAVE":
+        return False
+    size = struct.unpack("<I", header[4:8])[0]
+    # A program that writes to a pipe does not know the size and leaves 0 or all ones.
+    return size not in (0, 0xFFFFFFFF) and size + 8 > path.stat().st_size + 1
+
+
+def duration(path: Path) -> float:
+    """Seconds of audio in a file without fault."""
+    info = soundfile.info(path)
+    return float(info.frames / info.samplerate)
+
+
+def as_recording(path: Path, utterance: str, converted: Path) -> Recording:
+    """The recording of an utterance from a file without fault, at 16 kHz with one channel.
+
+    A file that is so already is used where it lies; else a FLAC file is written to `converted`.
+    """
+    info = soundfile.info(path)
+    if info.samplerate == SAMPLING_RATE and info.channels == 1:
+        return describe(path, utterance, info.frames)
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return write_recording(resample(samples.mean(axis=1), rate), utterance, converted)
+
+
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Samples `(samples,)` at any rate, in Hz, to float32 at 16 kHz."""
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    if rate == SAMPLING_RATE:
+        return samples
+    return np.asarray(_resampler(rate)(torch.from_numpy(samples)).numpy())
+
+
+def write_recording(samples: np.ndarray, utterance: str, path: Path) -> Recording:
+    """Write samples `(samples,)` in [-1, 1] at 16 kHz as FLAC of 16 bits, and describe the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Resampling overshoots at the loudest places.
+    soundfile.write(path, np.clip(samples, -1.0, 1.0), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    return describe(path, utterance, len(samples))
+
+
+def describe(path: Path, utterance: str, samples: int) -> Recording:
+    """The lhotse recording of a 16 kHz mono file; a relative path stays relative."""
+    return Recording(
+        id=utterance,
+        sources=[AudioSource(type="file", channels=[0], source=str(path))],
+        sampling_rate=SAMPLING_RATE,
+        num_samples=samples,
+        duration=samples / SAMPLING_RATE,
+        channel_ids=[0],
+    )
+
+
+@cache
+def _resampler(rate: int) -> Resample:
+    """Kept, because computing its kernel takes longer than using it."""
+    return Resample(rate, SAMPLING_RATE)

@@ -1,0 +1,122 @@
+"""The voices of the made corpus: what their names say, and which role may use which.
+
+A voice is accent x vocal tract x rate x pitch, and its name spells it: `de_f2_r155_p55` is German, variant
+f2, 155 words a minute, pitch 55. Who somebody is lies in the vocal tract (espeak's variant: formants,
+voicing, breath), so each role has variants of its own: no stage hears a vocal tract of another role,
+whatever rate and pitch a user writes. All variants that no pool has are free for target speakers.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+from saml.corpora._espeak import Voice, variants
+from saml.corpora._seeded import drawn, ranked
+from saml.errors import SamlError
+
+NATIVE = (
+    "en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029",
+    "en-us-nyc",
+)  # fmt: skip
+# Languages whose spelling rules leave English sentences, and all letters of the alphabet, told apart.
+FOREIGN = ("de", "nl", "af", "it", "fr", "es", "sv", "pl", "pt", "da", "nb", "ro", "fi", "ca")
+
+# Look-alikes (the same formants under two names) stand in one role. Left out of all: voices that whisper,
+# croak, hurry through words or overdrive the output.
+POOL_VARIANTS = {
+    "base": (
+        "Alex", "Andy", "Denis", "Gene", "Gene2", "Mario", "Michael", "Mike", "Nguyen", "Reed", "adam",
+        "benjamin", "david", "ed", "edward", "edward2", "grandpa", "gustave", "iven3", "marcelo", "max",
+        "mike2", "quincy", "rob", "robert", "victor", "Annie", "aunty", "belinda", "linda", "shelby", "zac",
+    ),
+    "pretrain": (
+        "Diogo", "Henrique", "Hugo", "boris", "john", "kaukovalta", "klatt2", "michel", "miguel", "norbert",
+        "pablo", "travis", "anika", "grandma", "steph", "steph2",
+    ),
+    "general": ("Lee", "Storm", "ian", "klatt4", "paul", "sandro", "Alicia", "Andrea"),
+}  # fmt: skip
+# Pools draw from these; a target speaker may have any rate and pitch that espeak has.
+_RATES = range(140, 186, 5)
+_PITCHES = range(30, 71, 5)
+# One pre-training voice in three is native: 0, 3, 6, ...
+_NATIVE_EVERY = 3
+
+_NAME = re.compile(
+    r"(?P<language>[a-z0-9]+(?:-[a-z0-9]+)*)_(?P<variant>[A-Za-z0-9]+)_r(?P<rate>\d+)_p(?P<pitch>\d+)"
+)
+
+
+def voice_name(voice: Voice) -> str:
+    """The speaker's name that spells this voice."""
+    return f"{voice.language}_{voice.variant}_r{voice.rate}_p{voice.pitch}"
+
+
+def target_voice(name: str) -> Voice:
+    """The voice that a target speaker's name spells.
+
+    Raises SamlError where the name spells none, or one whose vocal tract is kept for a pool.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise SamlError(
+            f"speaker {name!r} is no voice; write <language>_<variant>_r<words a minute>_p<pitch>, "
+            "for example de_f2_r155_p55"
+        )
+    voice = Voice(match["language"], match["variant"], int(match["rate"]), int(match["pitch"]))
+    if not 80 <= voice.rate <= 300 or not 0 <= voice.pitch <= 99:
+        raise SamlError(f"speaker {name}: the rate must lie in 80 to 300 and the pitch in 0 to 99")
+    for role, taken in POOL_VARIANTS.items():
+        if voice.variant in taken:
+            raise SamlError(
+                f"speaker {name}: the variant {voice.variant} belongs to the voices of role {role}, so it "
+                f"would not be new to the model; take one of {', '.join(free_variants())}"
+            )
+    return voice
+
+
+def free_variants() -> list[str]:
+    """The variants that a target speaker may have, the plain ones (f1, m1, ...) first."""
+    taken = {variant for pool in POOL_VARIANTS.values() for variant in pool}
+    free = sorted(name for name in variants() - taken if name.isalnum())
+    return sorted(free, key=lambda name: re.fullmatch(r"[fm]\d", name) is None)
+
+
+def pool_voices(role: str, count: int, seed: int) -> list[Voice]:
+    """`count` voices of a pool, in the order drawn; a smaller count gives the beginning of the same list.
+
+    No two of them have both accent and variant in common. Raises SamlError for more than there are.
+    """
+    if role != "pretrain":
+        return _drawn_voices(role, NATIVE, count, seed)
+    # Mixed evenly, so that the first few, too, are native and foreign in the same proportion.
+    native_count = (count + _NATIVE_EVERY - 1) // _NATIVE_EVERY
+    native = iter(_drawn_voices(role, NATIVE, native_count, seed))
+    foreign = iter(_drawn_voices(role, FOREIGN, count - native_count, seed))
+    return [next(native if index % _NATIVE_EVERY == 0 else foreign) for index in range(count)]
+
+
+def _drawn_voices(role: str, languages: Sequence[str], count: int, seed: int) -> list[Voice]:
+    own = POOL_VARIANTS[role]
+    if count > len(languages) * len(own):
+        raise SamlError(
+            f"corpus.spoken_commands.{role}.voices asks for {count} voices of {len(languages)} accents; "
+            f"there are {len(languages) * len(own)}"
+        )
+    key = (seed, role, "native" if languages is NATIVE else "foreign")
+    accents = ranked(languages, *key, "accents")
+    tracts = ranked(own, *key, "tracts")
+    # Two wheels that turn together; each time they would come round to a pair that was, the second slips
+    # one place. So accents, and tracts, turn up equally often.
+    period = math.lcm(len(accents), len(tracts))
+    pairs = [
+        (accents[step % len(accents)], tracts[(step + step // period) % len(tracts)]) for step in range(count)
+    ]
+    return [_voice(accent, tract, *key) for accent, tract in pairs]
+
+
+def _voice(language: str, variant: str, *key: object) -> Voice:
+    rate, pitch = (
+        drawn(choice, 1, *key, language, variant, what)[0]
+        for what, choice in (("rate", _RATES), ("pitch", _PITCHES))
+    )
+    return Voice(language, variant, rate, pitch)

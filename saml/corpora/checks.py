@@ -1,0 +1,163 @@
+"""Bad input: found before it costs anything, named, and refused or left out.
+
+`on_bad` is the config's `corpus.on_bad_utterance`: "error" stops at the first bad utterance, "drop" leaves
+it out and lists it in dropped.tsv.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from lhotse import MonoCut, SupervisionSet
+
+from saml.corpora import _audio
+from saml.errors import SamlError
+from saml.features import SHORTEST_SECONDS
+from saml.files import write_atomically
+
+POOLS = ("base", "pretrain", "general")
+# A manifest's seconds are rounded; a file that differs by more is not the one that was listed.
+_SECONDS_TOLERANCE = 0.2
+
+
+class Dropped(NamedTuple):
+    """A row of dropped.tsv."""
+
+    utterance: str
+    speaker: str
+    file: str
+    reason: str
+
+
+class Listed(Protocol):
+    """What a corpus knows of an utterance before its audio is read."""
+
+    @property
+    def utterance(self) -> str:
+        """Its id."""
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks."""
+
+    @property
+    def path(self) -> Path:
+        """Where its audio is."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it should be, where the corpus says."""
+
+
+Row = TypeVar("Row", bound=Listed)
+
+
+def check_recordings(rows: Iterable[Row], on_bad: str) -> tuple[list[Row], list[Dropped]]:
+    """The rows whose audio can be read to its end, and those left out.
+
+    Raises SamlError for the first file that is missing, empty, truncated or no audio, unless bad utterances
+    are dropped.
+    """
+    kept: list[Row] = []
+    dropped: list[Dropped] = []
+    for row in rows:
+        reason = _audio.fault(row.path) or _wrong_length(row)
+        if reason is None:
+            kept.append(row)
+        else:
+            _reject(Dropped(row.utterance, row.speaker, str(row.path), f"the file {reason}"), on_bad, dropped)
+    return kept, dropped
+
+
+def check_cuts(
+    cuts: Iterable[MonoCut],
+    *,
+    min_seconds: float,
+    max_seconds: float,
+    unknown_characters: Callable[[str], str],
+    on_bad: str,
+) -> tuple[list[MonoCut], list[Dropped]]:
+    """The cuts that a model can take, and those left out.
+
+    Args:
+        cuts: one supervision each.
+        min_seconds: shorter ones are bad.
+        max_seconds: longer ones are bad.
+        unknown_characters: a text -> those of its characters that the tokeniser lacks.
+        on_bad: "error" or "drop".
+
+    Raises:
+        SamlError: the first utterance that is too short, too long, or whose transcript is empty or has
+        unknown
+            characters, unless `on_bad` is "drop".
+    """
+    kept: list[MonoCut] = []
+    dropped: list[Dropped] = []
+    shortest = max(min_seconds, SHORTEST_SECONDS)
+    for cut in cuts:
+        reason = _wrong_duration(cut, shortest, max_seconds) or _wrong_text(cut, unknown_characters)
+        if reason is None:
+            kept.append(cut)
+        else:
+            file = cut.recording.sources[0].source
+            _reject(Dropped(cut.id, cut.supervisions[0].speaker, file, reason), on_bad, dropped)
+    return kept, dropped
+
+
+def check_target(speaker: str, supervisions: SupervisionSet) -> None:
+    """Refuse a target speaker whom the model hears before the adaptation, or whose speech the general list
+    holds.
+
+    Raises SamlError, naming the role.
+    """
+    for supervision in supervisions:
+        role = (supervision.custom or {}).get("role")
+        if supervision.speaker == speaker and role in POOLS:
+            raise SamlError(
+                f"speaker {speaker} has the role {role} and cannot be a target speaker too; take {speaker} "
+                f"out of target_speakers or out of role {role}"
+            )
+
+
+def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
+    """Write dropped.tsv: a header and a row for each utterance left out, atomically."""
+    lines = [Dropped._fields, *rows]
+    text = "".join("\t".join(" ".join(field.split()) for field in line) + "\n" for line in lines)
+    write_atomically(path, text.encode())
+
+
+def _reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
+    if on_bad == "drop":
+        dropped.append(row)
+        return
+    if on_bad != "error":
+        raise SamlError(f"corpus.on_bad_utterance: {on_bad!r} is neither error nor drop")
+    raise SamlError(
+        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; mend it, or set "
+        "corpus.on_bad_utterance to drop to leave such utterances out"
+    )
+
+
+def _wrong_length(row: Listed) -> str | None:
+    if row.seconds is None:
+        return None
+    actual = _audio.duration(row.path)
+    if abs(actual - row.seconds) <= _SECONDS_TOLERANCE + 0.01 * row.seconds:
+        return None
+    return f"holds {actual:.2f} s where the manifest says {row.seconds:g} s"
+
+
+def _wrong_duration(cut: MonoCut, min_seconds: float, max_seconds: float) -> str | None:
+    if cut.duration < min_seconds:
+        return f"lasts {cut.duration:.2f} s, less than {min_seconds:g} s (corpus.min_seconds)"
+    if cut.duration > max_seconds:
+        return f"lasts {cut.duration:.2f} s, longer than the model takes ({max_seconds:g} s)"
+    return None
+
+
+def _wrong_text(cut: MonoCut, unknown_characters: Callable[[str], str]) -> str | None:
+    text = cut.supervisions[0].text or ""
+    if not text.strip():
+        return "the transcript is empty"
+    unknown = unknown_characters(text)
+    return f"the tokeniser lacks {unknown!r} of the transcript {text!r}" if unknown else None

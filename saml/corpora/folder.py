@@ -1,0 +1,252 @@
+"""Any folder of recordings with a tab-separated manifest: how a user brings own speech.
+
+The manifest's first line names its columns: utterance, speaker, file, text; optionally seconds and role;
+others are passed over. `file` is relative to the folder. A role is base, pretrain, general or target (see
+`roles` in the config); `pool` or nothing means that nobody hears the speaker until the config says who.
+"""
+
+import os
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
+
+from saml.corpora import folder_name
+from saml.corpora._audio import as_recording
+from saml.corpora._seeded import ranked
+from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target
+from saml.corpora.partition import mark_dev
+from saml.errors import SamlError
+from saml.progress import Progress
+
+ROOT_VARIABLE = "SAML_FOLDER_ROOT"
+_COLUMNS = ("utterance", "speaker", "file", "text")
+_ROLES = (*POOLS, "target", "pool", "")
+Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A line of the manifest."""
+
+    utterance: str
+    speaker: str
+    path: Path
+    text: str
+    seconds: float | None
+    role: str
+
+
+def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
+    """All utterances of the folder. Files that are not 16 kHz mono are converted into `audio`.
+
+    Raises SamlError where the folder or a column is missing, a line or a role makes no sense, or (unless bad
+    utterances are dropped) a file cannot be used.
+    """
+    own = settings["folder"]
+    rows = _assign_roles(read_rows(own), own["roles"] or {})
+    with Progress("checking audio", len(rows)) as progress:
+        kept, dropped = check_recordings(_followed(rows, progress), settings["on_bad_utterance"])
+    kept = _limit_general(kept, own.get("general_utterances"), own["seed"])
+    parts = _pool_parts(kept, own["dev_share"], own["seed"])
+    recordings = [as_recording(row.path, row.utterance, _converted(row, audio)) for row in kept]
+    supervisions = [
+        _supervision(row, recording, parts.get(row.utterance))
+        for row, recording in zip(kept, recordings, strict=True)
+    ]
+    return RecordingSet.from_items(recordings), SupervisionSet.from_items(supervisions), dropped
+
+
+def prepare_speaker(
+    settings: Mapping[str, Any],
+    speaker: str,
+    recordings: RecordingSet,
+    supervisions: SupervisionSet,
+    audio: Path,
+) -> Prepared:
+    """What the folder has of one speaker; `settings` and `audio` play no part.
+
+    Raises SamlError where the speaker has no utterances or stands in a pool.
+    """
+    check_target(speaker, supervisions)
+    own = [supervision for supervision in supervisions if supervision.speaker == speaker]
+    if not own:
+        others = sorted({supervision.speaker for supervision in supervisions})
+        alike = get_close_matches(speaker, others) or others[:5]
+        raise SamlError(
+            f"speaker {speaker} has no utterances in the corpus (its dropped.tsv lists those left out); mend "
+            f"target_speakers, for example with {', '.join(alike)}"
+        )
+    for supervision in own:
+        supervision.custom = {**(supervision.custom or {}), "role": "target"}
+    wanted = {supervision.recording_id for supervision in own}
+    kept = [recording for recording in recordings if recording.id in wanted]
+    return RecordingSet.from_items(kept), SupervisionSet.from_items(own), []
+
+
+def root_folder(settings: Mapping[str, Any]) -> Path:
+    """Where the corpus is: the config's `root`, else the environment's SAML_FOLDER_ROOT.
+
+    Raises SamlError, saying how to come by one, where neither names a folder with the manifest.
+    """
+    named = settings["root"] or os.environ.get(ROOT_VARIABLE)
+    advice = (
+        f"point corpus.folder.root or {ROOT_VARIABLE} to a folder with a {settings['manifest']} of the "
+        f"columns {', '.join(_COLUMNS)} (for example CMU AN4 from github.com/cmusphinx/an4; "
+        "config/README.md says how)"
+    )
+    if not named:
+        raise SamlError(f"corpus folder: no folder is named; {advice}")
+    root = Path(named)
+    if not (root / settings["manifest"]).is_file():
+        raise SamlError(f"corpus folder: {root / settings['manifest']} does not exist; {advice}")
+    return root
+
+
+def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:
+    """The lines of the manifest, in its order.
+
+    Raises SamlError, naming the line, where a column is missing, a field is missing or empty, an utterance
+    stands twice, a role does not exist or a file would lie outside the folder.
+    """
+    root = root_folder(settings)
+    manifest = root / settings["manifest"]
+    try:
+        lines = [line.rstrip("\r") for line in manifest.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError:
+        raise SamlError(f"{manifest}: this is not UTF-8 text; save it as UTF-8") from None
+    columns = [column.strip() for column in lines[0].split("\t")]
+    lacking = [column for column in _COLUMNS if column not in columns]
+    if lacking:
+        raise SamlError(
+            f"{manifest}: the first line lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; "
+            "it must name the columns, separated by tabs"
+        )
+    rows = [
+        _parse(line.split("\t"), columns, root, f"{manifest}, line {number}")
+        for number, line in enumerate(lines[1:], start=2)
+        if line.strip()
+    ]
+    if not rows:
+        raise SamlError(f"{manifest}: there are no utterances below the first line; add some")
+    _refuse_duplicates(rows, manifest)
+    return rows
+
+
+def _parse(fields: list[str], columns: list[str], root: Path, place: str) -> Utterance:
+    if len(fields) != len(columns):
+        raise SamlError(
+            f"{place}: {len(fields)} fields where the first line names {len(columns)}; mend the line"
+        )
+    row = dict(zip(columns, (field.strip() for field in fields), strict=True))
+    for column in ("utterance", "speaker", "file"):
+        if not row[column]:
+            raise SamlError(f"{place}: the {column} is empty; fill it in")
+    inside = posixpath.normpath(row["file"])
+    if posixpath.isabs(inside) or inside == ".." or inside.startswith("../"):
+        raise SamlError(f"{place}: the file {row['file']} lies outside the corpus folder; move it inside")
+    role = row.get("role", "")
+    if role not in _ROLES:
+        raise SamlError(f"{place}: there is no role {role!r}; take one of {', '.join(filter(None, _ROLES))}")
+    return Utterance(row["utterance"], row["speaker"], root / inside, row["text"], _seconds(row, place), role)
+
+
+def _seconds(row: Mapping[str, str], place: str) -> float | None:
+    text = row.get("seconds", "")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise SamlError(f"{place}: seconds {text!r} is no number; mend it or leave it empty") from None
+
+
+def _refuse_duplicates(rows: Iterable[Utterance], manifest: Path) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if row.utterance in seen:
+            raise SamlError(
+                f"{manifest}: utterance {row.utterance} stands there twice; give every one its own id"
+            )
+        seen.add(row.utterance)
+
+
+def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
+    """Let the config's lists replace the column: a role that it lists has these speakers and no others."""
+    assigned: dict[str, str] = {}
+    speakers = {row.speaker for row in rows}
+    for role, members in roles.items():
+        if role not in POOLS:
+            raise SamlError(f"corpus.folder.roles: there is no role {role!r}; take {', '.join(POOLS)}")
+        for speaker in members or []:
+            if speaker not in speakers:
+                raise SamlError(
+                    f"corpus.folder.roles.{role}: speaker {speaker} has no utterances; take it out"
+                )
+            if assigned.setdefault(speaker, role) != role:
+                raise SamlError(
+                    f"corpus.folder.roles: speaker {speaker} stands in {assigned[speaker]} and {role}; "
+                    "take it out of one"
+                )
+    listed = {role for role, members in roles.items() if members is not None}
+    rows = [
+        replace(row, role=assigned.get(row.speaker, "pool" if row.role in listed else row.role))
+        for row in rows
+    ]
+    _refuse_two_roles(rows)
+    return rows
+
+
+def _refuse_two_roles(rows: Iterable[Utterance]) -> None:
+    roles: dict[str, str] = {}
+    for row in rows:
+        if roles.setdefault(row.speaker, row.role) != row.role:
+            raise SamlError(
+                f"speaker {row.speaker} has two roles in the manifest, {roles[row.speaker] or 'none'} and "
+                f"{row.role or 'none'}; give all utterances of a speaker the same"
+            )
+
+
+def _limit_general(rows: list[Utterance], limit: int | None, seed: int) -> list[Utterance]:
+    """At most `limit` general utterances, drawn by the seed: every adapted model decodes all of them."""
+    general = [row.utterance for row in rows if row.role == "general"]
+    if limit is None or len(general) <= limit:
+        return rows
+    chosen = set(ranked(general, seed, "general")[:limit])
+    return [row for row in rows if row.role != "general" or row.utterance in chosen]
+
+
+def _pool_parts(rows: list[Utterance], dev_share: float, seed: int) -> dict[str, str]:
+    """Utterance -> part, for the pools."""
+    parts = {row.utterance: "test" for row in rows if row.role == "general"}
+    for role in ("base", "pretrain"):
+        ids = [row.utterance for row in rows if row.role == role]
+        dev = mark_dev(ids, dev_share, seed, role)
+        parts.update({utterance: "dev" if utterance in dev else "train" for utterance in ids})
+    return parts
+
+
+def _converted(row: Utterance, audio: Path) -> Path:
+    return audio / folder_name(row.speaker) / f"{folder_name(row.utterance)}.flac"
+
+
+def _followed(rows: list[Utterance], progress: Progress) -> Iterable[Utterance]:
+    for done, row in enumerate(rows, start=1):
+        yield row
+        progress.update(done, row.utterance)
+
+
+def _supervision(row: Utterance, recording: Recording, part: str | None) -> SupervisionSegment:
+    custom = {"role": row.role or "pool"} | ({"part": part} if part else {})
+    return SupervisionSegment(
+        id=row.utterance,
+        recording_id=recording.id,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        text=row.text,
+        speaker=row.speaker,
+        custom=custom,
+    )

@@ -1,0 +1,128 @@
+"""Who hears what: the splits of a target speaker and the dev part of a pool.
+
+The schemes are given (the corpus says), contiguous, random and folds; all cut 2 : 1 : 2 but the first and
+the last. Utterances are sorted by id before anything else, so that the order of a manifest plays no part.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from saml.corpora._seeded import ranked
+from saml.errors import SamlError
+
+PARTS = ("train", "dev", "test")
+
+Fold = dict[str, list[str]]
+
+
+def split_speaker(
+    speaker: str, parts: Mapping[str, str | None], partition: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `splits.json` holds: one speaker's utterances divided for adaptation.
+
+    Args:
+        speaker: whose utterances they are.
+        parts: utterance id -> the part that the corpus gives it (None where it gives none).
+        partition: the config's section: `scheme`, `folds`, `seed` and `enrolment`, the largest number of
+            training utterances (null: all of them).
+
+    Returns:
+        {"speaker", "scheme", "seed", "folds": [{"train": ids, "dev": ids, "test": ids}]}, ids sorted; one
+        fold unless the scheme is folds.
+
+    Raises:
+        SamlError: a part would be empty, the corpus gives no parts, or the scheme does not exist.
+    """
+    scheme, seed = partition["scheme"], partition["seed"]
+    ids = sorted(parts)
+    if scheme == "given":
+        folds = [_given(speaker, parts)]
+    elif scheme == "contiguous":
+        folds = [_cut(ids)]
+    elif scheme == "random":
+        folds = [_cut(ranked(ids, seed, "split", speaker))]
+    elif scheme == "folds":
+        folds = _folds(ranked(ids, seed, "split", speaker), partition["folds"], speaker)
+    else:
+        raise SamlError(f"partition.scheme: {scheme!r} is none of given, contiguous, random, folds")
+    for fold in folds:
+        _refuse_empty(speaker, scheme, fold, len(ids))
+    enrolled = [_enrol(fold, partition.get("enrolment"), seed, speaker) for fold in folds]
+    return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": enrolled}
+
+
+def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> set[str]:
+    """The utterances of a pool that are its dev part: a seeded share, one at least where the share is not 0.
+
+    The number is rounded to the nearest. Raises SamlError where nothing would be left to train on.
+    """
+    ids = list(utterances)
+    count = max(1, round(share * len(ids))) if share > 0 else 0
+    if ids and count >= len(ids):
+        raise SamlError(
+            f"dev_share {share} of the {len(ids)} utterances of role {role} leaves none to train on; lower it"
+        )
+    return set(ranked(ids, seed, "dev", role)[:count])
+
+
+def _given(speaker: str, parts: Mapping[str, str | None]) -> Fold:
+    fold: Fold = {part: [] for part in PARTS}
+    for utterance in sorted(parts):
+        part = parts[utterance]
+        if part not in fold:
+            raise SamlError(
+                f"partition.scheme is given, but the corpus gives utterance {utterance} of speaker {speaker} "
+                "no part; choose contiguous, random or folds"
+            )
+        fold[part].append(utterance)
+    return fold
+
+
+def _cut(ordered: Sequence[str]) -> Fold:
+    """2 : 1 : 2, in order: n_train = n_test = round(0.4 N), and the rest is dev."""
+    # In whole numbers: 0.4 N is never halfway between two, so this is the nearest, free of binary fractions.
+    size = (4 * len(ordered) + 5) // 10
+    middle = len(ordered) - size
+    return {
+        "train": sorted(ordered[:size]),
+        "dev": sorted(ordered[size:middle]),
+        "test": sorted(ordered[middle:]),
+    }
+
+
+def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Fold]:
+    """Each of `count` groups is test once; the next group is dev, the others are train."""
+    if count < 3:
+        raise SamlError(f"partition.folds: {count} folds cannot hold train, dev and test; give at least 3")
+    if len(ordered) < count:
+        raise SamlError(
+            f"speaker {speaker} has {len(ordered)} utterances, fewer than partition.folds ({count}); lower "
+            "it, or leave the speaker out of target_speakers"
+        )
+    groups = [list(ordered[index::count]) for index in range(count)]
+    folds = []
+    for index in range(count):
+        dev = (index + 1) % count
+        train = [name for other, group in enumerate(groups) if other not in (index, dev) for name in group]
+        folds.append({"train": sorted(train), "dev": sorted(groups[dev]), "test": sorted(groups[index])})
+    return folds
+
+
+def _refuse_empty(speaker: str, scheme: str, fold: Fold, total: int) -> None:
+    empty = [part for part in PARTS if not fold[part]]
+    if empty:
+        raise SamlError(
+            f"speaker {speaker} has {total} utterances: partition.scheme {scheme} leaves "
+            f"{' and '.join(empty)} empty; give more utterances, or leave the speaker out of target_speakers"
+        )
+
+
+def _enrol(fold: Fold, limit: int | None, seed: int, speaker: str) -> Fold:
+    """At most `limit` training utterances, in a seeded order: a smaller enrolment is part of a larger one."""
+    if limit is None:
+        return fold
+    if limit < 1:
+        raise SamlError(
+            f"partition.enrolment: {limit} training utterances are too few; give 1 or more, or null"
+        )
+    return {**fold, "train": sorted(ranked(fold["train"], seed, "enrolment", speaker)[:limit])}

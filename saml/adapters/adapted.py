@@ -1,0 +1,271 @@
+"""A recogniser with adapters in it: where they go, who routes them, which parameters are theirs."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saml.adapters.layer import MixtureLinear, Route
+from saml.adapters.router import Router
+from saml.errors import SamlError
+from saml.models.recogniser import Encoded, Recogniser, as_module
+
+ATTENTION = ("encoder_self", "decoder_self", "cross")
+FEED_FORWARD = "feed_forward"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSpec:
+    """What is put into a recogniser. `feed_forward_experts` 0 leaves the feed-forward linears alone."""
+
+    experts: int
+    feed_forward_experts: int
+    rank: int
+    alpha: float
+    dropout: float
+    mixing: str = "merge"
+    routed: bool = False
+    temperature: float = 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The specification as JSON-ready values."""
+        return asdict(self)
+
+    def for_initialisation(self) -> "AdapterSpec":
+        """One LoRA per expert everywhere, feed-forward included, told apart by one-hot routes (no router)."""
+        experts = self.experts if self.feed_forward_experts else 0
+        return replace(self, feed_forward_experts=experts, routed=False)
+
+
+def adapter_spec(arm: dict[str, Any], adapters: dict[str, Any]) -> AdapterSpec:
+    """The specification of an arm: entries of the arm go before those of the `adapters` section."""
+    chosen = {**adapters, **arm}
+    return AdapterSpec(
+        experts=chosen["experts"],
+        feed_forward_experts=1 if chosen["feed_forward"] else 0,
+        rank=chosen["rank"],
+        alpha=chosen["alpha"],
+        dropout=chosen["dropout"],
+        mixing=chosen["mixing"],
+        routed=bool(chosen.get("routed", False)),
+        temperature=chosen["temperature"],
+    )
+
+
+class AdaptedRecogniser:
+    """Wraps a recogniser and has its methods; what is trained and saved is in `layers` and `routers`.
+
+    Encoder attention is routed by each layer's own input; decoder self- and cross-attention once per
+    utterance from the encoder output, one route for all decoder layers. A released alternative looks at
+    the decoder's input, which teacher forcing fills with the future (paper.md, traps).
+
+    The base's parameters are frozen. Raises SamlError when a pattern of `sites` matches no linear layer.
+    """
+
+    def __init__(self, base: Recogniser, spec: AdapterSpec, *, seed: int) -> None:
+        self.base = base
+        self.spec = spec
+        self.family, self.tokeniser, self.network = base.family, base.tokeniser, base.network
+        self.sites, self.positions, self.computed = base.sites, base.positions, base.computed
+        self.width = base.width
+        self._mask: Tensor | None = None
+        self._fixed: Tensor | None = None
+        self._encoder_routes: dict[str, Route] = {}
+        self._decoder_routes = {kind: Route() for kind in ("decoder_self", "cross")}
+        self._feed_forward_route = Route()
+        as_module(base).requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = self._inject()
+            routed = spec.routed and spec.experts > 1
+            self.routers = nn.ModuleDict(
+                {
+                    kind: Router(base.width, spec.experts, temperature=spec.temperature)
+                    for kind in (ATTENTION if routed else ())
+                }
+            )
+        self._hook_encoder()
+        self.eval()
+
+    # ---- what a recogniser offers -------------------------------------------------------------
+
+    def frame_mask(self, lengths: Tensor) -> Tensor:
+        """Which encoder frames are real; see `Recogniser`."""
+        return self.base.frame_mask(lengths)
+
+    def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
+        """Encode and route: afterwards the decoder's routes stand for this batch."""
+        self._mask = self.base.frame_mask(lengths)
+        encoded = self.base.encode(features, lengths)
+        self.route_decoder(encoded)
+        return encoded
+
+    def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
+        """Teacher-forced logits for the batch that was encoded last."""
+        return self.base.logits(encoded, tokens)
+
+    def ctc_logits(self, encoded: Encoded) -> Tensor:
+        """CTC logits; see `Recogniser`."""
+        return self.base.ctc_logits(encoded)
+
+    def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
+        """What transformers' `generate` gets in place of features."""
+        return self.base.generation_inputs(encoded)
+
+    def describe(self) -> dict[str, Any]:
+        """The description of the base."""
+        return self.base.describe()
+
+    # ---- routing ----------------------------------------------------------------------------
+
+    def fix_routes(self, weights: Tensor | None) -> None:
+        """Use `weights` `(batch, experts)` in all layers instead of the routers; None gives routing back.
+
+        One-hot rows make every utterance its expert's own: E separate LoRAs in one batch.
+        """
+        self._fixed = weights
+        for route in [*self._encoder_routes.values(), *self._decoder_routes.values(), self._feed_forward_route]:
+            route.weights = weights
+
+    def route_decoder(self, encoded: Encoded) -> None:
+        """Set the decoder's routes from encoder states, once per utterance."""
+        if self._fixed is None and self.routers:
+            for kind, route in self._decoder_routes.items():
+                route.weights = self.routers[kind](encoded.states, encoded.mask)
+
+    def routes(self) -> dict[str, Tensor]:
+        """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder)."""
+        every = {**self._encoder_routes, **self._decoder_routes}
+        return {name: route.weights.detach() for name, route in every.items() if route.weights is not None}
+
+    def _hook_encoder(self) -> None:
+        if "encoder_self" not in self.routers:
+            return
+        modules = dict(as_module(self.base).named_modules())
+        for name, route in self._encoder_routes.items():
+            modules[name].register_forward_pre_hook(self._encoder_hook(route), with_kwargs=True)
+
+    def _encoder_hook(self, route: Route) -> Any:
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._fixed is None:
+                states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+                route.weights = self.routers["encoder_self"](states, self._mask)
+
+        return before
+
+    # ---- injection --------------------------------------------------------------------------
+
+    def _inject(self) -> nn.ModuleDict:
+        layers: dict[str, MixtureLinear] = {}
+        for kind, name, linear in find_sites(self.base, self.sites):
+            experts = self.spec.feed_forward_experts if kind == FEED_FORWARD else self.spec.experts
+            if experts == 0:
+                continue
+            layer = MixtureLinear(
+                linear,
+                self._route(kind, name),
+                experts=experts,
+                rank=self.spec.rank,
+                alpha=self.spec.alpha,
+                dropout=self.spec.dropout,
+                mixing=self.spec.mixing,
+            )
+            _replace(as_module(self.base), name, layer)
+            layers[name] = layer
+        return nn.ModuleDict({name.replace(".", "/"): layer for name, layer in layers.items()})
+
+    def _route(self, kind: str, name: str) -> Route:
+        if kind == FEED_FORWARD:
+            return self._feed_forward_route
+        if kind != "encoder_self":
+            return self._decoder_routes[kind]
+        attention = name.rpartition(".")[0]  # q, k, v and output projection share their module's route
+        return self._encoder_routes.setdefault(attention, Route())
+
+    # ---- parameters and state -----------------------------------------------------------------
+
+    def expert_parameters(self) -> dict[str, nn.Parameter]:
+        """Experts and LoRAs by full name; each has its experts as first dimension."""
+        return {
+            f"{name.replace('/', '.')}.{own}": parameter
+            for name, layer in self.layers.items()
+            for own, parameter in _mixture(layer).adapter_parameters().items()
+        }
+
+    def router_parameters(self) -> dict[str, nn.Parameter]:
+        """The routers' parameters by full name; empty where nothing is routed."""
+        return {f"routers.{name}": parameter for name, parameter in self.routers.named_parameters()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that is saved: copies of experts, LoRAs and routers, on the CPU."""
+        return {name: p.detach().cpu().clone().contiguous() for name, p in self._parameters()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over a state made by `state`.
+
+        Raises SamlError naming a tensor that is missing, left over or of another shape.
+        """
+        own = dict(self._parameters())
+        for name in sorted(own.keys() ^ state.keys()):
+            raise SamlError(f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}")
+        for name, parameter in own.items():
+            if parameter.shape != state[name].shape:
+                shapes = f"{tuple(state[name].shape)}, expected {tuple(parameter.shape)}"
+                raise SamlError(f"adapter does not fit: tensor {name!r} has shape {shapes}")
+            parameter.data.copy_(state[name])
+
+    def to(self, device: torch.device) -> None:
+        """Move everything to `device`."""
+        as_module(self.base).to(device)
+        self.routers.to(device)
+
+    def train(self) -> None:
+        """Dropout of the adapters on. The base stays in evaluation mode: it is frozen, and the running
+        statistics of its batch normalisation would otherwise move without being saved.
+        """
+        self._mode(training=True)
+
+    def eval(self) -> None:
+        """Everything in evaluation mode."""
+        self._mode(training=False)
+
+    def _mode(self, *, training: bool) -> None:
+        as_module(self.base).eval()
+        self.routers.train(training)
+        for layer in self.layers.values():
+            _mixture(layer).dropout.train(training)
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from self.expert_parameters().items()
+        yield from self.router_parameters().items()
+
+
+def find_sites(recogniser: Recogniser, sites: dict[str, str]) -> list[tuple[str, str, nn.Linear]]:
+    """All (kind, module name, linear) that the patterns in `sites` (kind to regular expression) match.
+
+    Raises SamlError for a pattern that matches no linear layer: a silent miss would train nothing there.
+    """
+    found = []
+    for kind, pattern in sites.items():
+        matching = [
+            (kind, name, module)
+            for name, module in as_module(recogniser).named_modules()
+            if re.fullmatch(pattern, name) and isinstance(module, nn.Linear)
+        ]
+        if not matching:
+            raise SamlError(f"adapters: the {kind} pattern {pattern!r} matches no linear layer of the recogniser")
+        found += matching
+    return found
+
+
+def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(root.get_submodule(parent), child, module)
+
+
+def _mixture(layer: nn.Module) -> MixtureLinear:
+    assert isinstance(layer, MixtureLinear)
+    return layer

@@ -1,0 +1,90 @@
+"""Adapters on disk: safetensors, and a small JSON that says which base, which arm and which settings.
+
+An adapter trained by cross-validation has one set of tensors a fold, all in one file under `fold<k>/`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from saml import __version__
+from saml.adapters.adapted import AdapterSpec
+from saml.errors import SamlError
+from saml.files import write_atomically
+from saml.models.store import FORMAT, read_description, read_tensors
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter as read: its specification, one state per fold (one in all without folds), its description."""
+
+    spec: AdapterSpec
+    folds: list[State]
+    description: dict[str, Any]
+
+
+def save_adapter(
+    weights: Path,
+    description: Path,
+    *,
+    spec: AdapterSpec,
+    folds: Sequence[State],
+    base: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> None:
+    """Write an adapter.
+
+    Args:
+        weights: the safetensors file to write; `description` the JSON.
+        spec: what kind of adapter it is.
+        folds: its state, or one state for each fold.
+        base: the description of the model that it was trained on.
+        origin: arm, speaker, seed and settings: whatever says how it came about.
+    """
+    many = len(folds) > 1
+    tensors = {
+        f"fold{index}/{name}" if many else name: tensor
+        for index, state in enumerate(folds)
+        for name, tensor in state.items()
+    }
+    data = save(tensors)
+    write_atomically(weights, data)
+    content = {
+        "format": FORMAT,
+        "saml": __version__,
+        "family": base["family"],
+        "base_sha256": base["sha256"],
+        "base_precision": base["precision"],
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "spec": spec.as_dict(),
+        **({"folds": len(folds)} if many else {}),
+        **origin,
+    }
+    write_atomically(description, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> StoredAdapter:
+    """Read an adapter for the model described by `base`.
+
+    Raises SamlError when a file is missing or damaged, or the adapter was trained on another base.
+    """
+    content = read_description(description)
+    if content.get("base_sha256") != base["sha256"]:
+        raise SamlError(f"{weights}: this adapter belongs to another base model; adapt again on this one")
+    tensors = read_tensors(weights, content["sha256"])
+    spec = AdapterSpec(**content["spec"])
+    if "folds" not in content:
+        return StoredAdapter(spec, [tensors], content)
+    folds: list[State] = [{} for _ in range(content["folds"])]
+    for name, tensor in tensors.items():
+        fold, _, own = name.partition("/")
+        folds[int(fold.removeprefix("fold"))][own] = tensor
+    return StoredAdapter(spec, folds, content)

@@ -1,0 +1,33 @@
+"""Recognisers of every family behind one builder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from saml.errors import SamlError
+from saml.models.recogniser import Encoded, Recogniser, Tokeniser, as_module
+
+__all__ = ["Encoded", "Recogniser", "Tokeniser", "as_module", "build", "rebuild"]
+
+
+def build(model: Mapping[str, Any]) -> Recogniser:
+    """A recogniser with fresh weights from a config's `model` section."""
+    from saml.models.tokeniser import build_tokeniser
+
+    family = model["family"]
+    return _construct(family, model[family], build_tokeniser(model))
+
+
+def rebuild(description: Mapping[str, Any]) -> Recogniser:
+    """A recogniser with fresh weights from what `describe` returned (the `model.json` beside weights)."""
+    from saml.models.tokeniser import CharacterTokeniser
+
+    tokeniser = CharacterTokeniser(description["tokeniser"]["characters"])
+    return _construct(description["family"], description["settings"], tokeniser)
+
+
+def _construct(family: str, settings: Mapping[str, Any], tokeniser: Any) -> Recogniser:
+    if family == "conformer":
+        from saml.models.conformer import ConformerRecogniser
+
+        return ConformerRecogniser(settings, tokeniser)
+    raise SamlError(f"model.family: no recogniser family {family!r}; there is: conformer")

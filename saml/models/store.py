@@ -1,0 +1,124 @@
+"""Models on disk: weights as safetensors, and a small JSON that says how to build the network for them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from saml import __version__
+from saml.errors import SamlError
+from saml.files import write_atomically
+from saml.models import rebuild
+from saml.models.recogniser import Recogniser, as_module
+
+FORMAT = 1
+
+
+def full_state(recogniser: Recogniser) -> dict[str, Tensor]:
+    """Parameters and buffers that are stored: each tied one once, none that is computed."""
+    seen: dict[int, str] = {}
+    state = {}
+    for name, tensor in as_module(recogniser).state_dict().items():
+        tied = seen.setdefault(tensor.data_ptr(), name) != name and tensor.numel() > 1
+        if not tied and name not in recogniser.computed and not name.endswith("num_batches_tracked"):
+            state[name] = tensor.detach().cpu().contiguous()
+    return state
+
+
+def save_model(
+    recogniser: Recogniser,
+    weights: Path,
+    description: Path,
+    *,
+    quantisation: Mapping[str, Any] | None = None,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a model: its full state, or packed tensors with the settings of their quantisation."""
+    tensors = dict(full_state(recogniser) if state is None else state)
+    data = save(tensors)
+    write_atomically(weights, data)
+    content = {
+        "format": FORMAT,
+        "saml": __version__,
+        "precision": "fp32" if quantisation is None else "nf4",
+        "quantisation": None if quantisation is None else dict(quantisation),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **recogniser.describe(),
+    }
+    write_atomically(description, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, Any]]:
+    """A recogniser in evaluation mode, NF4 weights de-quantised once to float32, and its description.
+
+    Raises SamlError when a file is missing or damaged, or when weights and description do not belong together.
+    """
+    content = read_description(description)
+    state = read_tensors(weights, content["sha256"])
+    recogniser = rebuild(content)
+    if content["precision"] == "nf4":
+        state = _dequantise(recogniser, state, content["quantisation"])
+    _fill(recogniser, state, weights)
+    as_module(recogniser).eval()
+    return recogniser, content
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The JSON beside a model or adapter. Raises SamlError when it is missing or is not one of ours."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SamlError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise SamlError(f"{path}: not a JSON description ({error}); make it again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SamlError(f"{path}: not a description of format {FORMAT}; made by another version of saml?")
+    return content
+
+
+def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose bytes have the checksum `sha256`.
+
+    Raises SamlError when the file is missing, damaged or another one than described.
+    """
+    if not path.exists():
+        raise SamlError(f"{path}: no such file")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise SamlError(f"{path}: checksum differs from its description: damaged or replaced; make it again")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise SamlError(f"{path}: not a safetensors file ({error}); make it again") from None
+
+
+def _dequantise(
+    recogniser: Recogniser, state: dict[str, Tensor], quantisation: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    from saml.quantise import quantisable, unpack
+
+    own = as_module(recogniser).state_dict()
+    unpacked = {name: unpack(state, name, own[name].shape, **quantisation) for name in quantisable(recogniser)}
+    plain = {
+        name: tensor
+        for name, tensor in state.items()
+        if name not in unpacked and name.removesuffix(".absmax").removesuffix(".scales") not in unpacked
+    }
+    return {**plain, **unpacked}
+
+
+@torch.no_grad()
+def _fill(recogniser: Recogniser, state: Mapping[str, Tensor], path: Path) -> None:
+    expected = full_state(recogniser)
+    for name in sorted(expected.keys() ^ state.keys()):
+        raise SamlError(f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}")
+    own = as_module(recogniser).state_dict()
+    for name, tensor in state.items():
+        if own[name].shape != tensor.shape:
+            raise SamlError(f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+        own[name].copy_(tensor)

@@ -1,0 +1,149 @@
+"""Adapters inside a recogniser: where they go, who routes them, what is saved."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from saml.adapters import AdaptedRecogniser, AdapterSpec, find_sites
+from saml.errors import SamlError
+from saml.models import Recogniser, as_module
+
+Speech = tuple[torch.Tensor, torch.Tensor]
+Make = Callable[[], Recogniser]
+
+
+def spec(experts: int = 3, **changes: object) -> AdapterSpec:
+    values = {"feed_forward_experts": 1, "rank": 1, "alpha": 4.0, "dropout": 0.2, "routed": experts > 1}
+    return AdapterSpec(experts=experts, **{**values, **changes})
+
+
+def adapted(make: Make, **changes: object) -> AdaptedRecogniser:
+    """An adapted recogniser whose B are not zero, so that routes show in the output."""
+    made = AdaptedRecogniser(make(), spec(**changes), seed=1)
+    torch.manual_seed(2)
+    for name, parameter in made.expert_parameters().items():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    for parameter in made.router_parameters().values():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=1.0)
+    return made
+
+
+def test_sites_counted_by_hand(recogniser: Recogniser) -> None:
+    """2 encoder layers: q k v o, and two feed-forward modules of two linears; 2 decoder layers: q k v o
+    twice, and one of two. `relative_k_proj` and the CTC head are not among them.
+    """
+    found = find_sites(recogniser, recogniser.sites)
+    kinds = [kind for kind, _, _ in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "encoder_self": 2 * 4,
+        "decoder_self": 2 * 4,
+        "cross": 2 * 4,
+        "feed_forward": 2 * 4 + 2 * 2,
+    }
+    assert not any("relative" in name or "ctc" in name for _, name, _ in found)
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(recogniser: Recogniser) -> None:
+    with pytest.raises(SamlError, match="cross pattern 'nowhere' matches no linear layer"):
+        find_sites(recogniser, {**recogniser.sites, "cross": "nowhere"})
+
+
+def test_fresh_adapters_change_nothing(make_recogniser: Make, speech: Speech) -> None:
+    plain = make_recogniser().encode(*speech).states
+    made = AdaptedRecogniser(make_recogniser(), spec(), seed=1)
+    torch.testing.assert_close(made.encode(*speech).states, plain)
+
+
+def test_padding_and_batch_mates_change_nothing(make_recogniser: Make, speech: Speech) -> None:
+    features, lengths = speech
+    made = adapted(make_recogniser)
+    together = made.encode(features, lengths)
+    tokens = torch.tensor([[1, 5, 6, 7]] * 3)
+    logits = made.logits(together, tokens)
+    routes = made.routes()
+    for row, length in enumerate(lengths.tolist()):
+        alone = made.encode(features[row : row + 1, :length], lengths[row : row + 1])
+        real = int(together.mask[row].sum())
+        torch.testing.assert_close(alone.states[0], together.states[row, :real], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(made.logits(alone, tokens[:1])[0], logits[row], atol=1e-4, rtol=1e-4)
+        for name, weights in made.routes().items():
+            torch.testing.assert_close(weights[0], routes[name][row], atol=1e-5, rtol=1e-4)
+
+
+def test_routes_differ_by_layer_in_the_encoder_and_not_in_the_decoder(
+    make_recogniser: Make, speech: Speech
+) -> None:
+    made = adapted(make_recogniser)
+    made.encode(*speech)
+    routes = made.routes()
+    encoder = [name for name in routes if "encoder.layers" in name]
+    assert len(encoder) == 2 and set(routes) - set(encoder) == {"decoder_self", "cross"}
+    assert (routes[encoder[0]] - routes[encoder[1]]).abs().max() > 1e-3
+    assert (routes["decoder_self"] - routes["cross"]).abs().max() > 1e-3
+
+
+def test_decoder_routes_do_not_see_the_text(make_recogniser: Make, speech: Speech) -> None:
+    """Logits at a position do not change with later tokens: the route leaks nothing of the future."""
+    made = adapted(make_recogniser)
+    encoded = made.encode(*speech)
+    first = made.logits(encoded, torch.tensor([[1, 5, 6, 7]] * 3))
+    other = made.logits(encoded, torch.tensor([[1, 5, 9, 12]] * 3))
+    torch.testing.assert_close(first[:, :2], other[:, :2])
+    assert (first[:, 2:] - other[:, 2:]).abs().max() > 1e-3
+
+
+def test_fixed_routes_replace_the_routers(make_recogniser: Make, speech: Speech) -> None:
+    made = adapted(make_recogniser)
+    free = made.encode(*speech).states
+    made.fix_routes(torch.eye(3))
+    fixed = made.encode(*speech).states
+    assert all(torch.equal(weights, torch.eye(3)) for weights in made.routes().values())
+    assert (free - fixed).abs().max() > 1e-3
+    made.fix_routes(None)
+    torch.testing.assert_close(made.encode(*speech).states, free)
+
+
+def test_only_adapters_are_trained_and_saved(make_recogniser: Make) -> None:
+    made = adapted(make_recogniser)
+    trained = {id(p) for p in [*made.expert_parameters().values(), *made.router_parameters().values()]}
+    requiring = {id(p) for p in as_module(made.base).parameters() if p.requires_grad}
+    assert requiring == {id(p) for p in made.expert_parameters().values()}
+    assert len(trained) == len(made.state())
+    # counted by hand: rank 1, width 32; attention has 24 linears of 32 x 32 with 3 experts, the
+    # feed-forward 12 of 32 x 64 with 1; a router is Conv1d(32, 32, 3), Linear(32, 1), Linear(32, 3)
+    experts = 24 * 3 * (32 + 32) + 12 * (32 + 64)
+    routers = 3 * (32 * 32 * 3 + 32 + 32 + 1 + 32 * 3 + 3)
+    assert sum(tensor.numel() for tensor in made.state().values()) == experts + routers
+
+
+def test_state_round_trip_and_misfits(make_recogniser: Make, speech: Speech) -> None:
+    made = adapted(make_recogniser)
+    other = AdaptedRecogniser(make_recogniser(), spec(), seed=9)
+    other.load_state(made.state())
+    torch.testing.assert_close(other.encode(*speech).states, made.encode(*speech).states)
+    state = made.state()
+    name = next(iter(state))
+    with pytest.raises(SamlError, match="has shape"):
+        other.load_state({**state, name: torch.zeros(1)})
+    del state[name]
+    with pytest.raises(SamlError, match=r"missing"):
+        other.load_state(state)
+
+
+def test_dropout_returns_after_evaluation_and_batch_norm_never_trains(
+    make_recogniser: Make, speech: Speech
+) -> None:
+    made = adapted(make_recogniser)
+    norms = [m for m in as_module(made.base).modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    for _ in range(2):
+        made.train()
+        first, second = made.encode(*speech).states, made.encode(*speech).states
+        assert not torch.equal(first, second)
+        made.eval()
+        torch.testing.assert_close(made.encode(*speech).states, made.encode(*speech).states)
+    assert norms and not any(norm.training for norm in norms)
+    assert all(torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True))

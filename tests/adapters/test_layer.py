@@ -1,0 +1,115 @@
+"""The SAML layer against its equation written out with loops, and against PEFT."""
+
+import pytest
+import torch
+from torch import nn
+
+from saml._torchaudio import ensure
+from saml.adapters import MixtureLinear, Route
+
+
+def layer(experts: int, rank: int, mixing: str = "merge", *, inputs: int = 6, outputs: int = 5) -> MixtureLinear:
+    torch.manual_seed(11)
+    made = MixtureLinear(
+        nn.Linear(inputs, outputs), Route(), experts=experts, rank=rank, alpha=4.0, dropout=0.0, mixing=mixing
+    )
+    nn.init.normal_(made.up)
+    return made
+
+
+def by_the_equation(made: MixtureLinear, x: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """y for one vector x and one route p, one expert after another."""
+    a, b, experts = made.down, made.up, range(made.experts)
+    if made.mixing == "merge":
+        mixed_b = sum(p[e] * b[e] for e in experts)
+        mixed_a = sum(p[e] * a[e] for e in experts)
+        change = mixed_b @ (mixed_a @ x)
+    else:
+        change = sum(p[e] * (b[e] @ (a[e] @ x)) for e in experts)
+    return made.base.weight @ x + made.base.bias + (4.0 / made.rank) * change
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+@pytest.mark.parametrize(("experts", "rank"), [(1, 1), (3, 1), (4, 2)])
+def test_equals_the_equation_per_utterance(mixing: str, experts: int, rank: int) -> None:
+    made = layer(experts, rank, mixing)
+    x = torch.randn(2, 7, 6)
+    p = torch.softmax(torch.randn(2, experts), dim=-1)
+    made.route.weights = p
+    y = made(x)
+    for row in range(2):
+        for time in range(7):
+            torch.testing.assert_close(y[row, time], by_the_equation(made, x[row, time], p[row]))
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+def test_equals_the_equation_per_token(mixing: str) -> None:
+    made = layer(3, 2, mixing)
+    x = torch.randn(2, 4, 6)
+    p = torch.softmax(torch.randn(2, 4, 3), dim=-1)
+    made.route.weights = p
+    y = made(x)
+    for row in range(2):
+        for time in range(4):
+            torch.testing.assert_close(y[row, time], by_the_equation(made, x[row, time], p[row, time]))
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+def test_one_hot_routes_are_separate_loras(mixing: str) -> None:
+    """Both rules agree there, and each row is W + s B_e A_e of its own expert."""
+    made = layer(3, 2, mixing)
+    x = torch.randn(3, 4, 6)
+    made.route.weights = torch.eye(3)
+    y = made(x)
+    for e in range(3):
+        weight = made.base.weight + 2.0 * made.up[e] @ made.down[e]
+        torch.testing.assert_close(y[e], nn.functional.linear(x[e], weight, made.base.bias))
+
+
+def test_equals_peft_lora_output_and_gradients() -> None:
+    ensure()
+    from peft import LoraConfig, inject_adapter_in_model
+
+    made = layer(1, 2)
+    holder = nn.Sequential(nn.Linear(6, 5))
+    holder[0].load_state_dict(made.base.state_dict())
+    peft = inject_adapter_in_model(LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, target_modules=["0"]), holder)
+    theirs = peft[0]
+    theirs.lora_A["default"].weight.data.copy_(made.down[0])
+    theirs.lora_B["default"].weight.data.copy_(made.up[0])
+    x = torch.randn(2, 7, 6)
+    ours = made(x)
+    torch.testing.assert_close(ours, peft(x))
+    ours.square().sum().backward()
+    peft(x).square().sum().backward()
+    torch.testing.assert_close(made.down.grad[0], theirs.lora_A["default"].weight.grad)
+    torch.testing.assert_close(made.up.grad[0], theirs.lora_B["default"].weight.grad)
+
+
+def test_starts_as_its_base_with_independent_experts() -> None:
+    made = layer(3, 1)
+    made.reset()
+    made.route.weights = torch.full((2, 3), 1 / 3)
+    x = torch.randn(2, 4, 6)
+    torch.testing.assert_close(made(x), made.base(x))
+    assert not torch.equal(made.down[0], made.down[1])
+    bound = 1 / 6**0.5  # Kaiming-uniform with a = sqrt 5: 1 / sqrt(inputs)
+    assert made.down.abs().max() <= bound
+
+
+def test_routes_are_repeated_for_beams() -> None:
+    made = layer(2, 1)
+    x = torch.randn(2, 3, 6)
+    p = torch.softmax(torch.randn(2, 2), dim=-1)
+    made.route.weights = p
+    alone = made(x)
+    torch.testing.assert_close(made(x.repeat_interleave(4, dim=0)), alone.repeat_interleave(4, dim=0))
+
+
+def test_rows_that_routes_do_not_fit_are_refused() -> None:
+    made = layer(2, 1)
+    with pytest.raises(RuntimeError, match="before its route was set"):
+        made(torch.randn(2, 3, 6))
+    made.route.weights = torch.full((2, 2), 0.5)
+    with pytest.raises(RuntimeError, match="3 input rows cannot share 2 routes"):
+        made(torch.randn(3, 3, 6))

@@ -1,0 +1,33 @@
+"""The router against its definition, written for one utterance without any padding."""
+
+import torch
+from torch.nn import functional as F
+
+from saml.adapters import Router
+
+
+def by_definition(router: Router, states: torch.Tensor) -> torch.Tensor:
+    """One utterance's `(time, width)` states to its weights, frame by frame."""
+    padded = F.pad(states, (0, 0, 1, 1))
+    kernel, bias = router.convolution.weight, router.convolution.bias  # (out, in, 3)
+    frames = [
+        sum(kernel[:, :, k] @ padded[time + k] for k in range(3)) + bias for time in range(len(states))
+    ]
+    scores = [router.attention.weight[0] @ frame + router.attention.bias[0] for frame in frames]
+    total = sum(score.exp() for score in scores)
+    pooled = sum(score.exp() / total * frame for score, frame in zip(scores, frames, strict=True))
+    logits = (router.output.weight @ pooled + router.output.bias) / router.temperature
+    return logits.exp() / logits.exp().sum()
+
+
+def test_equals_its_definition_whatever_the_padding() -> None:
+    torch.manual_seed(5)
+    router = Router(6, 4, temperature=0.5)
+    lengths = [9, 5, 1]
+    states = 3 * torch.randn(3, 9, 6)  # padded frames hold noise, not zeros
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+    weights = router(states, mask)
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(weights[row], by_definition(router, states[row, :length]))
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(3))
+    assert (weights[0] - weights[1]).abs().max() > 0.001  # it does look at the utterance

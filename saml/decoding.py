@@ -1,0 +1,200 @@
+"""Batched beam search, and the stage that decodes and counts."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import MonoCut
+from transformers import GenerationConfig, GenerationMixin
+
+from saml.adapters.adapted import AdaptedRecogniser
+from saml.adapters.store import load_adapter
+from saml.errors import SamlError
+from saml.features import batches, collate, load_features
+from saml.files import write_atomically
+from saml.models.recogniser import Recogniser
+from saml.models.store import load_model
+from saml.models.tokeniser import END, PAD, START
+from saml.progress import Progress
+from saml.scoring import count
+from saml.tracking import RunRecord
+from saml.training.common import device, read_cuts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How to decode: the config's `decoding` section."""
+
+    beams: int
+    batch_seconds: float
+    max_tokens_per_second: float
+
+
+@torch.inference_mode()
+def transcribe(
+    recogniser: Recogniser, cuts: Sequence[MonoCut], search: Search, progress: Progress | None = None
+) -> dict[str, str]:
+    """The best hypothesis of every cut by its id.
+
+    Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance, and
+    transformers' beam search does the rest.
+    """
+    features = load_features(cuts)
+    texts: dict[str, str] = {}
+    for batch in batches(cuts, max_seconds=search.batch_seconds, shuffle=False):
+        padded, lengths, _ = collate(batch, features)
+        encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
+        longest = max(cut.duration for cut in batch)
+        # Called on the mixin: families that override generate() would insist on their own features.
+        tokens = GenerationMixin.generate(
+            recogniser.network,
+            **recogniser.generation_inputs(encoded),
+            generation_config=GenerationConfig(
+                num_beams=search.beams,
+                do_sample=False,
+                max_new_tokens=10 + math.ceil(search.max_tokens_per_second * longest),
+                decoder_start_token_id=START,
+                bos_token_id=START,
+                eos_token_id=END,
+                pad_token_id=PAD,
+            ),
+        )
+        for cut, ids in zip(batch, tokens.tolist(), strict=True):
+            texts[cut.id] = recogniser.tokeniser.decode(ids)
+        if progress is not None:
+            progress.update(progress.done + len(batch))
+    return texts
+
+
+def decode(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    hypotheses: Path,
+    record: Path,
+    speaker: str | None = None,
+    cuts: Path | None = None,
+    splits: Path | None = None,
+    general_cuts: Path | None = None,
+    adapter: Path | None = None,
+    adapter_description: Path | None = None,
+    adaptation_record: Path | None = None,
+    corpus: str | None = None,
+) -> None:
+    """The stage: decode a speaker's test parts and the general pool, whichever are given, and count errors.
+
+    With folds each test part is decoded by its own fold's adapter; the general pool by the first fold's,
+    which stands for the others.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's sections `arm`, `decoding` and `scoring`, under those keys.
+        arm: name of the arm.
+        seed: the seed of the adapter (0 where nothing is adapted).
+        weights: input, the model.
+        description: input, its JSON.
+        hypotheses: output, one JSON line an utterance, with counts.
+        record: output, the run record.
+        speaker: whose test parts; needs `cuts` and `splits`.
+        cuts: input, the speaker's cuts.
+        splits: input, the speaker's folds.
+        general_cuts: input, the general pool.
+        adapter: input, the adapter.
+        adapter_description: input, its JSON.
+        adaptation_record: input, the adaptation's record, taken over into `record`.
+        corpus: name of the corpus, for the record.
+    """
+    base, content = load_model(weights, description)
+    run = RunRecord(
+        stage="decode",
+        experiment=experiment,
+        arm=arm,
+        speaker=speaker,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+        family=content["family"],
+    )
+    if adaptation_record is not None:
+        run.include(adaptation_record)
+    recogniser, states = _adapted(base, content, adapter, adapter_description)
+    work = _work(speaker, cuts, splits, general_cuts)
+    lines = []
+    with Progress(f"decoding {arm} {speaker or 'general'}", sum(len(cuts) for *_, cuts in work)) as progress:
+        for part, fold, chosen in work:
+            if isinstance(recogniser, AdaptedRecogniser):
+                recogniser.load_state(states[fold if len(states) > 1 else 0])
+            texts = transcribe(recogniser, chosen, Search(**settings["decoding"]), progress)
+            lines += [_line(cut, part, fold, texts[cut.id], settings["scoring"]["scorers"]) for cut in chosen]
+    lines.sort(key=lambda line: (line["part"], line["fold"], line["utterance"]))
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_atomically(hypotheses, text.encode())
+    _note(run, lines, weights)
+    run.file(hypotheses)
+    run.write(record)
+
+
+def _adapted(
+    base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
+) -> tuple[Recogniser, list[dict[str, torch.Tensor]]]:
+    if adapter is None:
+        base.network.to(device())
+        return base, []
+    if description is None:
+        raise SamlError("--adapter needs --adapter-description")
+    stored = load_adapter(adapter, description, content)
+    adapted = AdaptedRecogniser(base, stored.spec, seed=0)
+    adapted.to(device())
+    return adapted, stored.folds
+
+
+def _work(
+    speaker: str | None, cuts: Path | None, splits: Path | None, general_cuts: Path | None
+) -> list[tuple[str, int, list[MonoCut]]]:
+    """What to decode: (part, fold, cuts)."""
+    work = []
+    if speaker is not None:
+        if cuts is None or splits is None:
+            raise SamlError(f"decoding speaker {speaker} needs --cuts and --splits")
+        by_id = {cut.id: cut for cut in read_cuts(cuts)}
+        for fold, parts in enumerate(json.loads(splits.read_text())["folds"]):
+            work.append(("test", fold, [by_id[utterance] for utterance in parts["test"]]))
+    if general_cuts is not None:
+        work.append(("general", 0, read_cuts(general_cuts)))
+    if not work:
+        raise SamlError("nothing to decode: give --speaker with --cuts and --splits, or --general-cuts")
+    return work
+
+
+def _line(cut: MonoCut, part: str, fold: int, hypothesis: str, scorers: Iterable[str]) -> dict[str, Any]:
+    reference = cut.supervisions[0].text
+    return {
+        "utterance": cut.id,
+        "speaker": cut.supervisions[0].speaker,
+        "part": part,
+        "fold": fold,
+        "reference": reference,
+        "hypothesis": hypothesis,
+        "counts": count(reference, hypothesis, scorers),
+    }
+
+
+def _note(run: RunRecord, lines: Sequence[Mapping[str, Any]], weights: Path) -> None:
+    """Pooled word error rates of what was decoded, and the size of the model, into the record."""
+    run.size("model", weights.stat().st_size)
+    for part in ("test", "general"):
+        chosen = [line["counts"] for line in lines if line["part"] == part]
+        for scorer in chosen[0] if chosen else ():
+            words = [counts[scorer]["words"] for counts in chosen]
+            errors = sum(w["substitutions"] + w["deletions"] + w["insertions"] for w in words)
+            total = sum(w["hits"] + w["substitutions"] + w["deletions"] for w in words)
+            suffix = "" if part == "test" else "/general"
+            run.score(f"wer/{scorer}{suffix}", errors / total if total else float("nan"))

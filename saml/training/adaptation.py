@@ -1,0 +1,155 @@
+"""Speaker adaptation: one arm, one target speaker, one seed; one adapter for each fold of the speaker."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
+from saml.adapters.store import State, load_adapter, save_adapter
+from saml.errors import SamlError
+from saml.models.store import load_model
+from saml.tracking import RunRecord
+from saml.training.checkpoints import Checkpoints
+from saml.training.common import device, file_checksum, in_order, read_cuts, seed_for, shuffled
+from saml.training.examples import Examples
+from saml.training.loop import Task, run
+from saml.training.updates import AlternatingUpdates
+
+
+def adapt(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    speaker: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    splits: Path,
+    out_adapter: Path,
+    out_description: Path,
+    record: Path,
+    adapter: Path | None = None,
+    adapter_description: Path | None = None,
+    work: Path | None = None,
+    corpus: str | None = None,
+) -> None:
+    """Train an arm's adapter on a speaker's train part; the best pass on the dev part is kept.
+
+    The state before the first pass is a candidate too: adapting never has to make things worse on dev.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`.
+        arm: name of the arm.
+        speaker: whom to adapt to.
+        seed: decides fresh adapters and the order of the speech; all arms hear it in the same order.
+        weights: input, the model.
+        description: input, its JSON.
+        cuts: input, the speaker's cuts.
+        splits: input, the speaker's folds.
+        out_adapter: output.
+        out_description: output, its JSON.
+        record: output, the run record of the adaptation, which decoding takes over into its own.
+        adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
+        adapter_description: input, its JSON.
+        work: where checkpoints live until the job is done.
+        corpus: name of the corpus, for the record.
+    """
+    base, content = load_model(weights, description)
+    record_ = RunRecord(
+        stage="adapt",
+        experiment=experiment,
+        arm=arm,
+        speaker=speaker,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+        family=content["family"],
+    )
+    spec = adapter_spec(settings["arm"], settings["adapters"])
+    adapted = AdaptedRecogniser(base, spec, seed=seed_for("adapters", seed))
+    adapted.to(device())
+    start = _start(adapted, settings["arm"], arm, adapter, adapter_description, content)
+    examples = Examples(read_cuts(cuts), base)
+    identity = {
+        "settings": settings,
+        "seed": seed,
+        "base": content["sha256"],
+        "inputs": [file_checksum(path) for path in (cuts, splits, adapter) if path is not None],
+    }
+    checkpoints = Checkpoints(work, identity)
+    folds = json.loads(splits.read_text())["folds"]
+    states = []
+    for index, fold in enumerate(folds):
+        adapted.load_state(start)
+        torch.manual_seed(seed_for("dropout", seed, speaker, index))
+        prefix = f"fold{index}/" if len(folds) > 1 else ""
+        task = _task(adapted, examples, fold, settings, seed, f"adapting {arm} to {speaker} {prefix}".rstrip("/ "))
+        task.curve = prefix
+        scores = run(task, record_, checkpoints.scope(f"fold{index}"))
+        states.append(adapted.state())
+        for name, value in scores.items():
+            record_.score(f"{prefix}dev/{name}", value)
+    origin = {"arm": arm, "speaker": speaker, "seed": seed, "settings": dict(settings)}
+    save_adapter(out_adapter, out_description, spec=spec, folds=states, base=content, origin=origin)
+    record_.size("adapter", out_adapter.stat().st_size)
+    record_.file(out_adapter)
+    record_.file(out_description)
+    record_.write(record)
+    checkpoints.remove()
+
+
+def _start(
+    adapted: AdaptedRecogniser,
+    entry: Mapping[str, Any],
+    arm: str,
+    adapter: Path | None,
+    description: Path | None,
+    content: Mapping[str, Any],
+) -> State:
+    """The state that every fold starts from: fresh, or the pre-trained one."""
+    if not entry["pretrained"]:
+        return adapted.state()
+    if adapter is None or description is None:
+        raise SamlError(f"arm {arm} is pre-trained: give --adapter and --adapter-description")
+    return load_adapter(adapter, description, content).folds[0]
+
+
+def _task(
+    adapted: AdaptedRecogniser,
+    examples: Examples,
+    fold: Mapping[str, list[str]],
+    settings: Mapping[str, Any],
+    seed: int,
+    name: str,
+) -> Task:
+    how = settings["adaptation"]
+    train = examples.choose(fold["train"])
+    return Task(
+        name=name,
+        recogniser=adapted,
+        examples=examples,
+        batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
+        utterances=how["passes"] * len(train),
+        dev=in_order(examples.choose(fold["dev"])),
+        updates=AlternatingUpdates(
+            list(adapted.expert_parameters().values()),
+            list(adapted.router_parameters().values()),
+            learning_rate=how["learning_rate"],
+            clip_norm=how["clip_norm"],
+            decay=how["decay"],
+        ),
+        get_state=adapted.state,
+        set_state=adapted.load_state,
+        train=adapted.train,
+        eval=adapted.eval,
+        select=how["select"],
+        judge_start=True,
+        ctc_weight=how["ctc_weight"],
+        device=device(),
+    )

@@ -1,0 +1,69 @@
+"""The loss of each utterance, so that whoever needs it can average over a batch, an expert or a speaker."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saml.models.recogniser import Encoded, Recogniser
+from saml.training.examples import IGNORED, Batch
+
+
+@dataclass(frozen=True)
+class UtteranceLosses:
+    """Per utterance, each `(batch,)`: the loss that is trained, its correct tokens and its tokens."""
+
+    loss: Tensor
+    correct: Tensor
+    tokens: Tensor
+
+
+def utterance_losses(
+    recogniser: Recogniser, batch: Batch, *, ctc_weight: float, label_smoothing: float = 0.0
+) -> UtteranceLosses:
+    """(1 - w) cross-entropy + w CTC, each the mean over an utterance's own tokens.
+
+    Every utterance counts alike whatever its length and its batch-mates: an utterance's loss, and so an
+    expert's or a speaker's, is the same in any batch.
+    """
+    encoded = recogniser.encode(batch.features, batch.lengths)
+    logits = recogniser.logits(encoded, batch.inputs)
+    real = batch.targets != IGNORED
+    tokens = real.sum(dim=1)
+    entropy = F.cross_entropy(
+        logits.transpose(1, 2),  # (batch, vocabulary, tokens)
+        batch.targets,
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+    loss = entropy.sum(dim=1) / tokens
+    if ctc_weight:
+        loss = (1 - ctc_weight) * loss + ctc_weight * ctc_losses(recogniser, encoded, batch)
+    correct = ((logits.argmax(dim=-1) == batch.targets) & real).sum(dim=1)
+    return UtteranceLosses(loss, correct, tokens)
+
+
+def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch) -> Tensor:
+    """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text."""
+    lengths = (batch.targets != IGNORED).sum(dim=1) - 1  # without the end token
+    losses = F.ctc_loss(
+        recogniser.ctc_logits(encoded).float().log_softmax(dim=-1).transpose(0, 1),  # (time, batch, vocabulary)
+        batch.targets.clamp(min=0),
+        encoded.mask.sum(dim=1),
+        lengths,
+        blank=0,
+        reduction="none",
+        zero_infinity=True,
+    )
+    return losses / lengths.clamp(min=1)
+
+
+def grouped_mean(losses: Tensor, groups: Tensor) -> Tensor:
+    """The sum over groups of each group's mean loss (a scalar).
+
+    The gradient that reaches a group's own parameters is that of its own mean, as if it were alone.
+    """
+    counts = torch.bincount(groups)
+    return (losses / counts[groups]).sum()

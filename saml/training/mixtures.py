@@ -1,0 +1,260 @@
+"""Expert initialisation and pre-training: what all target speakers share."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import MonoCut
+from torch.nn import functional as F
+
+from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
+from saml.adapters.store import State, load_adapter, save_adapter
+from saml.errors import SamlError
+from saml.models.store import load_model
+from saml.tracking import RunRecord
+from saml.training.checkpoints import Checkpoints
+from saml.training.common import device, file_checksum, in_order, read_cuts, seed_for, shuffled
+from saml.training.examples import Batch, Examples
+from saml.training.loop import Joined, Task, run
+from saml.training.updates import AlternatingUpdates, SeparateUpdates
+
+
+def initialise_experts(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    out_adapter: Path,
+    out_description: Path,
+    record: Path,
+    work: Path | None = None,
+    corpus: str | None = None,
+) -> None:
+    """Train one LoRA for each of the E initial speakers, all in the same batches by one-hot routes.
+
+    Each expert has its own speaker's batches, loss mean, clipping and optimiser state, so that it is
+    trained as if alone; feed-forward LoRAs are trained per expert too, and thrown away afterwards.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's sections `arm` (the entry of this arm), `adapters`, `pretraining` and
+            `initial_speakers`, under those keys.
+        arm: name of the arm; `seed` the seed.
+        seed: decides the start of the experts and the order of their speech.
+        weights: input, the model; `description` its JSON.
+        description: input.
+        cuts: input, the pre-training pool.
+        out_adapter: output; `out_description` its JSON.
+        out_description: output.
+        record: output, the run record.
+        work: where checkpoints live until the job is done.
+        corpus: name of the corpus, for the record.
+    """
+    base, content = load_model(weights, description)
+    record_ = _record("initialise-experts", experiment, settings, arm, seed, corpus, content)
+    spec = adapter_spec(settings["arm"], settings["adapters"]).for_initialisation()
+    adapted = _adapted(base, spec, seed)
+    examples = Examples(read_cuts(cuts), base)
+    train = examples.part("train")
+    speakers = initial_speakers(train, settings["initial_speakers"], spec.experts)
+    own = [[cut for cut in train if cut.supervisions[0].speaker == speaker] for speaker in speakers]
+    how = settings["pretraining"]
+
+    def prepare(batch: Batch) -> Batch:
+        adapted.fix_routes(F.one_hot(batch.groups, spec.experts).to(batch.features.dtype))
+        return batch
+
+    task = Task(
+        name=f"initialising {spec.experts} experts of {arm}",
+        recogniser=adapted,
+        examples=examples,
+        batches=lambda index: joint_batches(own, how, seed, index),
+        utterances=shares(settings)[0],
+        updates=SeparateUpdates(
+            list(adapted.expert_parameters().values()),
+            learning_rate=how["learning_rate"]["expert"],
+            clip_norm=how["clip_norm"],
+        ),
+        get_state=adapted.state,
+        set_state=adapted.load_state,
+        train=adapted.train,
+        eval=adapted.eval,
+        ctc_weight=how["ctc_weight"],
+        prepare=prepare,
+        device=device(),
+    )
+    checkpoints = _checkpoints(work, settings, seed, content, cuts)
+    run(task, record_, checkpoints)
+    origin = {"arm": arm, "seed": seed, "initial_speakers": list(speakers), "settings": dict(settings)}
+    save_adapter(out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin)
+    record_.score("utterances", task.utterances)
+    record_.size("adapter", out_adapter.stat().st_size)
+    record_.write(record)
+    checkpoints.remove()
+
+
+def pretrain(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    out_adapter: Path,
+    out_description: Path,
+    record: Path,
+    experts: Path | None = None,
+    experts_description: Path | None = None,
+    work: Path | None = None,
+    corpus: str | None = None,
+) -> None:
+    """Train an arm's adapters on the pre-training pool; the best pass on its dev part is kept.
+
+    A mixture starts from the experts of `initialise_experts` and shows the utterances that those have left
+    of the budget; one LoRA starts from zero and shows all of it. Other arguments as there.
+
+    Args:
+        experiment: name of the experiment.
+        settings: as for `initialise_experts`.
+        arm: name of the arm.
+        seed: decides routers, feed-forward LoRAs and the order of the speech.
+        weights: input, the model.
+        description: input, its JSON.
+        cuts: input, the pre-training pool.
+        out_adapter: output.
+        out_description: output, its JSON.
+        record: output, the run record.
+        experts: input, what `initialise_experts` wrote; needed by an arm with several experts.
+        experts_description: input, its JSON.
+        work: where checkpoints live until the job is done.
+        corpus: name of the corpus, for the record.
+    """
+    base, content = load_model(weights, description)
+    record_ = _record("pretrain", experiment, settings, arm, seed, corpus, content)
+    spec = adapter_spec(settings["arm"], settings["adapters"])
+    adapted = _adapted(base, spec, seed)
+    if spec.experts > 1:
+        if experts is None or experts_description is None:
+            raise SamlError(f"arm {arm} has {spec.experts} experts: give --experts and --experts-description")
+        start = load_adapter(experts, experts_description, content)
+        adapted.load_state(_with_experts(adapted.state(), start.folds[0]))
+    examples = Examples(read_cuts(cuts), base)
+    train, how = examples.part("train"), settings["pretraining"]
+    utterances = shares(settings)[1] if spec.experts > 1 else sum(shares(settings))
+    task = Task(
+        name=f"pre-training {arm}",
+        recogniser=adapted,
+        examples=examples,
+        batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
+        utterances=utterances,
+        dev=in_order(examples.part("dev")),
+        updates=AlternatingUpdates(
+            list(adapted.expert_parameters().values()),
+            list(adapted.router_parameters().values()),
+            learning_rate=how["learning_rate"],
+            clip_norm=how["clip_norm"],
+        ),
+        get_state=adapted.state,
+        set_state=adapted.load_state,
+        train=adapted.train,
+        eval=adapted.eval,
+        select=how["select"],
+        judge_start=True,
+        ctc_weight=how["ctc_weight"],
+        device=device(),
+    )
+    checkpoints = _checkpoints(work, settings, seed, content, cuts)
+    scores = run(task, record_, checkpoints)
+    origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
+    save_adapter(out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin)
+    for name, value in scores.items():
+        record_.score(f"dev/{name}", value)
+    record_.score("utterances", task.utterances)
+    record_.size("adapter", out_adapter.stat().st_size)
+    record_.write(record)
+    checkpoints.remove()
+
+
+def shares(settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Utterances shown in expert initialisation and in the pre-training of a mixture; together the budget."""
+    budget = settings["pretraining"]["utterances"]
+    first = round(budget * settings["pretraining"]["initialisation_share"])
+    return first, budget - first
+
+
+def initial_speakers(cuts: Sequence[MonoCut], chosen: Sequence[str] | None, experts: int) -> list[str]:
+    """The initial speakers: those `chosen`, or the first of the pool in its own order.
+
+    Raises SamlError when their number is not that of the experts, or one has no speech to train on.
+    """
+    present = list(dict.fromkeys(cut.supervisions[0].speaker for cut in cuts))
+    speakers = list(chosen) if chosen is not None else present[:experts]
+    if len(speakers) != experts:
+        raise SamlError(f"initial_speakers: {len(speakers)} for {experts} experts; give one for each")
+    for speaker in speakers:
+        if speaker not in present:
+            raise SamlError(f"initial_speakers: {speaker!r} has no utterance in the pre-training pool")
+    return speakers
+
+
+def joint_batches(
+    own: Sequence[Sequence[MonoCut]], how: Mapping[str, Any], seed: int, index: int
+) -> list[Joined]:
+    """Batch k of every group joined into one, each with its own group; a group that has run out is absent."""
+    passes = [shuffled(cuts, how, seed, index) for cuts in own]
+    joined = []
+    for step in zip_longest(*passes, fillvalue=()):
+        cuts = [cut for batch in step for cut in batch]
+        groups = [group for group, batch in enumerate(step) for _ in batch]
+        joined.append((cuts, groups))
+    return joined
+
+
+def _with_experts(own: State, experts: State) -> State:
+    """The fresh state with the attention experts of `experts`; its feed-forward LoRAs and routers stay."""
+    return {
+        name: experts[name] if name in experts and experts[name].shape == tensor.shape else tensor
+        for name, tensor in own.items()
+    }
+
+
+def _adapted(base: Any, spec: Any, seed: int) -> AdaptedRecogniser:
+    adapted = AdaptedRecogniser(base, spec, seed=seed_for("adapters", seed))
+    adapted.to(device())
+    torch.manual_seed(seed_for("dropout", seed))
+    return adapted
+
+
+def _record(
+    stage: str,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    seed: int,
+    corpus: str | None,
+    content: Mapping[str, Any],
+) -> RunRecord:
+    return RunRecord(
+        stage=stage,
+        experiment=experiment,
+        arm=arm,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+        family=content["family"],
+    )
+
+
+def _checkpoints(
+    work: Path | None, settings: Mapping[str, Any], seed: int, content: Mapping[str, Any], cuts: Path
+) -> Checkpoints:
+    identity = {"settings": settings, "seed": seed, "base": content["sha256"], "cuts": file_checksum(cuts)}
+    return Checkpoints(work, identity)

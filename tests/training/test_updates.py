@@ -1,0 +1,63 @@
+"""Optimisers against torch's own, one expert at a time, and against the rule of alternate steps."""
+
+import pytest
+import torch
+from torch import nn
+
+from saml.training.updates import AlternatingUpdates, SeparateUpdates
+
+
+def test_separate_updates_are_one_adam_per_expert() -> None:
+    """Expert 1 is absent from every second batch: its own Adam simply takes fewer steps."""
+    torch.manual_seed(0)
+    start = [torch.randn(2, 3, 4), torch.randn(2, 5)]
+    joint = [nn.Parameter(tensor.clone()) for tensor in start]
+    updates = SeparateUpdates(joint, learning_rate=0.01, clip_norm=1.0)
+    alone = [[nn.Parameter(tensor[e].clone()) for tensor in start] for e in range(2)]
+    adams = [torch.optim.Adam(parameters, lr=0.01) for parameters in alone]
+    for step in range(6):
+        present = [0, 1] if step % 2 == 0 else [0]
+        gradients = [torch.randn_like(tensor) * 3 for tensor in start]
+        for parameter, gradient in zip(joint, gradients, strict=True):
+            # Absent experts get no gradient from the loss, yet a leftover must not move them either.
+            parameter.grad = gradient.clone()
+        updates.step(torch.tensor(present * 2))
+        for e in present:
+            for parameter, gradient in zip(alone[e], gradients, strict=True):
+                parameter.grad = gradient[e].clone()
+            nn.utils.clip_grad_norm_(alone[e], 1.0)
+            adams[e].step()
+        for e in range(2):
+            for own, parameter in zip(alone[e], joint, strict=True):
+                torch.testing.assert_close(parameter[e], own, atol=1e-6, rtol=1e-5)
+
+
+def test_separate_updates_want_the_same_experts_everywhere() -> None:
+    with pytest.raises(ValueError, match="first dimension"):
+        SeparateUpdates([nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))], learning_rate=1, clip_norm=1)
+
+
+def test_routers_move_on_even_steps_and_experts_on_odd_ones() -> None:
+    expert, router = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    updates = AlternatingUpdates(
+        [expert], [router], learning_rate={"expert": 0.1, "router": 0.1}, clip_norm=10.0, decay=0.5
+    )
+    for step in range(6):
+        before = expert.detach().clone(), router.detach().clone()
+        (expert.sum() + router.sum()).backward()
+        updates.step(torch.tensor([0]))
+        moved = [not torch.equal(now, old) for now, old in zip((expert, router), before, strict=True)]
+        assert moved == [step % 2 == 1, step % 2 == 0]
+
+
+def test_without_routers_every_step_is_the_experts_and_the_rate_decays() -> None:
+    """Adam's first steps under a constant gradient are the learning rate itself."""
+    expert = nn.Parameter(torch.zeros(1))
+    updates = AlternatingUpdates([expert], [], learning_rate={"expert": 0.1}, clip_norm=10.0, decay=0.5)
+    positions = []
+    for _ in range(3):
+        expert.sum().backward()
+        updates.step(torch.tensor([0]))
+        updates.end_pass()
+        positions.append(expert.item())
+    assert positions == pytest.approx([-0.1, -0.15, -0.175], abs=1e-5)

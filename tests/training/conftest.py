@@ -1,0 +1,219 @@
+"""A tiny corpus of noise with features, and the stages run on it as the commands do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lhotse import CutSet, Features, MonoCut, Recording, SupervisionSegment
+from lhotse.audio import AudioSource
+
+from saml._archive import ArchiveWriter
+from tests.conftest import TINY
+
+WORDS = ["bin blue", "lay red", "set green", "place white", "bin a", "lay b", "set c", "place d"]
+
+SETTINGS: dict[str, Any] = {
+    "model": {"family": "conformer", "conformer": TINY},
+    "base_training": {
+        "passes": 2,
+        "batch_seconds": 4,
+        "learning_rate": 1e-3,
+        "warm_up_share": 0.2,
+        "weight_decay": 0.01,
+        "ctc_weight": 0.3,
+        "label_smoothing": 0.1,
+        "clip_norm": 5.0,
+        "select": "loss",
+        "time_stretch": [0.9, 1.1],
+        "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
+        "seed": 1,
+    },
+    "quantisation": {"block_size": 64, "double": True},
+    "adapters": {
+        "rank": 1,
+        "alpha": 4,
+        "dropout": 0.2,
+        "feed_forward": True,
+        "mixing": "merge",
+        "temperature": 1.0,
+    },
+    "initial_speakers": None,
+    "pretraining": {
+        "utterances": 22,
+        "initialisation_share": 0.5,
+        "batch_utterances": 4,
+        "learning_rate": {"expert": 1e-2, "router": 1e-2},
+        "clip_norm": 5.0,
+        "ctc_weight": 0.3,
+        "select": "loss",
+    },
+    "adaptation": {
+        "passes": 2,
+        "batch_utterances": 4,
+        "learning_rate": {"expert": 1e-2, "router": 1e-2},
+        "decay": 0.9,
+        "clip_norm": 5.0,
+        "ctc_weight": 0.3,
+        "select": "loss",
+    },
+    "decoding": {"beams": 2, "batch_seconds": 20, "max_tokens_per_second": 10.0},
+    "scoring": {"scorers": ["released", "whisper"]},
+}
+SAML_ARM = {"precision": "nf4", "adapted": True, "experts": 2, "pretrained": True, "routed": True}
+PQM_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": True}
+LORA_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": False}
+
+
+def settings(*sections: str, arm: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The sections that a stage wants, and the arm's entry."""
+    chosen = {section: SETTINGS[section] for section in sections}
+    return {**chosen, "arm": arm} if arm is not None else chosen
+
+
+def write_pool(folder: Path, speakers: list[str], parts: list[str]) -> Path:
+    """Cuts of random features, one utterance a part for each speaker; returns the manifest's path."""
+    folder.mkdir(parents=True)
+    chance = np.random.default_rng(len(speakers))
+    cuts = []
+    with ArchiveWriter(folder / "features.bin") as archive:
+        for speaker in speakers:
+            for index, part in enumerate(parts):
+                cuts.append(_cut(f"{speaker}-{index}", speaker, part, chance, archive, WORDS[index % len(WORDS)]))
+    path = folder / "cuts.jsonl.gz"
+    CutSet.from_items(cuts).to_file(path)
+    return path
+
+
+def _cut(
+    name: str, speaker: str, part: str, chance: np.random.Generator, archive: ArchiveWriter, text: str
+) -> MonoCut:
+    frames = int(chance.integers(60, 120))
+    duration = frames / 100
+    features = Features(
+        type="saml-log-mel",
+        num_frames=frames,
+        num_features=80,
+        frame_shift=0.01,
+        sampling_rate=16_000,
+        start=0.0,
+        duration=duration,
+        storage_type=archive.name,
+        storage_path=archive.storage_path,
+        storage_key=archive.write(name, chance.standard_normal((frames, 80))),
+        recording_id=name,
+        channels=0,
+    )
+    source = AudioSource(type="file", channels=[0], source=f"{name}.wav")
+    return MonoCut(
+        id=name,
+        start=0.0,
+        duration=duration,
+        channel=0,
+        features=features,
+        recording=Recording(name, [source], 16_000, int(duration * 16_000), duration),
+        supervisions=[SupervisionSegment(name, name, 0.0, duration, text=text, speaker=speaker)],
+        custom={"part": part},
+    )
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pools, a target speaker, and the models and adapters of the shared stages."""
+    folder = tmp_path_factory.mktemp("experiment")
+    write_pool(folder / "base", ["a", "b", "c"], ["train"] * 4 + ["dev"])
+    write_pool(folder / "pretrain", ["d", "e", "f"], ["train"] * 5 + ["dev"])
+    write_pool(folder / "general", ["g"], ["test"] * 2)
+    write_pool(folder / "target", ["t"], ["train"] * 4 + ["dev"] * 2 + ["test"] * 2)
+    ids = [f"t-{index}" for index in range(8)]
+    fold = {"train": ids[:4], "dev": ids[4:6], "test": ids[6:]}
+    other = {"train": ids[4:], "dev": ids[:2], "test": ids[2:4]}
+    (folder / "splits.json").write_text(json.dumps({"folds": [fold]}))
+    (folder / "cv.json").write_text(json.dumps({"folds": [fold, other]}))
+    train_base(folder, "base")
+    quantise(folder)
+    mixture(folder, "initialise_experts", "experts", SAML_ARM)
+    start = {"experts": folder / "experts.safetensors", "experts_description": folder / "experts.json"}
+    mixture(folder, "pretrain", "saml", SAML_ARM, **start)
+    mixture(folder, "pretrain", "pqm", PQM_ARM)
+    return folder
+
+
+def train_base(folder: Path, name: str, work: Path | None = None) -> None:
+    """Run train-base into `<name>.safetensors`."""
+    from saml.training.base import train_base as stage
+
+    stage(
+        experiment="test",
+        settings=settings("model", "base_training"),
+        cuts=folder / "base/cuts.jsonl.gz",
+        out_weights=folder / f"{name}.safetensors",
+        out_description=folder / f"{name}.json",
+        record=folder / f"{name}.run.jsonl",
+        work=work,
+    )
+
+
+def quantise(folder: Path) -> None:
+    """Run quantise into nf4.safetensors."""
+    from saml.quantise import quantise as stage
+
+    stage(
+        experiment="test",
+        settings=settings("quantisation"),
+        weights=folder / "base.safetensors",
+        description=folder / "base.json",
+        out_weights=folder / "nf4.safetensors",
+        out_description=folder / "nf4.json",
+        record=folder / "nf4.run.jsonl",
+    )
+
+
+def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes: Any) -> None:
+    """Run initialise-experts or pretrain into `<name>.safetensors`."""
+    from saml.training import mixtures
+
+    function: Callable[..., None] = getattr(mixtures, stage)
+    chosen = settings("adapters", "pretraining", "initial_speakers", arm=arm)
+    function(
+        **{
+            "experiment": "test",
+            "settings": chosen,
+            "arm": name,
+            "seed": 1,
+            "weights": folder / "nf4.safetensors",
+            "description": folder / "nf4.json",
+            "cuts": folder / "pretrain/cuts.jsonl.gz",
+            "out_adapter": folder / f"{name}.safetensors",
+            "out_description": folder / f"{name}.json",
+            "record": folder / f"{name}.run.jsonl",
+            **changes,
+        }
+    )
+
+
+def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **changes: Any) -> None:
+    """Run adapt into `<out>.safetensors`."""
+    from saml.training.adaptation import adapt as stage
+
+    stage(
+        **{
+            "experiment": "test",
+            "settings": settings("adapters", "adaptation", arm=arm),
+            "arm": out,
+            "speaker": "t",
+            "seed": 1,
+            "weights": folder / "nf4.safetensors",
+            "description": folder / "nf4.json",
+            "cuts": folder / "target/cuts.jsonl.gz",
+            "splits": folder / "splits.json",
+            "adapter": folder / f"{start}.safetensors" if start else None,
+            "adapter_description": folder / f"{start}.json" if start else None,
+            "out_adapter": folder / f"{out}.safetensors",
+            "out_description": folder / f"{out}.json",
+            "record": folder / f"{out}.run.jsonl",
+            **changes,
+        }
+    )

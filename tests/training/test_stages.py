@@ -1,0 +1,194 @@
+"""The stages on a tiny corpus: budgets, selection, interruption, what is refused."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from saml.errors import SamlError
+from saml.tracking import read_record
+from saml.training import loop
+from saml.training.mixtures import initial_speakers, joint_batches
+from tests.training import conftest as run
+from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
+
+
+def curve(path: Path, name: str) -> list[float]:
+    return [point.value for point in read_record(path).points if point.name == name]
+
+
+def test_budgets_are_equal_and_expert_initialisation_is_counted(made: Path) -> None:
+    """22 utterances: half of them for SAML's experts, all of them for one LoRA."""
+    shown = {name: read_record(made / f"{name}.run.jsonl").scores["utterances"] for name in ("experts", "saml", "pqm")}
+    assert shown == {"experts": 11, "saml": 11, "pqm": 22}
+
+
+def test_experts_have_moved_and_differ(made: Path) -> None:
+    for name, tensor in load_file(made / "experts.safetensors").items():
+        assert tensor.shape[0] == 2, name
+        if name.endswith(".up"):
+            assert tensor[0].abs().max() > 0 and not torch.equal(tensor[0], tensor[1]), name
+
+
+def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -> None:
+    """With learning rates of zero, pre-training shows what it started from."""
+    arm, chosen = SAML_ARM, run.settings("adapters", "pretraining", "initial_speakers", arm=SAML_ARM)
+    chosen["pretraining"] = {**chosen["pretraining"], "learning_rate": {"expert": 0.0, "router": 0.0}}
+    start = {"experts": made / "experts.safetensors", "experts_description": made / "experts.json"}
+    run.mixture(made, "pretrain", "still", arm, settings=chosen, **start)
+    still, experts = load_file(made / "still.safetensors"), load_file(made / "experts.safetensors")
+    for name, tensor in still.items():
+        if "attn" in name:
+            assert torch.equal(tensor, experts[name])
+        elif name.endswith(".up"):
+            assert tensor.shape[0] == 1 and not tensor.any()
+
+
+@pytest.mark.parametrize(("arm", "start"), [(LORA_ARM, None), (PQM_ARM, "pqm"), (SAML_ARM, "saml")])
+def test_adaptation_keeps_its_best_pass(made: Path, arm: dict[str, Any], start: str | None) -> None:
+    run.adapt(made, "adapted", arm, start)
+    losses = curve(made / "adapted.run.jsonl", "dev/loss")
+    assert len(losses) == 1 + 2  # before the first pass, and after each of two
+    scores = read_record(made / "adapted.run.jsonl").scores
+    assert scores["dev/loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert scores["dev/pass"] == losses.index(min(losses))
+
+
+def test_adapting_again_gives_the_same_bytes(made: Path) -> None:
+    for name in ("once", "again"):
+        run.adapt(made, name, SAML_ARM, "saml")
+    assert (made / "once.safetensors").read_bytes() == (made / "again.safetensors").read_bytes()
+
+
+def test_folds_are_adapters_of_their_own(made: Path) -> None:
+    """The first of two folds is the single split of the other test: the same adapter comes out."""
+    run.adapt(made, "single", LORA_ARM, None)
+    run.adapt(made, "folds", LORA_ARM, None, splits=made / "cv.json")
+    single, folds = load_file(made / "single.safetensors"), load_file(made / "folds.safetensors")
+    assert {name.split("/")[0] for name in folds} == {"fold0", "fold1"}
+    for name, tensor in single.items():
+        assert torch.equal(folds[f"fold0/{name}"], tensor)
+    assert any(not torch.equal(folds[f"fold1/{name}"], tensor) for name, tensor in single.items())
+
+
+@pytest.mark.parametrize("stage", ["base", "adapt"])
+def test_interrupted_and_resumed_gives_the_same_bytes(
+    stage: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped after the first pass's checkpoint; what is left of it goes when the job is done."""
+
+    def job(name: str, work: Path | None) -> None:
+        if stage == "base":
+            run.train_base(made, name, work)
+        else:
+            run.adapt(made, name, SAML_ARM, "saml", splits=made / "cv.json", work=work)
+
+    job("whole", None)
+    one_pass = loop._one_pass
+
+    def interrupted(task: loop.Task, index: int, *rest: Any) -> int:
+        if index == 1:
+            raise KeyboardInterrupt
+        return one_pass(task, index, *rest)
+
+    monkeypatch.setattr(loop, "_one_pass", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job("parts", tmp_path / "work")
+    assert list((tmp_path / "work").rglob("checkpoint.pt"))
+    monkeypatch.undo()
+    capsys.readouterr()
+    job("parts", tmp_path / "work")
+    assert "done before" in capsys.readouterr().err
+    assert (made / "whole.safetensors").read_bytes() == (made / "parts.safetensors").read_bytes()
+    name = "dev/loss" if stage == "base" else "fold0/dev/loss"
+    assert curve(made / "whole.run.jsonl", name) == curve(made / "parts.run.jsonl", name)
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_adapter_for_another_base_is_refused(made: Path) -> None:
+    with pytest.raises(SamlError, match="belongs to another base model"):
+        run.adapt(
+            made, "wrong", PQM_ARM, "pqm", weights=made / "base.safetensors", description=made / "base.json"
+        )
+
+
+def test_a_loss_that_is_not_finite_names_the_utterance(made: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "target"
+    shutil.copytree(made / "target", broken)
+    manifest = run.CutSet.from_file(broken / "cuts.jsonl.gz").to_eager()
+    cut = manifest["t-1"]
+    values = torch.from_numpy(cut.features.load())
+    offset = int(cut.features.storage_key.split(",")[0])
+    with (broken / "features.bin").open("r+b") as file:
+        file.seek(offset)
+        file.write((values * float("nan")).numpy().tobytes())
+    for each in manifest:
+        each.features.storage_path = str(broken / "features.bin")
+    manifest.to_file(broken / "cuts.jsonl.gz")
+    with pytest.raises(SamlError, match=r"loss of utterance t-1 is not finite in pass 1"):
+        run.adapt(made, "broken", LORA_ARM, None, cuts=broken / "cuts.jsonl.gz")
+
+
+def test_initial_speakers_are_checked(made: Path) -> None:
+    cuts = list(run.CutSet.from_file(made / "pretrain/cuts.jsonl.gz"))
+    assert initial_speakers(cuts, None, 2) == ["d", "e"]
+    with pytest.raises(SamlError, match="1 for 2 experts"):
+        initial_speakers(cuts, ["d"], 2)
+    with pytest.raises(SamlError, match="'x' has no utterance"):
+        initial_speakers(cuts, ["d", "x"], 2)
+
+
+def test_joint_batches_show_every_speaker_its_own_pass(made: Path) -> None:
+    """Five utterances each in fours: two steps, and every utterance once in its own group."""
+    cuts = list(run.CutSet.from_file(made / "pretrain/cuts.jsonl.gz"))
+    train = [cut for cut in cuts if cut.custom["part"] == "train"]
+    own = [[cut for cut in train if cut.supervisions[0].speaker == speaker] for speaker in "def"]
+    own[2] = own[2][:1]
+    joined = joint_batches(own, {"batch_utterances": 4}, 1, 0)
+    assert sorted(len(batch) for batch, _ in joined) in ([2, 9], [3, 8], [5, 6])
+    shown = [(cut.id, group) for batch, groups in joined for cut, group in zip(batch, groups, strict=True)]
+    assert sorted(shown) == sorted((cut.id, group) for group, cuts in enumerate(own) for cut in cuts)
+
+
+def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
+    from saml.decoding import decode
+
+    run.adapt(made, "decoded", SAML_ARM, "saml", splits=made / "cv.json")
+    chosen = run.settings("decoding", "scoring", arm=SAML_ARM)
+    options: dict[str, Any] = {
+        "experiment": "test",
+        "settings": copy.deepcopy(chosen),
+        "arm": "saml",
+        "seed": 1,
+        "speaker": "t",
+        "weights": made / "nf4.safetensors",
+        "description": made / "nf4.json",
+        "cuts": made / "target/cuts.jsonl.gz",
+        "splits": made / "cv.json",
+        "general_cuts": made / "general/cuts.jsonl.gz",
+        "adapter": made / "decoded.safetensors",
+        "adapter_description": made / "decoded.json",
+        "adaptation_record": made / "decoded.run.jsonl",
+        "hypotheses": made / "hypotheses.jsonl",
+        "record": made / "run.jsonl",
+    }
+    decode(**options)
+    lines = [json.loads(line) for line in (made / "hypotheses.jsonl").read_text().splitlines()]
+    assert [(line["part"], line["fold"], line["utterance"]) for line in lines] == [
+        ("general", 0, "g-0"),
+        ("general", 0, "g-1"),
+        ("test", 0, "t-6"),
+        ("test", 0, "t-7"),
+        ("test", 1, "t-2"),
+        ("test", 1, "t-3"),
+    ]
+    record = read_record(made / "run.jsonl")
+    assert "wer/released" in record.scores and curve(made / "run.jsonl", "fold0/dev/loss")
+    first = (made / "hypotheses.jsonl").read_bytes()
+    decode(**options)
+    assert (made / "hypotheses.jsonl").read_bytes() == first

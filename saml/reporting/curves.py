@@ -1,0 +1,109 @@
+"""Loss curves of every training of an experiment, from its run records."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from saml.reporting import style
+from saml.tracking import Record, read_record
+
+# Points of one curve: steps and values.
+Curve = tuple[list[int], list[float]]
+COLUMNS = 3
+
+
+def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> Figure:
+    """Base training, pre-training by arm, and the adaptation of every speaker, a panel per adapted arm.
+
+    Records of arms and speakers that are not named (of an earlier config, say) are passed over.
+    """
+    colour = style.colours(arms)
+    base = list(_records(results, "models/base/run.jsonl"))
+    experts = [one for one in _records(results, "pretrained/*/*/experts/run.jsonl") if one.arm in arms]
+    pretrained = [one for one in _records(results, "pretrained/*/*/run.jsonl") if one.arm in arms]
+    decoded = _records(results, "speakers/*/*/*/run.jsonl")
+    adapted = [one for one in decoded if one.arm in arms and one.speaker in speakers]
+    adapted_arms = [arm for arm in arms if any(one.arm == arm and loss_curves(one, "dev") for one in adapted)]
+    count = 2 + len(adapted_arms)
+    rows = -(-count // COLUMNS)
+    figure, panels = style.panels(COLUMNS, 10, 1.0 + 2.5 * rows, rows=rows)
+    for axes in panels[count:]:
+        axes.remove()
+    _training(panels[0], "base model", [(one, style.INK, "") for one in base])
+    stages = [(one, colour[str(one.arm)], f"{one.arm}: experts") for one in experts]
+    stages += [(one, colour[str(one.arm)], str(one.arm)) for one in pretrained]
+    _training(panels[1], "pre-training, by arm", stages)
+    shared = panels[2:count]
+    for axes, arm in zip(shared, adapted_arms, strict=True):
+        axes.sharey(shared[0])
+        _adaptation(axes, arm, colour[arm], [one for one in adapted if one.arm == arm])
+    style.title(
+        figure,
+        "Losses: does the dev loss still fall, or turn up again?",
+        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker and seed, their mean thick.",
+    )
+    return figure
+
+
+def loss_curves(record: Record, part: str) -> list[Curve]:
+    """The curves "<part>/loss" of a record: one, or one for each fold (named "<prefix>/<part>/loss")."""
+    curves: dict[str, Curve] = {}
+    for point in record.points:
+        if f"/{point.name}".endswith(f"/{part}/loss"):
+            steps, values = curves.setdefault(point.name, ([], []))
+            steps.append(point.step)
+            values.append(point.value)
+    return list(curves.values())
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean over curves at each step that any of them has."""
+    at: dict[int, list[float]] = {}
+    for steps, values in curves:
+        for step, value in zip(steps, values, strict=True):
+            at.setdefault(step, []).append(value)
+    return sorted(at), [float(np.mean(at[step])) for step in sorted(at)]
+
+
+def _records(results: Path, pattern: str) -> Iterator[Record]:
+    for path in sorted(results.glob(pattern)):
+        yield read_record(path)
+
+
+def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str, str]]) -> None:
+    """One panel of trainings, each a record with its colour and label; experts are drawn paler."""
+    drawn = set()
+    for record, colour, label in stages:
+        alpha = 0.5 if label.endswith("experts") else 1.0
+        for part, line in (("train", "--"), ("dev", "-")):
+            for steps, values in loss_curves(record, part):
+                known = label in drawn or (part == "train")
+                drawn.update([] if known else [label])
+                shown = None if known or not label else label
+                axes.plot(steps, values, line, color=colour, alpha=alpha, lw=1.6, label=shown)
+    if any(drawn):
+        axes.legend(fontsize=8)
+    _finish(axes, name)
+
+
+def _adaptation(axes: Axes, arm: str, colour: str, records: Sequence[Record]) -> None:
+    for part, line in (("train", "--"), ("dev", "-")):
+        curves = [curve for record in records for curve in loss_curves(record, part)]
+        if part == "dev":
+            for steps, values in curves:
+                axes.plot(steps, values, line, color=colour, lw=0.7, alpha=0.4)
+        axes.plot(*mean_curve(curves), line, color=colour, lw=2.2)
+    _finish(axes, f"adaptation: {arm}")
+
+
+def _finish(axes: Axes, name: str) -> None:
+    axes.set_title(name)
+    axes.set_xlabel("pass")
+    axes.set_ylabel("loss")
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", integer=True)
+    if not axes.lines:
+        style.say(axes, "no curve recorded")

@@ -1,0 +1,279 @@
+"""The figures of an experiment, drawn from its tables and run records and nothing else.
+
+Each function draws one figure; `FIGURES` names them. A figure whose data are absent (no curve was recorded,
+say) is drawn empty and says so, since a rule of the workflow expects its file.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from saml.errors import SamlError
+from saml.progress import Progress
+from saml.reporting import style
+from saml.reporting.curves import draw_losses
+from saml.reporting.tables import INTERVALS, caveat, read_table
+
+BAR = 0.62
+
+
+@dataclass(frozen=True)
+class Report:
+    """What figures are drawn from: the tables (see `saml.reporting.tables`) and the experiment's folder."""
+
+    results: Path
+    wer: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+    intervals: pd.DataFrame
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms, in the order of the tables."""
+        return list(dict.fromkeys(self.summary["arm"]))
+
+    @property
+    def scorers(self) -> list[str]:
+        """The scorers, in the order of the tables."""
+        return list(dict.fromkeys(self.summary["scorer"]))
+
+    @property
+    def speakers(self) -> list[str]:
+        """The target speakers, in the order of the tables."""
+        return list(dict.fromkeys(self.wer["speaker"]))
+
+    def whiskers(self, arm: str, speaker: str, scorer: str) -> tuple[float, float] | None:
+        """The interval of a WER in per cent; `speaker` "" is the pooled one."""
+        table = self.intervals
+        found = table[(table["arm"] == arm) & (table["speaker"] == speaker) & (table["scorer"] == scorer)]
+        if found.empty:
+            return None
+        return 100 * float(found["wer_low"].iloc[0]), 100 * float(found["wer_high"].iloc[0])
+
+    def note(self) -> str:
+        """The caveat under every figure of error rates."""
+        seeds = int(self.summary["seeds"].max())
+        who = f"{seeds} seed{'s' if seeds > 1 else ''}. {caveat(len(self.speakers))}"
+        if self.intervals.empty:
+            return who
+        return f"{who} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."
+
+
+def figures(
+    *,
+    results: Path,
+    experiment: str,
+    wer: Path,
+    summary: Path,
+    comparisons: Path,
+    output_dir: Path,
+    record: Path,
+    intervals: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    corpus: str | None = None,
+    family: str | None = None,
+) -> None:
+    """Stage: draw every figure of `FIGURES` as output_dir/<name>.svg and .png.
+
+    Args:
+        results: results/<experiment>, for the run records of trainings.
+        experiment: its name.
+        wer, summary, comparisons: the tables.
+        output_dir: where the figures go.
+        record: the run record to write.
+        intervals: the table of WER intervals; without it WERs are drawn without whiskers.
+        settings, corpus, family: for the run record.
+
+    Raises:
+        SamlError: a table is missing or no table.
+    """
+    from saml.tracking import RunRecord
+
+    run = RunRecord(stage="figures", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    none = pd.DataFrame(columns=INTERVALS)
+    report = Report(
+        results,
+        _table(wer),
+        _table(summary),
+        _table(comparisons),
+        none if intervals is None else _table(intervals),
+    )
+    with style.style(), Progress("figures", len(FIGURES)) as progress:
+        for number, (name, draw) in enumerate(FIGURES.items(), start=1):
+            for path in style.write(draw(report), output_dir, name):
+                run.file(path)
+            progress.update(number, name)
+    run.write(record)
+
+
+def wer_by_arm(report: Report) -> Figure:
+    """WER of each arm with its interval, a panel per scorer."""
+    figure, panels = _per_scorer(report, len(report.arms))
+    colour = style.colours(report.arms)
+    for axes, scorer in zip(panels, report.scorers, strict=True):
+        for row, arm in enumerate(report.arms):
+            rate = 100 * _summary(report, arm, scorer, "wer")
+            low, high = report.whiskers(arm, "", scorer) or (rate, rate)
+            axes.barh(row, rate, BAR, color=colour[arm])
+            # On a white line, so that it also shows on a dark bar.
+            axes.plot([low, high], [row, row], color="white", lw=3.4)
+            axes.plot([low, high], [row, row], color=style.INK, lw=1.4)
+            axes.annotate(
+                f"{rate:.1f}", (max(rate, high), row), (5, 0), textcoords="offset points", va="center"
+            )
+        axes.set_xlabel("WER, %")
+        axes.margins(x=0.12)
+        axes.set_xlim(left=0)
+    style.title(figure, "WER by arm: shorter is better", report.note())
+    return figure
+
+
+def reductions(report: Report) -> Figure:
+    """Relative WER reductions between arms, with both intervals, a panel per scorer."""
+    table, people = report.comparisons, len(report.speakers)
+    names = list(dict.fromkeys(zip(table["arm_a"], table["arm_b"], strict=True)))
+    figure, panels = _per_scorer(report, len(names), [f"{a} against {b}" for a, b in names])
+    colour = style.colours(report.arms)
+    for axes, scorer in zip(panels, report.scorers, strict=True):
+        for row, (one, other) in enumerate(names):
+            found = table[(table["arm_a"] == one) & (table["arm_b"] == other) & (table["scorer"] == scorer)]
+            columns = ["rel", "rel_low", "rel_high", "rel_speakers_low", "rel_speakers_high"]
+            # A reference without errors makes a reduction infinite: drawn at -200 %, the edge.
+            value, *ends = np.clip(100 * found[columns].iloc[0].to_numpy(dtype=float), -200, 200)
+            axes.plot(ends[2:], [row, row], color=colour[one], lw=1.2, solid_capstyle="butt")
+            axes.plot(ends[:2], [row, row], color=colour[one], lw=4.5, solid_capstyle="butt")
+            axes.plot(value, row, "o", color="white", markeredgecolor=colour[one], ms=7, mew=2)
+        axes.axvline(0, color=style.INK, lw=1)
+        axes.set_xlabel("WER reduction, %")
+        if not names:
+            style.say(axes, "a single arm: nothing to compare with")
+    style.title(
+        figure,
+        "Relative WER reductions: right of the line the first arm is better; a bar across it is no finding",
+        f"95 % intervals. Thick: utterances resampled. Thin: speakers resampled too. {caveat(people)}",
+    )
+    return figure
+
+
+def wer_by_speaker(report: Report) -> Figure:
+    """WER of each speaker under each arm, the speaker whom the first arm recognises worst at the top."""
+    scorers = report.scorers
+    sums = report.wer.groupby(["scorer", "speaker", "arm"])[["words", *style.ERRORS]].sum()
+    rate = 100 * sums[list(style.ERRORS)].sum(axis=1) / sums["words"]
+    first = rate.loc[scorers[-1]].xs(report.arms[0], level="arm")
+    speakers = [str(name) for name in first.sort_values(ascending=False, kind="stable").index]
+    figure, panels = _per_scorer(report, len(speakers), speakers, inches=0.1 * len(report.arms) + 0.15)
+    colour = style.colours(report.arms)
+    offsets = np.linspace(-0.32, 0.32, len(report.arms)) if len(report.arms) > 1 else [0.0]
+    for axes, scorer in zip(panels, scorers, strict=True):
+        for row, speaker in enumerate(speakers):
+            if row % 2:
+                axes.axhspan(row - 0.5, row + 0.5, color="#f5f5f5", lw=0, zorder=0)
+            for arm, offset in zip(report.arms, offsets, strict=True):
+                value = float(rate.loc[(scorer, speaker, arm)])
+                low_high = report.whiskers(arm, speaker, scorer) or (value, value)
+                axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
+                axes.plot(
+                    value, row + offset, "o", color=colour[arm], ms=4.5, label=arm if row == 0 else None
+                )
+        axes.set_xlabel("WER, %")
+        axes.set_xlim(left=0)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    style.title(figure, "WER by speaker: whom does an arm help, whom does it not?", report.note())
+    return figure
+
+
+def error_types(report: Report) -> Figure:
+    """Substitutions, deletions and insertions per reference word, stacked, a panel per scorer."""
+    figure, panels = _per_scorer(report, len(report.arms))
+    kinds = list(style.ERRORS)
+    for axes, scorer in zip(panels, report.scorers, strict=True):
+        for row, arm in enumerate(report.arms):
+            mine = report.wer[(report.wer["scorer"] == scorer) & (report.wer["arm"] == arm)]
+            start = 0.0
+            for kind in kinds:
+                share = 100 * float(mine[kind].sum()) / float(mine["words"].sum())
+                label = kind if row == 0 else None
+                axes.barh(row, share, BAR, left=start, color=style.ERRORS[kind], label=label)
+                start += share
+        axes.set_xlabel("errors per 100 reference words")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    style.title(
+        figure,
+        "Kinds of error: which of them does adaptation remove?",
+        "Together they are the WER. Many deletions: speech is passed over; many insertions: text is made up.",
+    )
+    return figure
+
+
+def loss_curves(report: Report) -> Figure:
+    """Loss curves of every training; see `saml.reporting.curves`."""
+    return draw_losses(report.results, report.arms, report.speakers)
+
+
+def sizes(report: Report) -> Figure:
+    """Megabytes of each arm: the shared model and what one speaker adds."""
+    figure, (axes,) = style.panels(1, 8.5, 1.5 + 0.42 * len(report.arms))
+    colour = style.colours(report.arms)
+    style.listed(axes, report.arms)
+    for row, arm in enumerate(report.arms):
+        model, speaker, ratio = (
+            _summary(report, arm, report.scorers[0], column)
+            for column in ("model_mb", "speaker_mb", "ratio_fp32")
+        )
+        axes.barh(row, model, BAR, color=colour[arm])
+        axes.barh(row, speaker, BAR, left=model, color=colour[arm], alpha=0.45)
+        text = f"{model:.2f} MB" + (f" + {speaker:.2f} a speaker" if speaker else "")
+        text += f", {ratio:.1f} times smaller" if ratio != 1 else ""
+        axes.annotate(text, (model + speaker, row), (5, 0), textcoords="offset points", va="center")
+    axes.set_xlabel("MB")
+    axes.margins(x=0.25)
+    axes.set_xlim(left=0)
+    style.title(
+        figure,
+        "What an arm weighs: the model, and (pale) what one speaker adds",
+        "Bytes of the files as they are, 1 MB = 10^6 bytes; routers and all experts are counted.",
+    )
+    return figure
+
+
+# The figures, by the name of their files; a rule's outputs are made from these names.
+FIGURES: dict[str, Callable[[Report], Figure]] = {
+    "wer_by_arm": wer_by_arm,
+    "reductions": reductions,
+    "wer_by_speaker": wer_by_speaker,
+    "error_types": error_types,
+    "loss_curves": loss_curves,
+    "sizes": sizes,
+}
+
+
+def _per_scorer(
+    report: Report, rows: int, names: Sequence[str] | None = None, inches: float = 0.42
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel per scorer side by side, each with `rows` rows: `names`, else the arms."""
+    figure, panels = style.panels(len(report.scorers), 10, 1.5 + inches * rows, share=True)
+    for axes, scorer in zip(panels, report.scorers, strict=True):
+        style.listed(axes, report.arms if names is None else names)
+        axes.set_title(f"scorer: {scorer}")
+    return figure, panels
+
+
+def _summary(report: Report, arm: str, scorer: str, column: str) -> float:
+    table = report.summary
+    return float(table[(table["arm"] == arm) & (table["scorer"] == scorer)][column].iloc[0])
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return read_table(path)
+    except (OSError, ValueError) as error:
+        raise SamlError(f"{path}: cannot read this table ({error}); make the tables again") from None

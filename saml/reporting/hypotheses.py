@@ -1,0 +1,130 @@
+"""Where an experiment keeps its hypotheses and adapters, and their counts as one long table.
+
+The layout (protocol.md), below results/<experiment>:
+
+    speakers/<speaker>/<arm>/seed<seed>/hypotheses.jsonl   test part; of adapted arms also general utterances
+    speakers/<speaker>/<arm>/seed<seed>/adapter.{safetensors,json}
+    general/<arm>/seed0/hypotheses.jsonl                   general utterances of arms that are not adapted
+
+Arms that are not adapted do not vary with the seed: theirs is 0.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saml.corpora import folder_name
+from saml.errors import SamlError
+from saml.scoring import OPERATIONS, UNITS
+
+Arm = Mapping[str, Any]
+Arms = Mapping[str, Arm]
+
+# The columns of the counts: words.hits, words.substitutions, ..., characters.insertions.
+COUNTS = [f"{unit}.{operation}" for unit in UNITS for operation in OPERATIONS]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One file of hypotheses: the arm, the adapted speaker (None: nobody), the seed."""
+
+    arm: str
+    speaker: str | None
+    seed: int
+
+    def folder(self, results: Path) -> Path:
+        """Where the decoding's files lie."""
+        of = results / "general" if self.speaker is None else results / "speakers" / folder_name(self.speaker)
+        return of / self.arm / f"seed{self.seed}"
+
+
+def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
+    """The seeds under which an arm has results."""
+    return list(seeds) if arm["adapted"] else [0]
+
+
+def decodings(arms: Arms, speakers: Sequence[str], seeds: Sequence[int]) -> Iterator[Decoding]:
+    """Every file of hypotheses that an experiment has."""
+    for name, arm in arms.items():
+        for speaker in speakers:
+            for seed in seeds_of(arm, seeds):
+                yield Decoding(name, speaker, seed)
+        if not arm["adapted"]:
+            yield Decoding(name, None, 0)
+
+
+def read_counts(
+    results: Path, arms: Arms, speakers: Sequence[str], seeds: Sequence[int], scorers: Sequence[str]
+) -> pd.DataFrame:
+    """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
+
+    Columns: arm, speaker (the adapted one; "" where none is), seed, part, fold, utterance, scorer and COUNTS.
+
+    Raises:
+        SamlError: a file is missing or damaged, or lacks a scorer; a speaker has no test utterance, or one
+            twice, or not the same ones in every arm and seed.
+    """
+    rows: list[list[Any]] = []
+    for decoding in decodings(arms, speakers, seeds):
+        path = decoding.folder(results) / "hypotheses.jsonl"
+        for line in _read_lines(path):
+            rows.extend(_rows(decoding, line, scorers, path))
+    columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "scorer", *COUNTS]
+    table = pd.DataFrame(rows, columns=columns)
+    test = table[(table["part"] == "test") & (table["scorer"] == scorers[0])]
+    _check(test, arms, speakers, seeds)
+    return table
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SamlError(f"{path}: cannot read these hypotheses ({error}); run their decoding again") from None
+    # Not splitlines(): a transcript may hold characters that it takes for ends of lines.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise SamlError(f"{path}: line {number} is no JSON object; run this decoding again")
+        yield value
+
+
+def _rows(
+    decoding: Decoding, line: Mapping[str, Any], scorers: Sequence[str], path: Path
+) -> Iterator[list[Any]]:
+    """The rows of one utterance, a scorer each."""
+    try:
+        for scorer in scorers:
+            counts = line["counts"][scorer]
+            numbers = [int(counts[unit][operation]) for unit in UNITS for operation in OPERATIONS]
+            who = [decoding.arm, decoding.speaker or "", decoding.seed]
+            yield [*who, line["part"], line["fold"], line["utterance"], scorer, *numbers]
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{path}: utterance {line.get('utterance', '?')} has no usable {error}"
+        raise SamlError(f"{what}; decode again with scoring.scorers = {list(scorers)}") from None
+
+
+def _check(test: pd.DataFrame, arms: Arms, speakers: Sequence[str], seeds: Sequence[int]) -> None:
+    """The same utterances, once each, in every arm and seed: else nothing could be compared pairwise."""
+    heard = {key: sorted(group) for key, group in test.groupby(["arm", "speaker", "seed"])["utterance"]}
+    for speaker in speakers:
+        expected: list[str] | None = None
+        for name, arm in arms.items():
+            for seed in seeds_of(arm, seeds):
+                found = heard.get((name, speaker, seed), [])
+                where = f"speaker {speaker}, arm {name}, seed {seed}"
+                if not found:
+                    raise SamlError(f"{where}: no hypothesis of a test utterance; run this decoding again")
+                if len(set(found)) != len(found):
+                    raise SamlError(f"{where}: a test utterance is decoded twice; run this decoding again")
+                if expected is not None and found != expected:
+                    raise SamlError(f"{where}: other test utterances than in the arms before; decode again")
+                expected = found

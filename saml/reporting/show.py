@@ -1,0 +1,110 @@
+"""The summary for a terminal: the WER table, the caveat under it, and where to look next."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from saml.errors import SamlError
+from saml.reporting.tables import caveat, read_table
+
+HEAD = ["arm", "WER %", "general", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
+
+
+def show(results: Path) -> None:
+    """Print what an experiment found, from its tables.
+
+    Args:
+        results: results/<experiment>.
+
+    Raises:
+        SamlError: there are no tables yet.
+    """
+    tables = results / "tables"
+    try:
+        summary, comparisons = read_table(tables / "summary.csv"), read_table(tables / "comparisons.csv")
+    except (OSError, ValueError) as error:
+        raise SamlError(f"{tables}: no tables to show ({error}); run the experiment first") from None
+    print("\n".join([*_report(results.name, summary, comparisons), "", *_next(results)]))
+
+
+def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
+    lines = []
+    for scorer in dict.fromkeys(summary["scorer"]):
+        mine = summary[summary["scorer"] == scorer]
+        lines += ["", f"{experiment}, scorer {scorer}", ""]
+        lines += aligned([HEAD, *(_row(row) for row in mine.to_dict("records"))])
+    lines += ["", "One adapted arm against another (positive: the first is better)", ""]
+    adapted = set(summary.loc[summary["speaker_mb"] > 0, "arm"])
+    between = comparisons[comparisons["arm_a"].isin(adapted) & comparisons["arm_b"].isin(adapted)]
+    head = ["", "scorer", "below by %", "p", "speakers better, worse, equal"]
+    pairs = aligned([head, *(_pair(row) for row in between.to_dict("records"))])
+    lines += pairs if len(between) else ["fewer than two adapted arms were run"]
+    speakers, seeds = int(summary["speakers"].max()), int(summary["seeds"].max())
+    lines += [
+        "",
+        f"{caveat(speakers)} Seeds: {seeds}.",
+        "[low, high]: 95 % paired bootstrap, utterances resampled within speakers; p is two-sided.",
+        "WER is of the target speakers' test parts, general the same models' WER on other people's speech.",
+    ]
+    return lines[1:]
+
+
+def _next(results: Path) -> list[str]:
+    # Imported late: it brings MLflow along, which nothing else here needs.
+    from saml.tracking.publish import default_store
+
+    return [
+        f"Tables   {results / 'tables'}",
+        f"Figures  {results / 'figures'}",
+        "Report   snakemake --report report.html (with the --configfile of this run, if it had one)",
+        f"Runs     mlflow ui --backend-store-uri {default_store(results.parent)}",
+    ]
+
+
+def _row(row: dict) -> list[str]:
+    return [
+        row["arm"],
+        percent(row["wer"]),
+        percent(row["wer_general"]),
+        reduction(row, "rel_fp32"),
+        reduction(row, "rel_nf4"),
+        f"{row['model_mb']:.2f} + {row['speaker_mb']:.2f}",
+        f"{row['ratio_fp32']:.2f}x",
+    ]
+
+
+def _pair(row: dict) -> list[str]:
+    who = f"{row['speakers_better']}, {row['speakers_worse']}, {row['speakers_equal']}"
+    names = f"{row['arm_a']} against {row['arm_b']}"
+    return [names, row["scorer"], reduction(row, "rel"), _p(row["p"]), who]
+
+
+def percent(rate: float) -> str:
+    """A fraction as per cent with one decimal; "-" for what is missing."""
+    return "-" if math.isnan(rate) else f"{100 * rate:.1f}"
+
+
+def reduction(row: dict, name: str) -> str:
+    """A reduction with its interval, in per cent: "45.0 [36.5, 53.1]"."""
+    if math.isnan(row[name]):
+        return "-"
+    return f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right, a line under the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,189 @@
+"""The tables of an experiment, from its hypotheses and files (protocol.md says what the columns mean).
+
+wer.csv          one row per arm, speaker, seed and scorer: counts of the test part, WER, CER
+summary.csv      one row per arm and scorer: pooled WER, reductions against fp32 and nf4, sizes
+comparisons.csv  one row per pair of arms and scorer: the reduction of arm_a's WER against arm_b's
+intervals.csv    WER with its 95 % interval, per arm and scorer: pooled (speaker empty), and per speaker
+
+Rates and reductions are fractions, not per cent. A cell is empty where there is nothing to compare with.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saml.files import write_atomically
+from saml.progress import Progress
+from saml.reporting.hypotheses import Arms, read_counts
+from saml.reporting.pairs import Paired, pairs, unadapted
+from saml.reporting.sizes import MB, Size, arm_size
+from saml.scoring import OPERATIONS, error_rate, reference_units
+
+WER = ["experiment", "arm", "speaker", "seed", "scorer", "utterances", "words", *OPERATIONS, "wer", "cer"]
+_AGAINST = ["rel_{0}", "rel_{0}_low", "rel_{0}_high", "p_{0}"]
+SUMMARY = [
+    *["arm", "scorer", "seeds", "speakers", "words", "wer", "wer_general"],
+    *[column.format("fp32") for column in _AGAINST],
+    *[column.format("nf4") for column in _AGAINST],
+    *["model_mb", "speaker_mb", "ratio_fp32"],
+]
+COMPARISONS = [
+    *["arm_a", "arm_b", "scorer", "rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"],
+    *["speakers_better", "speakers_worse", "speakers_equal"],
+]
+INTERVALS = ["arm", "speaker", "scorer", "wer", "wer_low", "wer_high"]
+
+
+def tabulate(
+    *,
+    results: Path,
+    experiment: str,
+    arms: Arms,
+    speakers: Sequence[str],
+    seeds: Sequence[int],
+    settings: Mapping[str, Any],
+    wer: Path,
+    summary: Path,
+    comparisons: Path,
+    record: Path,
+    intervals: Path | None = None,
+    corpus: str | None = None,
+    family: str | None = None,
+) -> None:
+    """Stage: make the tables.
+
+    Args:
+        results: results/<experiment>.
+        experiment: its name.
+        arms: the arms to tabulate, in the order of the tables' rows: name to the config's entry.
+        speakers: the target speakers.
+        seeds: the seeds of the adapted arms.
+        settings: {"scoring": {"scorers", "draws", "seed"}}.
+        wer, summary, comparisons, intervals: the tables to write; `intervals` may be left out.
+        record: the run record to write.
+        corpus, family: for the run record.
+
+    Raises:
+        SamlError: hypotheses or files are missing, damaged or do not pair up.
+    """
+    from saml.tracking import RunRecord
+
+    scoring = settings["scoring"]
+    scorers = list(scoring["scorers"])
+    run = RunRecord(stage="tabulate", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    with Progress("tabulate", 3) as progress:
+        counts = read_counts(results, arms, speakers, seeds, scorers)
+        progress.update(1, "hypotheses read")
+        test = counts[counts["part"] == "test"]
+        paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])
+        progress.update(2, f"{scoring['draws']} draws made")
+        sizes = {name: arm_size(results, name, arm, speakers, seeds) for name, arm in arms.items()}
+        tables = {
+            wer: wer_table(test, experiment),
+            summary: summary_table(counts, paired, arms, sizes),
+            comparisons: comparison_table(paired, arms, scorers),
+        }
+        if intervals is not None:
+            tables[intervals] = interval_table(paired, arms, speakers, scorers)
+        for path, table in tables.items():
+            write_table(table, path)
+            run.file(path)
+        progress.update(3)
+    for name in arms:
+        for scorer in scorers:
+            run.score(f"wer/{scorer}/{name}", paired.wer(name, scorer))
+        run.size(f"model/{name}", round(sizes[name].model * MB))
+        run.size(f"speaker/{name}", round(sizes[name].speaker * MB))
+    run.write(record)
+
+
+def wer_table(test: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    """wer.csv from the test rows of the counts, in their order; folds of a cross-validation are summed."""
+    rows = []
+    for key, group in test.groupby(["arm", "speaker", "seed", "scorer"], sort=False):
+        words, characters = _sum(group, "words"), _sum(group, "characters")
+        numbers = [len(group), reference_units(words), *words.values()]
+        rows.append([experiment, *key, *numbers, error_rate(words), error_rate(characters)])
+    return pd.DataFrame(rows, columns=WER)
+
+
+def summary_table(
+    counts: pd.DataFrame, paired: Paired, arms: Arms, sizes: Mapping[str, Size]
+) -> pd.DataFrame:
+    """summary.csv: `words` are those of all speakers and seeds; an arm is not compared with itself."""
+    rows = []
+    for names, group in counts.groupby(["arm", "scorer"], sort=False):
+        arm, scorer = map(str, names)
+        test, general = group[group["part"] == "test"], group[group["part"] == "general"]
+        words, size = _sum(test, "words"), sizes[arm]
+        rows.append(
+            [
+                *(arm, scorer, test["seed"].nunique(), test["speaker"].nunique()),
+                *(reference_units(words), error_rate(words)),
+                error_rate(_sum(general, "words")) if len(general) else None,
+                *_against(paired, arm, unadapted(arms, "fp32"), scorer),
+                *_against(paired, arm, unadapted(arms, "nf4"), scorer),
+                *(size.model, size.speaker, size.ratio),
+            ]
+        )
+    return pd.DataFrame(rows, columns=SUMMARY)
+
+
+def comparison_table(paired: Paired, arms: Arms, scorers: Sequence[str]) -> pd.DataFrame:
+    """comparisons.csv: positive where arm_a's WER is lower; "better" are the speakers for whom it is."""
+    rows = []
+    for arm, reference in pairs(arms):
+        for scorer in scorers:
+            found = paired.difference(arm, reference, scorer)
+            within, across = found.within, found.across
+            numbers = [found.value, within.low, within.high, found.p, across.low, across.high]
+            rows.append([arm, reference, scorer, *numbers, found.better, found.worse, found.equal])
+    return pd.DataFrame(rows, columns=COMPARISONS)
+
+
+def interval_table(
+    paired: Paired, arms: Arms, speakers: Sequence[str], scorers: Sequence[str]
+) -> pd.DataFrame:
+    """intervals.csv: utterances resampled, pooled (speaker empty) and speaker by speaker."""
+    rows = []
+    for arm in arms:
+        for scorer in scorers:
+            pooled = paired.wer_interval(arm, scorer)
+            rows.append([arm, "", scorer, paired.wer(arm, scorer), pooled.low, pooled.high])
+    for speaker in speakers:
+        for arm, scorer, rate, interval in paired.speaker_intervals(speaker):
+            rows.append([arm, speaker, scorer, rate, interval.low, interval.high])
+    return pd.DataFrame(rows, columns=INTERVALS)
+
+
+def caveat(speakers: int) -> str:
+    """What stands under every table and figure of error rates."""
+    return f"{speakers} target speaker{'s' if speakers != 1 else ''} cannot speak for all speakers."
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, the same bytes for the same values: six decimals, nothing for what is missing."""
+    text = table.to_csv(index=False, float_format="%.6f", na_rep="", lineterminator="\n")
+    write_atomically(path, text.encode("utf-8"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; names stay text, also one that looks like a number ("115")."""
+    names = dict.fromkeys(("experiment", "arm", "speaker", "scorer", "arm_a", "arm_b"), str)
+    table = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
+    return table.assign(**{name: table[name].fillna("") for name in names if name in table})
+
+
+def _sum(rows: pd.DataFrame, unit: str) -> dict[str, int]:
+    """The counts of words or of characters, summed over rows."""
+    return {operation: int(rows[f"{unit}.{operation}"].sum()) for operation in OPERATIONS}
+
+
+def _against(paired: Paired, arm: str, reference: str | None, scorer: str) -> list[float | None]:
+    """Reduction, its interval and p; nothing against itself or an arm that is not run."""
+    if reference is None or reference == arm:
+        return [None] * 4
+    found = paired.difference(arm, reference, scorer)
+    return [found.value, found.within.low, found.within.high, found.p]

@@ -1,0 +1,132 @@
+"""Word and character errors: two ways to normalise text, Levenshtein counts, rates of pooled counts.
+
+`released` is the scorer of the published code: it keeps digits as they are and glues hyphenated words
+together, so part of what it counts are slips of format. `whisper` is Whisper's English normaliser, which
+forgives these. Both are reported, so that a gain in format cannot pass for an acoustic one.
+
+Counts are plain mappings, as they stand in hypotheses.jsonl:
+
+    {"whisper": {"words": {"hits": 5, "substitutions": 1, "deletions": 0, "insertions": 0},
+                 "characters": {"hits": 20, ...}}, "released": {...}}
+"""
+
+import functools
+import importlib.resources
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import jiwer
+
+from saml.errors import SamlError
+
+OPERATIONS = ("hits", "substitutions", "deletions", "insertions")
+UNITS = ("words", "characters")
+
+Counts = dict[str, int]
+
+
+def count(reference: str, hypothesis: str, scorers: Iterable[str]) -> dict[str, dict[str, Counts]]:
+    """The counts of one utterance: {scorer: {"words" | "characters": {operation: number}}}.
+
+    A reference that a scorer leaves empty ("uh" under `whisper`) makes every hypothesised unit an insertion.
+    Characters include the single spaces between words, as is usual for CER.
+
+    Raises:
+        SamlError: a scorer that does not exist.
+    """
+    return {
+        scorer: count_normalised(normalise(reference, scorer), normalise(hypothesis, scorer))
+        for scorer in scorers
+    }
+
+
+def count_normalised(reference: str, hypothesis: str) -> dict[str, Counts]:
+    """Word and character counts of two texts as they are; words are what stands between spaces."""
+    words = jiwer.process_words(reference, hypothesis)
+    characters = jiwer.process_characters(reference, hypothesis)
+    return {
+        unit: {operation: int(getattr(alignment, operation)) for operation in OPERATIONS}
+        for unit, alignment in zip(UNITS, (words, characters), strict=True)
+    }
+
+
+def normalise(text: str, scorer: str) -> str:
+    """`text` as `scorer` compares it, its words separated by single spaces.
+
+    Raises:
+        SamlError: a scorer that does not exist.
+    """
+    if scorer not in SCORERS:
+        raise SamlError(f"scoring.scorers: no scorer {scorer!r}; there are {', '.join(SCORERS)}")
+    return " ".join(SCORERS[scorer](text).split())
+
+
+def pool(counts: Iterable[Mapping[str, int]]) -> Counts:
+    """The sum of many counts of one unit; all zero for none."""
+    total = dict.fromkeys(OPERATIONS, 0)
+    for one in counts:
+        for operation in OPERATIONS:
+            total[operation] += int(one[operation])
+    return total
+
+
+def reference_units(counts: Mapping[str, int]) -> int:
+    """How many words (or characters) the reference has."""
+    return counts["hits"] + counts["substitutions"] + counts["deletions"]
+
+
+def errors(counts: Mapping[str, int]) -> int:
+    """How many words (or characters) are wrong, missing or too many."""
+    return counts["substitutions"] + counts["deletions"] + counts["insertions"]
+
+
+def error_rate(counts: Mapping[str, int]) -> float:
+    """WER (of word counts) or CER (of character counts) as a fraction; more than 1 is possible.
+
+    Without any reference unit it is 0 when nothing was hypothesised and infinite otherwise.
+    """
+    units, wrong = reference_units(counts), errors(counts)
+    if units == 0:
+        return 0.0 if wrong == 0 else math.inf
+    return wrong / units
+
+
+def relative_reduction(reference: float, arm: float) -> float:
+    """How far the error rate `arm` is below the error rate `reference`, as a share of the latter.
+
+    Nothing can be below a reference of 0: the reduction is then 0 for an equal arm and minus infinity else.
+    """
+    if reference == 0:
+        return 0.0 if arm == 0 else -math.inf
+    return (reference - arm) / reference
+
+
+def _released(text: str) -> str:
+    return re.sub(r"[^a-z0-9' ]", "", text.lower())
+
+
+def _whisper(text: str) -> str:
+    return _whisper_normaliser()(text)
+
+
+@functools.cache
+def _whisper_normaliser() -> Callable[[str], str]:
+    # Imported when first used: it costs transformers' import (1 to 2 s). This submodule needs neither torch
+    # nor torchaudio, so it is safe where torchaudio's import fails.
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    normaliser: Callable[[str], str] = EnglishTextNormalizer(spelling_table())
+    return normaliser
+
+
+def spelling_table() -> dict[str, str]:
+    """Whisper's table of British to American spellings (saml/data/README.md says where it is from)."""
+    file = importlib.resources.files("saml") / "data" / "whisper_english_spelling.json"
+    table: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return table
+
+
+# A scorer is a way to normalise text; a new one is a new entry here.
+SCORERS: dict[str, Callable[[str], str]] = {"released": _released, "whisper": _whisper}

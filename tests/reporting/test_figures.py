@@ -1,0 +1,121 @@
+"""Figures are drawn from tables and records alone, show their numbers, and survive what is missing."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+from results_tree import ARMS, Tree, run
+
+from saml.errors import SamlError
+from saml.reporting import style
+from saml.reporting.curves import loss_curves, mean_curve
+from saml.reporting.figures import FIGURES, Report, figures, reductions, wer_by_arm
+from saml.reporting.tables import INTERVALS, read_table
+from saml.tracking import RunRecord, read_record
+
+
+def draw(tree: Tree, tables: Path, **changes: object) -> Path:
+    folder = tree.root / "figures"
+    files = {name: tables / f"{name}.csv" for name in ("wer", "summary", "comparisons", "intervals")}
+    arguments = {
+        "results": tree.root,
+        "experiment": "made",
+        "output_dir": folder,
+        "record": folder / "run.jsonl",
+    }
+    figures(**{**arguments, **files, **changes})
+    return folder
+
+
+@pytest.fixture
+def trained(small: Tree) -> Tree:
+    small.losses("models/base", [3.0, 2.0], [3.1, 2.5])
+    small.losses("pretrained/saml/seed1/experts", [2.0], [2.2], arm="saml", seed=1)
+    small.losses("pretrained/saml/seed1", [1.5, 1.0], [1.6, 1.2], arm="saml", seed=1)
+    for speaker in ("anna", "b o", "gone"):
+        where = small.folder(speaker, "saml", 1).relative_to(small.root)
+        small.losses(str(where), [1.0, 0.5], [1.1, 0.9], arm="saml", speaker=speaker, seed=1)
+    return small
+
+
+def test_every_figure_is_written_twice_and_listed(trained: Tree) -> None:
+    folder = draw(trained, run(trained))
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
+    assert {path.name for path in folder.iterdir()} == expected | {"run.jsonl"}
+    for name in FIGURES:
+        assert ElementTree.parse(folder / f"{name}.svg").getroot().tag.endswith("svg")
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert {file.name for file in read_record(folder / "run.jsonl").files} == expected
+
+
+def report(tree: Tree, tables: Path) -> Report:
+    read = [read_table(tables / f"{name}.csv") for name in ("wer", "summary", "comparisons", "intervals")]
+    return Report(tree.root, *read)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_figures_without_curves_and_intervals(small: Tree) -> None:
+    found = report(small, run(small))
+    found = replace(found, intervals=found.intervals.iloc[:0])
+    drawn = {name: draw(found) for name, draw in FIGURES.items()}
+    assert texts(drawn["loss_curves"]) == ["no curve recorded"] * 2
+    assert "Whiskers" not in drawn["wer_by_arm"].get_supxlabel()
+
+
+def test_one_arm_is_enough(small: Tree) -> None:
+    found = report(small, run(small, arms={"fp32": ARMS["fp32"]}))
+    drawn = {name: draw(found) for name, draw in FIGURES.items()}
+    assert texts(drawn["reductions"]) == ["a single arm: nothing to compare with"] * 2
+
+
+def test_bars_are_as_long_as_the_table_says(small: Tree) -> None:
+    figure = wer_by_arm(report(small, run(small)))
+    for axes in figure.axes:
+        assert [bar.get_width() for bar in axes.patches] == pytest.approx([20.0, 40.0, 10.0, 10.0])
+        assert [text.get_text() for text in axes.texts] == ["20.0", "40.0", "10.0", "10.0"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["fp32", "nf4", "pqm", "saml"]
+    assert "2 target speakers cannot speak for all speakers." in figure.get_supxlabel()
+
+
+def test_an_infinite_reduction_stays_on_the_page(small: Tree) -> None:
+    tables = run(small)
+    assert "-inf" in (tables / "comparisons.csv").read_text(), "the tree no longer has this case"
+    figure = reductions(report(small, tables))
+    low, high = figure.axes[0].get_xlim()
+    assert -300 < low < high < 300
+
+
+def test_whiskers_are_in_per_cent(small: Tree) -> None:
+    found = report(small, run(small))
+    assert found.whiskers("nf4", "", "released") == pytest.approx((100 / 3, 100 * 5 / 11), abs=1e-3)
+    assert found.whiskers("nf4", "nobody", "released") is None
+    assert list(found.intervals) == INTERVALS
+
+
+def test_a_missing_table_is_named(small: Tree) -> None:
+    tables = run(small)
+    with pytest.raises(SamlError, match=r"nowhere\.csv: cannot read this table"):
+        draw(small, tables, summary=tables / "nowhere.csv")
+
+
+def test_loss_curves_of_folds(tmp_path: Path) -> None:
+    record = RunRecord(stage="adapt", experiment="made")
+    for fold in (0, 1):
+        for step in (0, 1):
+            record.curve(f"fold{fold}/dev/loss", step, 1.0 + fold - 0.5 * step)
+    record.curve("dev/accuracy", 1, 0.5)
+    record.write(tmp_path / "run.jsonl")
+    found = loss_curves(read_record(tmp_path / "run.jsonl"), "dev")
+    assert found == [([0, 1], [1.0, 0.5]), ([0, 1], [2.0, 1.5])]
+    assert mean_curve(found) == ([0, 1], [1.5, 1.0])
+    assert mean_curve([]) == ([], [])
+
+
+def test_colours_tell_arms_apart() -> None:
+    arms = ["fp32", "nf4", "nf4-lora", "pqm", "saml", "lora-big", "saml-output"]
+    assert len(set(style.colours(arms).values())) == len(arms)

@@ -13,7 +13,7 @@ from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.checkpoints import Checkpoints
-from saml.training.common import device, file_checksum, in_order, read_cuts, seed_for, shuffled
+from saml.training.common import device, file_checksum, in_order, read_cuts, section_for_arm, seed_for, shuffled
 from saml.training.examples import Examples
 from saml.training.loop import Task, run
 from saml.training.updates import AlternatingUpdates
@@ -128,7 +128,7 @@ def _task(
     seed: int,
     name: str,
 ) -> Task:
-    how = settings["adaptation"]
+    how = section_for_arm(settings, "adaptation")
     train = examples.choose(fold["train"])
     return Task(
         name=name,

@@ -28,6 +28,15 @@ def read_cuts(path: Path) -> list[MonoCut]:
         raise SamlError(f"{path}: not a manifest of cuts ({error}); make it again") from None
 
 
+def section_for_arm(settings: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section of the config with what the arm's own entry says over it: `arms.<arm>.<section>`.
+
+    So learning rates that were chosen for one arm stand in that arm's entry.
+    """
+    own: Mapping[str, Any] = settings["arm"].get(section, {})
+    return {**settings[section], **own}
+
+
 def seed_for(*factors: object) -> int:
     """A seed decided by `factors` alone, different for different factors, the same on every machine."""
     text = "/".join(str(factor) for factor in factors)

@@ -15,7 +15,7 @@ from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.checkpoints import Checkpoints
-from saml.training.common import device, file_checksum, in_order, read_cuts, seed_for, shuffled
+from saml.training.common import device, file_checksum, in_order, read_cuts, section_for_arm, seed_for, shuffled
 from saml.training.examples import Batch, Examples
 from saml.training.loop import Joined, Task, run
 from saml.training.updates import AlternatingUpdates, SeparateUpdates
@@ -64,7 +64,7 @@ def initialise_experts(
     train = examples.part("train")
     speakers = initial_speakers(train, settings["initial_speakers"], spec.experts)
     own = [[cut for cut in train if cut.supervisions[0].speaker == speaker] for speaker in speakers]
-    how = settings["pretraining"]
+    how = section_for_arm(settings, "pretraining")
 
     def prepare(batch: Batch) -> Batch:
         adapted.fix_routes(F.one_hot(batch.groups, spec.experts).to(batch.features.dtype))
@@ -147,7 +147,7 @@ def pretrain(
         start = load_adapter(experts, experts_description, content)
         adapted.load_state(_with_experts(adapted.state(), start.folds[0]))
     examples = Examples(read_cuts(cuts), base)
-    train, how = examples.part("train"), settings["pretraining"]
+    train, how = examples.part("train"), section_for_arm(settings, "pretraining")
     utterances = shares(settings)[1] if spec.experts > 1 else sum(shares(settings))
     task = Task(
         name=f"pre-training {arm}",

@@ -1,0 +1,348 @@
+"""One command per stage: `saml <stage> --help`.
+
+A stage's flags are its function's keyword arguments; the functions live in their own rooms and are
+imported only when their command runs.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saml import __version__
+from saml.errors import SamlError
+
+# What each path flag is, for --help. A stage lists the names of its own.
+_PATHS = {
+    "recordings": "lhotse recordings (jsonl.gz)",
+    "supervisions": "lhotse supervisions (jsonl.gz)",
+    "dropped": "table of utterances left out (tsv)",
+    "audio": "folder for waveforms that are made or converted",
+    "cuts": "lhotse cuts with features (jsonl.gz)",
+    "features": "archive of features",
+    "splits": "a target speaker's train, dev and test utterances (json)",
+    "general-cuts": "cuts of the general pool",
+    "weights": "model to read (safetensors)",
+    "description": "its description (json)",
+    "adapter": "adapter to read (safetensors)",
+    "adapter-description": "its description (json)",
+    "experts": "initialised experts to start from (safetensors)",
+    "experts-description": "their description (json)",
+    "adaptation-record": "run record of the adaptation, taken over",
+    "out-weights": "model to write (safetensors)",
+    "out-adapter": "adapter to write (safetensors)",
+    "out-description": "description to write (json)",
+    "hypotheses": "hypotheses with counts (jsonl)",
+    "results": "an experiment's folder, results/<experiment>",
+    "wer": "table of word error rates by arm, speaker and seed (csv)",
+    "summary": "table of arms (csv)",
+    "comparisons": "table of pairs of arms (csv)",
+    "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
+    "output-dir": "folder for figures",
+    "work": "folder for checkpoints, removed when the job is done",
+    "record": "run record to write (jsonl)",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command that runs one function of the package.
+
+    `paths` are required path flags, `optional` ones that may be left out, `sections` the config sections
+    that its --settings holds, `others` further flags with their types.
+    """
+
+    name: str
+    function: str
+    summary: str
+    sections: tuple[str, ...]
+    paths: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    others: tuple[tuple[str, type], ...] = ()
+    optional_others: tuple[tuple[str, type], ...] = ()
+    takes_corpus: bool = True
+
+
+_MIXTURE = ("arm", "adapters", "pretraining", "initial_speakers")
+_ARM_SEED = (("arm", str), ("seed", int))
+
+STAGES = (
+    Stage(
+        "prepare-corpus",
+        "saml.corpora.stages:prepare_corpus",
+        "speech to manifests: everything but speech made for a target speaker",
+        ("corpus",),
+        ("recordings", "supervisions", "dropped", "audio"),
+        takes_corpus=False,
+    ),
+    Stage(
+        "prepare-pool",
+        "saml.corpora.stages:prepare_pool",
+        "cuts and features of a pool of speakers: base, pretrain or general",
+        ("corpus", "model"),
+        ("recordings", "supervisions", "cuts", "features", "dropped"),
+        others=(("role", str),),
+        takes_corpus=False,
+    ),
+    Stage(
+        "prepare-speaker",
+        "saml.corpora.stages:prepare_speaker",
+        "cuts, features and splits of a target speaker",
+        ("corpus", "model", "partition"),
+        ("recordings", "supervisions", "cuts", "features", "splits", "dropped", "audio"),
+        others=(("speaker", str),),
+        takes_corpus=False,
+    ),
+    Stage(
+        "train-base",
+        "saml.training.base:train_base",
+        "train a base model from scratch",
+        ("model", "base_training"),
+        ("cuts", "out-weights", "out-description"),
+        ("work",),
+    ),
+    Stage(
+        "quantise",
+        "saml.quantise:quantise",
+        "store a model as NF4",
+        ("quantisation",),
+        ("weights", "description", "out-weights", "out-description"),
+    ),
+    Stage(
+        "initialise-experts",
+        "saml.training.mixtures:initialise_experts",
+        "train one LoRA for each initial speaker: the experts of a mixture",
+        _MIXTURE,
+        ("weights", "description", "cuts", "out-adapter", "out-description"),
+        ("work",),
+        others=_ARM_SEED,
+    ),
+    Stage(
+        "pretrain",
+        "saml.training.mixtures:pretrain",
+        "train an arm's adapters (and routers) on many speakers",
+        _MIXTURE,
+        ("weights", "description", "cuts", "out-adapter", "out-description"),
+        ("experts", "experts-description", "work"),
+        others=_ARM_SEED,
+    ),
+    Stage(
+        "adapt",
+        "saml.training.adaptation:adapt",
+        "adapt an arm to one target speaker",
+        ("arm", "adapters", "adaptation"),
+        ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),
+        ("adapter", "adapter-description", "work"),
+        others=(("arm", str), ("speaker", str), ("seed", int)),
+    ),
+    Stage(
+        "decode",
+        "saml.decoding:decode",
+        "decode a speaker's test part and the general pool, and count errors",
+        ("arm", "decoding", "scoring"),
+        ("weights", "description", "hypotheses"),
+        ("cuts", "splits", "general-cuts", "adapter", "adapter-description", "adaptation-record"),
+        others=_ARM_SEED,
+        optional_others=(("speaker", str),),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, or 1 after an error that the user can put right."""
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
+    try:
+        status = options.pop("run")(options)
+    except SamlError as error:
+        print(f"saml {command}: error: {error}", file=sys.stderr)
+        return 1
+    except FileNotFoundError as error:
+        print(f"saml {command}: error: {error.filename}: no such file", file=sys.stderr)
+        return 1
+    return int(status or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="saml",
+        description="Personalise 4-bit speech recognisers with mixtures of LoRA experts. Every stage of the "
+        "pipeline is a command; Snakemake calls them, and so can you.",
+    )
+    parser.add_argument("--version", action="version", version=f"saml {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for stage in STAGES:
+        _add_stage(commands, stage)
+    _add_reporting(commands)
+    _add_track(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_stage(commands: Any, stage: Stage) -> None:
+    command = commands.add_parser(stage.name, help=stage.summary, description=_sentence(stage.summary))
+    sections = ", ".join(stage.sections)
+    command.add_argument("--experiment", required=True, help="name of the experiment")
+    command.add_argument(
+        "--settings",
+        required=True,
+        type=settings,
+        metavar="JSON",
+        help=f"a JSON object, or @file, with the config's sections {sections}",
+    )
+    for name, kind in stage.others:
+        command.add_argument(f"--{name}", required=True, type=kind)
+    for name, kind in stage.optional_others:
+        command.add_argument(f"--{name}", type=kind)
+    for name in (*stage.paths, "record"):
+        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=_PATHS[name])
+    for name in stage.optional:
+        command.add_argument(f"--{name}", type=Path, metavar="PATH", help=_PATHS[name])
+    _add_names(command)
+    _add_threads(command)
+    command.set_defaults(run=lambda options: _run_stage(stage, options))
+
+
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threads", type=int, default=1, help="threads of this job; part of what decides its bytes (default 1)"
+    )
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--corpus", help="name of the corpus, for the run record")
+    command.add_argument("--family", help="family of the recogniser, for the run record")
+
+
+def _run_stage(stage: Stage, options: dict[str, Any]) -> None:
+    for section in stage.sections:
+        if section not in options["settings"]:
+            raise SamlError(f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}")
+    limit_threads(options.pop("threads"))
+    del options["family"]  # a stage that reads a model knows it from there
+    if not stage.takes_corpus:
+        del options["corpus"]
+    _call(stage.function, options)
+
+
+def _call(function: str, options: dict[str, Any]) -> Any:
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(module), name)(**options)
+
+
+def limit_threads(threads: int) -> None:
+    """Let every numerical library of this process use `threads` threads; before any of them is imported."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Needed by deterministic matrix products on a GPU; read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def settings(text: str) -> dict[str, Any]:
+    """A JSON object given on the command line, or in a file as @path."""
+    try:
+        content = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
+    if not isinstance(content, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return content
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _add_reporting(commands: Any) -> None:
+    tables = ("wer", "summary", "comparisons", "intervals")
+    command = commands.add_parser("tabulate", help="tables from hypotheses", description="Make the tables.")
+    _add_common(command, "scoring", paths=("results", *tables))
+    command.add_argument("--arms", required=True, type=settings, metavar="JSON", help="arm to its config entry")
+    command.add_argument("--speakers", required=True, nargs="+", help="the target speakers")
+    command.add_argument("--seeds", required=True, nargs="+", type=int)
+    command.set_defaults(run=lambda options: _run("saml.reporting.tables:tabulate", options))
+    command = commands.add_parser("figures", help="figures from tables", description="Draw the figures.")
+    _add_common(command, None, paths=("results", *tables, "output-dir"))
+    command.set_defaults(run=lambda options: _run("saml.reporting.figures:figures", options))
+    command = commands.add_parser("show", help="print an experiment's WER table", description="Print the results.")
+    command.add_argument("results", type=Path, help=_PATHS["results"])
+    command.set_defaults(run=lambda options: _call("saml.reporting.show:show", options))
+
+
+def _add_common(command: argparse.ArgumentParser, section: str | None, *, paths: Sequence[str]) -> None:
+    command.add_argument("--experiment", required=True, help="name of the experiment")
+    if section is not None:
+        command.add_argument(
+            "--settings",
+            required=True,
+            type=settings,
+            metavar="JSON",
+            help=f"a JSON object, or @file, with the config's section {section}",
+        )
+    for name in (*paths, "record"):
+        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=_PATHS[name])
+    _add_names(command)
+    _add_threads(command)
+
+
+def _run(function: str, options: dict[str, Any]) -> None:
+    limit_threads(options.pop("threads"))
+    _call(function, options)
+
+
+def _add_track(commands: Any) -> None:
+    command = commands.add_parser(
+        "track",
+        help="publish run records to MLflow",
+        description="Publish the run records under a results folder to MLflow: each once, changed ones again.",
+    )
+    command.add_argument("results", type=Path, help="results, or one experiment's folder in it")
+    command.add_argument(
+        "--store", help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else SQLite under results/mlflow)"
+    )
+    command.add_argument("--follow", action="store_true", help="go on publishing until interrupted")
+    command.add_argument("--every", type=float, default=20.0, metavar="SECONDS", help="between two looks (20)")
+    command.add_argument("--until", type=Path, metavar="PATH", help="stop following when this file exists")
+    command.set_defaults(run=_track)
+
+
+def _track(options: dict[str, Any]) -> int:
+    from saml.tracking.publish import publish
+
+    counts = publish(options.pop("results"), **options)
+    print(counts)
+    return 0
+
+
+def _add_doctor(commands: Any) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check an installation and a configuration before a long run",
+        description="Check versions, GPU, corpora, disk and configuration, and count the jobs.",
+    )
+    command.add_argument(
+        "--configfile",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="configurations to merge over config/config.yaml, as with snakemake",
+    )
+    command.set_defaults(run=_doctor)
+
+
+def _doctor(options: dict[str, Any]) -> int:
+    from saml.config import load
+    from saml.doctor import doctor
+
+    return doctor(load([Path("config/config.yaml"), *options["configfile"]]), Path.cwd())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""The configuration of an experiment: reading, checking, and cutting out what one stage depends on.
+
+`load` merges files as Snakemake does, `validate` says in one line what is wrong, `stage_settings` gives a
+stage its own sections. The workflow and `saml doctor` use all three, so both see the same configuration.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from saml.config_checks import problems
+from saml.errors import SamlError
+from saml.files import write_atomically
+
+LONGEST_MESSAGE = 300
+
+# Sections that an arm's entry may hold too, with values that go before those of the section itself.
+SECTIONS_OF_ARMS = ("pretraining", "adaptation")
+
+
+def load(paths: Iterable[Path]) -> dict[str, Any]:
+    """The configuration in `paths`, each over those before: mappings merge key by key, all else is replaced.
+
+    Raises:
+        SamlError: a file is missing, is no YAML, or holds no mapping.
+    """
+    config: dict[str, Any] = {}
+    for path in paths:
+        _merge(config, _read(path))
+    return config
+
+
+def save(config: Mapping[str, Any], path: Path) -> None:
+    """Write the merged configuration as YAML that `load` reads back. The folder is made.
+
+    Raises:
+        SamlError: the folder or the file cannot be written.
+    """
+    plain = json.loads(json.dumps(config))  # Snakemake's configuration may hold its own kinds of mappings
+    text = "# The configuration of the latest run, files merged and overrides applied.\n"
+    text += yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise SamlError(f"{path}: cannot write the configuration here ({error.strerror})") from None
+
+
+def validate(config: Mapping[str, Any], schema_path: Path) -> None:
+    """Check `config` against the JSON schema in the YAML file `schema_path`, then what a schema cannot say.
+
+    Raises:
+        SamlError: one line "config: <key path>: <what is wrong>", for the first of all errors.
+    """
+    errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=_position)
+    messages = [_message(error) for error in errors] or list(problems(config))
+    if messages:
+        more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+        raise SamlError(_one_line(f"config: {messages[0]}") + more)
+
+
+def stage_settings(
+    config: Mapping[str, Any], sections: Iterable[str], arm: str | None = None
+) -> dict[str, Any]:
+    """What a stage depends on: the named sections, and nothing of another corpus, family or arm.
+
+    The section "arm" is the entry of `arm` and can only be asked for where `arm` is given; what it says over
+    a section that is not asked for is left out. "scoring.scorers" asks for that key of `scoring` alone.
+    """
+    settings: dict[str, Any] = {}
+    for name in sections:
+        section, _, key = name.partition(".")
+        content = _section(config, section, arm)
+        settings[section] = {key: content[key]} if key else content
+    if arm is not None and "arm" in settings:
+        others = {name for name in SECTIONS_OF_ARMS if name not in settings}
+        settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}
+    return settings
+
+
+def canonical(settings: Mapping[str, Any]) -> str:
+    """`settings` as JSON with one spelling, so that the order of keys in a file changes nothing."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _section(config: Mapping[str, Any], name: str, arm: str | None) -> Any:
+    if name == "arm":
+        return config["arms"][arm]
+    if name == "corpus":
+        return _chosen(config["corpus"], chosen=config["corpus"]["name"])
+    if name == "model":
+        return _chosen(config["model"], chosen=config["model"]["family"])
+    return config[name]
+
+
+def _chosen(section: Mapping[str, Any], *, chosen: str) -> dict[str, Any]:
+    """`section` without the sub-sections that belong to another corpus or family than `chosen`."""
+    return {key: value for key, value in section.items() if key == chosen or not isinstance(value, Mapping)}
+
+
+def _merge(config: dict[str, Any], update: Mapping[str, Any]) -> None:
+    for key, value in update.items():
+        if isinstance(value, Mapping):
+            below = config.get(key)
+            config[key] = below = below if isinstance(below, dict) else {}
+            _merge(below, value)
+        else:
+            config[key] = value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SamlError(f"{path}: cannot read this configuration ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SamlError(_one_line(f"{path}: not valid YAML: {error}")) from None
+    if not isinstance(content, dict):
+        raise SamlError(f"{path}: a configuration must be a mapping of keys to values")
+    return content
+
+
+def _is_integer(_: object, value: object) -> bool:
+    """JSON schema takes 10.0 for an integer; the stages would stumble over it."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    """YAML has .nan and .inf, which no comparison with a minimum catches."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer).redefine("number", _is_number)
+    return extend(Draft202012Validator, type_checker=types)(schema)
+
+
+def _position(error: ValidationError) -> tuple[int, str]:
+    """Unknown and missing keys first: they explain the errors that follow from them."""
+    order = {"additionalProperties": 0, "required": 1}
+    return order.get(str(error.validator), 2), _path(error.absolute_path)
+
+
+def _message(error: ValidationError) -> str:
+    path = list(error.absolute_path)
+    found: Any = error.instance
+    schema: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            known = schema.get("properties", {})
+            unknown = next(key for key in found if key not in known)
+            return f"{_path([*path, unknown])}: unknown key{_suggestion(str(unknown), known)}"
+        case "required":
+            missing = next(key for key in schema["required"] if key not in found)
+            return f"{_path([*path, missing])}: this key is missing"
+        case "uniqueItems":
+            return f"{_path(path)}: {_twice(found)!r} stands here twice"
+        case "minItems" | "maxItems" | "minLength" | "minProperties":
+            extent = "long" if error.validator == "maxItems" else "short"
+            return f"{_path(path)}: {found!r} is too {extent}"
+        case "pattern":
+            return f"{_path(path)}: {found!r} may hold only letters, digits, '_', '.' and '-'"
+        case "type":
+            return f"{_path(path)}: {error.message}{_hint(schema['type'], found)}"
+        case _:
+            return f"{_path(path)}: {error.message}"
+
+
+def _path(parts: Iterable[str | int]) -> str:
+    """The parts of a key path as a person writes them: `adaptation.learning_rate.expert`, `seeds[0]`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.removeprefix(".") or "configuration"
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _twice(items: Any) -> Any:
+    return next(item for index, item in enumerate(items) if item in items[:index])
+
+
+def _hint(wanted: str | list[str], value: object) -> str:
+    """What to write instead, where YAML has read something else than its writer meant."""
+    if "string" in wanted and isinstance(value, bool | int | float):
+        return "; put it in quotes"
+    if "number" in wanted and isinstance(value, str) and _reads_as_number(value):
+        return "; YAML takes a number for text unless it has a point and a signed exponent, as 1.0e-3"
+    return ""
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _one_line(text: str) -> str:
+    """`text` without line breaks and other control characters, cut where it is too long for a line."""
+    line = " ".join("".join(_printable(text)).split())
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 4] + " ..."
+
+
+def _printable(text: str) -> Iterator[str]:
+    return (character if character.isprintable() else " " for character in text)

@@ -1,0 +1,76 @@
+"""What Snakemake does not see: results of another version of saml, and a corpus that changed behind its back.
+
+Neither reruns anything by itself, because hours of training should not start for a new version; the workflow
+names them when it starts.
+"""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from saml import __version__
+
+RECORDS = ("run.jsonl", "adaptation.jsonl")
+# Folders with many files and no run record in them.
+PASSED_OVER = ("audio", "logs", "benchmarks", "figures", ".work")
+
+
+def warnings(config: Mapping[str, Any], results: Path) -> Iterator[str]:
+    """One line for each thing that a person should know before going on with the experiment in `results`."""
+    for version, records in sorted(other_versions(results).items()):
+        yield (
+            f"{results} has results of saml {version} ({len(records)}, the first in {records[0].parent}), "
+            f"this is saml {__version__}: they stay as they are; --forceall makes everything again"
+        )
+    manifest = newer_manifest(config, results)
+    if manifest is not None:
+        yield (
+            f"{manifest} has changed since {results / 'data' / 'corpus'} was made: results stay as they are; "
+            "--forcerun prepare_corpus takes the change over"
+        )
+
+
+def other_versions(results: Path) -> dict[str, list[Path]]:
+    """The run records in `results` by the version of saml that wrote them, without those of this version."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for record in _records(results):
+        version = _version(record)
+        if version is not None and version != __version__:
+            found[version].append(record)
+    return dict(found)
+
+
+def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
+    """The manifest of a folder corpus, where it is younger than what was made of it."""
+    corpus = config["corpus"]
+    if corpus["name"] != "folder":
+        return None
+    root = corpus["folder"]["root"] or os.environ.get("SAML_FOLDER_ROOT")
+    if not root:
+        return None
+    manifest = Path(root) / corpus["folder"]["manifest"]
+    try:
+        made = (results / "data" / "corpus" / "run.jsonl").stat().st_mtime
+        return manifest if manifest.stat().st_mtime > made else None
+    except OSError:  # nothing was made yet, or the corpus is not mounted now
+        return None
+
+
+def _records(results: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(results):
+        below[:] = sorted(name for name in below if name not in PASSED_OVER)
+        yield from (Path(folder) / name for name in RECORDS if name in files)
+
+
+def _version(record: Path) -> str | None:
+    """The version in a record's first line; None where it cannot be read (its reader will say so)."""
+    try:
+        with record.open(encoding="utf-8") as stream:
+            head = json.loads(stream.readline())
+    except (OSError, ValueError):
+        return None
+    version = head.get("saml") if isinstance(head, dict) else None
+    return version if isinstance(version, str) else None

@@ -1,0 +1,55 @@
+"""Warnings about results that Snakemake takes for good."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from saml import __version__
+from saml.freshness import newer_manifest, other_versions, warnings
+from saml.tracking import RunRecord
+
+MADE = {"corpus": {"name": "spoken_commands"}}
+
+
+def test_results_of_other_versions_are_found_by_their_records(tmp_path: Path) -> None:
+    ours = tmp_path / "models" / "base" / "run.jsonl"
+    theirs = tmp_path / "speakers" / "x" / "saml" / "seed1" / "adaptation.jsonl"
+    RunRecord(stage="train-base", experiment="e").write(ours)
+    RunRecord(stage="adapt", experiment="e").write(theirs)
+    assert other_versions(tmp_path) == {}
+    theirs.write_text(theirs.read_text().replace(f'"saml": "{__version__}"', '"saml": "0.0.1"'))
+    assert other_versions(tmp_path) == {"0.0.1": [theirs]}
+    (line,) = warnings(MADE, tmp_path)
+    assert "saml 0.0.1 (1, the first in" in line and __version__ in line and "\n" not in line
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"saml": 3}', "\xff"])
+def test_a_damaged_record_is_left_to_its_reader(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.jsonl").write_bytes(content.encode("latin-1"))
+    assert list(warnings(MADE, tmp_path)) == []
+
+
+def test_no_results_no_warnings(tmp_path: Path) -> None:
+    assert list(warnings(MADE, tmp_path / "absent")) == []
+
+
+def test_a_manifest_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "results" / "data" / "corpus" / "run.jsonl"
+    manifest = tmp_path / "speech" / "manifest.tsv"
+    for path in (record, manifest):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    config = {"corpus": {"name": "folder", "folder": {"root": None, "manifest": "manifest.tsv"}}}
+    results = tmp_path / "results"
+    monkeypatch.delenv("SAML_FOLDER_ROOT", raising=False)
+    assert newer_manifest(config, results) is None
+    monkeypatch.setenv("SAML_FOLDER_ROOT", str(manifest.parent))
+    os.utime(record, (100, 100))
+    os.utime(manifest, (99, 99))
+    assert newer_manifest(config, results) is None
+    os.utime(manifest, (101, 101))
+    assert newer_manifest(config, results) == manifest
+    assert "--forcerun prepare_corpus" in next(iter(warnings(config, results)))
+    manifest.unlink()
+    assert newer_manifest(config, results) is None

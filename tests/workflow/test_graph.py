@@ -1,0 +1,207 @@
+"""Which jobs run when: everything once, one speaker alone, and nothing that a change does not concern."""
+
+import yaml
+from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, settings_of
+
+NOTHING = "Nothing to be done"
+
+
+def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
+    project, outcome = first_run
+    assert outcome.status == 0, outcome.text
+    assert outcome.jobs == {
+        "prepare_corpus": 1,
+        "prepare_pool": 3,
+        "prepare_speaker": 2,
+        "train_base": 1,
+        "quantise": 1,
+        "initialise_experts": 1,
+        "pretrain": 2,
+        "adapt": 6,
+        "decode": 6,
+        "decode_unadapted": 4,
+        "decode_general": 2,
+        "tabulate": 1,
+        "figures": 1,
+    }
+    assert [call[0] for call in project.calls()][-2:] == ["track", "show"]
+    saved = yaml.safe_load((project.folder / "results" / "test" / "config.yaml").read_text())
+    assert saved == yaml.safe_load((project.folder / "config" / "config.yaml").read_text())
+
+
+def test_results_lie_where_a_person_looks_for_them(first_run: tuple[Project, Outcome]) -> None:
+    names = set(first_run[0].times())
+    for folder in (SPEAKERS[0], ODD_FOLDER):
+        for arm, seed in (("fp32", 0), ("nf4", 0), ("nf4-lora", 1), ("pqm", 1), ("saml", 1)):
+            assert f"speakers/{folder}/{arm}/seed{seed}/hypotheses.jsonl" in names
+            assert f"speakers/{folder}/{arm}/seed{seed}/run.jsonl" in names
+        assert f"speakers/{folder}/saml/seed1/adapter.safetensors" in names
+    assert {"general/fp32/seed0/hypotheses.jsonl", "general/nf4/seed0/hypotheses.jsonl"} <= names
+    assert {"pretrained/saml/seed1/experts/adapter.json", "pretrained/pqm/seed1/adapter.json"} <= names
+    assert {"tables/wer.csv", "tables/summary.csv", "tables/comparisons.csv", "figures/sizes.svg"} <= names
+
+
+def test_command_lines(first_run: tuple[Project, Outcome]) -> None:
+    """Odd ids arrive whole and unread by a shell; each arm gets its inputs and each stage its settings."""
+    project, _ = first_run
+    assert not (project.folder / "hurt").exists()
+    stages = [call for call in project.calls() if call[0] not in ("track", "show")]
+    for call in stages:
+        assert option(call, "experiment") == "test"
+        assert option(call, "corpus") == "spoken_commands" and option(call, "family") == "conformer"
+        assert option(call, "record") is not None
+        assert option(call, "threads") == ("2" if call[0] == "train-base" else "1")
+    adaptations = {(option(c, "arm"), option(c, "speaker")): c for c in stages if c[0] == "adapt"}
+    assert set(adaptations) == {(arm, s) for arm in ("nf4-lora", "pqm", "saml") for s in SPEAKERS}
+    assert option(adaptations["nf4-lora", SPEAKERS[1]], "adapter") is None
+    saml = adaptations["saml", SPEAKERS[1]]
+    assert option(saml, "adapter") == "results/test/pretrained/saml/seed1/adapter.safetensors"
+    assert option(saml, "weights") == "results/test/models/nf4/model.safetensors"
+    assert option(saml, "work") == f"results/test/.work/adapt/{ODD_FOLDER}/saml/seed1"
+    assert set(settings_of(saml)) == {"arm", "adapters", "adaptation"}
+    assert settings_of(saml)["arm"]["experts"] == 6
+    pretraining = {option(call, "arm"): call for call in stages if call[0] == "pretrain"}
+    assert option(pretraining["pqm"], "experts") is None
+    assert (
+        option(pretraining["saml"], "experts")
+        == "results/test/pretrained/saml/seed1/experts/adapter.safetensors"
+    )
+    decodings = {(option(c, "arm"), option(c, "speaker")): c for c in stages if c[0] == "decode"}
+    assert option(decodings["fp32", SPEAKERS[0]], "weights") == "results/test/models/base/model.safetensors"
+    assert option(decodings["fp32", SPEAKERS[0]], "general-cuts") is None
+    assert option(decodings["fp32", None], "general-cuts") is not None
+    tables = next(call for call in stages if call[0] == "tabulate")
+    assert tables[tables.index("--speakers") + 1 : tables.index("--seeds")] == SPEAKERS
+    assert "folder" not in settings_of(next(c for c in stages if c[0] == "prepare-corpus"))["corpus"]
+
+
+def test_command_lines_are_those_of_the_program(first_run: tuple[Project, Outcome]) -> None:
+    """The program takes every command line that the stand-in got, and draws the figures that rules expect."""
+    from saml.cli import _parser
+    from saml.reporting.figures import FIGURES
+
+    project, _ = first_run
+    for call in project.calls():
+        _parser().parse_args(call)
+    drawn = {path.stem for path in (project.folder / "results/test/figures").glob("*.svg")}
+    assert drawn == set(FIGURES)
+
+
+def test_a_second_run_finds_nothing_to_do(finished: Project) -> None:
+    """Neither for thread counts, nor for what belongs to another corpus, nor for the order of keys."""
+    finished.configure(
+        threads={"train_base": 1, "default": 2},
+        corpus__folder__dev_share=0.2,
+        arms__other={"precision": "fp32", "adapted": True, "experts": 1},
+        adapters=dict(reversed(_section(finished, "adapters").items())),
+    )
+    outcome = finished.snakemake("--cores", "1", "all")
+    assert outcome.status == 0 and NOTHING in outcome.text, outcome.text
+    assert finished.calls() == []
+
+
+def test_asking_for_one_speaker_runs_that_speaker_only(fresh: Project) -> None:
+    outcome = fresh.dry_run(f"results/test/speakers/{SPEAKERS[0]}/saml/seed1/hypotheses.jsonl")
+    assert outcome.jobs == {
+        "prepare_corpus": 1,
+        "prepare_pool": 3,
+        "prepare_speaker": 1,
+        "train_base": 1,
+        "quantise": 1,
+        "initialise_experts": 1,
+        "pretrain": 1,
+        "adapt": 1,
+        "decode": 1,
+    }
+    assert f"Adapting saml to {SPEAKERS[0]}, seed 1" in outcome.messages
+
+
+def test_forcing_one_speaker_leaves_the_others_untouched(finished: Project) -> None:
+    before = finished.times()
+    speaker = finished.folder / "results" / "test" / "speakers" / SPEAKERS[0]
+    adapters = [
+        str(p.relative_to(finished.folder)) for p in sorted(speaker.glob("*/seed*/adapter.safetensors"))
+    ]
+    outcome = finished.snakemake("--cores", "2", "all", "--forcerun", *adapters)
+    assert outcome.status == 0, outcome.text
+    assert outcome.jobs == {"adapt": 3, "decode": 3, "tabulate": 1, "figures": 1}
+    after = finished.times()
+    changed = {name for name in before if after[name] != before[name]}
+    ours = {name for name in before if name.startswith(f"speakers/{SPEAKERS[0]}/") and "seed1" in name}
+    assert ours <= changed
+    assert {name.split("/")[0] for name in changed - ours} == {"tables", "figures", "config.yaml"}
+    assert finished.dry_run("all").jobs == {}
+
+
+def test_an_adaptation_setting_reruns_adaptations_and_what_follows(finished: Project) -> None:
+    """Also where it stands in the entry of one arm."""
+    finished.configure(adaptation__passes=3)
+    assert finished.dry_run("all").jobs == {"adapt": 6, "decode": 6, "tabulate": 1, "figures": 1}
+    finished.configure(arms__saml__adaptation={"passes": 3})
+    assert finished.dry_run("all").jobs == {"adapt": 2, "decode": 2, "tabulate": 1, "figures": 1}
+
+
+def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Project) -> None:
+    finished.configure(target_speakers=[*SPEAKERS, "fr_m3_r165_p40"])
+    outcome = finished.dry_run("all")
+    assert outcome.jobs == {
+        "prepare_speaker": 1,
+        "adapt": 3,
+        "decode": 3,
+        "decode_unadapted": 2,
+        "tabulate": 1,
+        "figures": 1,
+    }
+    assert all(s not in message for s in (SPEAKERS[0], ODD_FOLDER) for message in outcome.messages)
+
+
+def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> None:
+    finished.configure(
+        arms__small={"precision": "fp32", "adapted": True, "experts": 1, "rank": 2},
+        run_arms=["nf4", "saml", "small"],
+        seeds=[1, 2],
+    )
+    outcome = finished.dry_run("all")
+    # `small` takes no part in pre-training; it adapts the full-precision model with both seeds.
+    assert outcome.jobs == {
+        "initialise_experts": 1,
+        "pretrain": 1,
+        "adapt": 6,
+        "decode": 6,
+        "tabulate": 1,
+        "figures": 1,
+    }
+
+
+def test_scorers_need_counts_and_statistics_do_not(finished: Project) -> None:
+    finished.configure(scoring__scorers=["released"])
+    rules = set(finished.dry_run("all").jobs)
+    assert rules == {"decode", "decode_unadapted", "decode_general", "tabulate", "figures"}
+    finished.configure(scoring__draws=100)
+    assert set(finished.dry_run("all").jobs) == {"tabulate", "figures"}
+
+
+def test_a_failure_stops_only_what_depends_on_it(finished: Project) -> None:
+    """Its log is shown, the rest goes on, the records are still published, and a plain restart finishes."""
+    finished.configure(adaptation__passes=3)
+    outcome = finished.snakemake("--cores", "2", "all", FAIL=f"pqm --speaker={SPEAKERS[0]}")
+    assert outcome.status != 0
+    assert "saml: no luck today" in outcome.text
+    calls = [call[0] for call in finished.calls()]
+    assert calls.count("adapt") == 6 and calls.count("decode") == 5
+    assert calls[-1] == "track" and "tabulate" not in calls
+    again = finished.snakemake("--cores", "2", "all")
+    assert again.status == 0, again.text
+    assert again.jobs == {"adapt": 1, "decode": 1, "tabulate": 1, "figures": 1}
+
+
+def test_tracking_never_fails_a_run(finished: Project) -> None:
+    (finished.folder / "results/test/figures/sizes.svg").unlink()
+    outcome = finished.snakemake("--cores", "1", "all", FAIL="track")
+    assert outcome.status == 0, outcome.text
+    assert [call[0] for call in finished.calls()] == ["figures", "track", "show"]
+
+
+def _section(project: Project, name: str) -> dict[str, object]:
+    config = yaml.safe_load((project.folder / "config" / "config.yaml").read_text())
+    return dict(config[name])

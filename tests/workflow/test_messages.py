@@ -1,0 +1,69 @@
+"""What a person reads who made a mistake, or goes on with old results: one line that names the thing."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_project import ROOT, SPEAKERS, Outcome, Project
+
+
+def test_a_wrong_configuration_is_one_line(finished: Project) -> None:
+    before = finished.times()
+    finished.configure(adaptation__passes="ten")
+    outcome = finished.snakemake("--cores", "2", "all")
+    assert outcome.status != 0
+    assert _said(outcome) == ["config: adaptation.passes: 'ten' is not of type 'integer'"]
+    assert finished.times() == before
+
+
+def test_an_unknown_speaker_is_one_line(finished: Project) -> None:
+    """In a run that is not dry too, and without leaving a lock behind."""
+    outcome = finished.snakemake("--cores", "2", "results/test/speakers/sp%20x/saml/seed1/hypotheses.jsonl")
+    assert outcome.status != 0
+    line = "'sp x' is not one of target_speakers: add it to the configuration"
+    assert _said(outcome)[-1] == line and "Traceback" not in outcome.text
+    assert not list((finished.folder / ".snakemake" / "locks").iterdir())
+
+
+def test_results_of_another_version_are_named_and_kept(finished: Project) -> None:
+    record = finished.folder / f"results/test/speakers/{SPEAKERS[0]}/saml/seed1/run.jsonl"
+    made = record.stat().st_mtime_ns
+    record.write_text('{"kind": "run", "saml": "0.0.1"}\n', encoding="utf-8")
+    os.utime(record, ns=(made, made))
+    outcome = finished.dry_run("all")
+    assert "results/test has results of saml 0.0.1 (1, the first in results/test/speakers/" in outcome.text
+    assert outcome.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "speakers"), [("config/an4-conformer.yaml", 24), ("tests/config/tiny.yaml", 2)]
+)
+def test_the_projects_own_configurations_give_a_graph(fresh: Project, name: str, speakers: int) -> None:
+    """Without any audio at hand, and without a word about what to make."""
+    shutil.copy(ROOT / "config" / "config.yaml", fresh.folder / "config" / "config.yaml")
+    outcome = fresh.dry_run("--configfile", str(ROOT / name))
+    assert outcome.status == 0, outcome.text
+    assert outcome.jobs["prepare_speaker"] == speakers
+    assert outcome.jobs["adapt"] == outcome.jobs["decode"] == 3 * speakers
+
+
+def test_every_caption_of_the_report_is_there() -> None:
+    tables = (ROOT / "workflow" / "rules" / "tables.smk").read_text(encoding="utf-8")
+    captions = [line.split('"')[1] for line in tables.splitlines() if "caption=" in line]
+    missing = [c for c in captions if not (ROOT / "workflow" / "rules" / c).resolve().is_file()]
+    assert captions and not missing
+
+
+def test_the_profile_is_found_from_the_root() -> None:
+    """Snakemake looks for `profiles/default` beside the Snakefile, which is the one in the root."""
+    profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8"))
+    assert profile["rerun-incomplete"] is True
+    assert (ROOT / "profiles").resolve() == Path(ROOT / "workflow" / "profiles").resolve()
+
+
+def _said(outcome: Outcome) -> list[str]:
+    """The lines printed, without what Snakemake says about itself before it reads the workflow."""
+    noise = ("Using workflow specific profile", "Assuming unrestricted", "Building DAG")
+    return [line for line in outcome.text.splitlines() if line and not line.startswith(noise)]

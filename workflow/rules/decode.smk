@@ -1,0 +1,141 @@
+# Hypotheses with their error counts: adapted models on their speaker and on others, the two bare models on both once.
+
+
+rule decode:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        adapter="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        adaptation="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
+        general_features="results/{experiment}/data/pools/general/features.lca",
+    output:
+        hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
+        record="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+    log:
+        "results/{experiment}/logs/decode/{speaker}/{arm}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/decode/{speaker}/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        arm=one_of(ADAPTED),
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("decode")
+    resources:
+        cpus_per_task=threads_of("decode"),
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        run=RUN,
+        speaker=speaker,
+        settings=settings("arm", "decoding", "scoring.scorers"),
+    message:
+        "Decoding {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "saml decode {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --speaker={params.speaker:q}"
+        " --seed {wildcards.seed:q}"
+        " --weights {input.weights:q}"
+        " --description {input.description:q}"
+        " --adapter {input.adapter:q}"
+        " --adapter-description {input.adapter_description:q}"
+        " --adaptation-record {input.adaptation:q}"
+        " --cuts {input.cuts:q}"
+        " --splits {input.splits:q}"
+        " --general-cuts {input.general_cuts:q}"
+        " --hypotheses {output.hypotheses:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
+rule decode_unadapted:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+    output:
+        hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed0/hypotheses.jsonl",
+        record="results/{experiment}/speakers/{speaker}/{arm}/seed0/run.jsonl",
+    log:
+        "results/{experiment}/logs/decode_unadapted/{speaker}/{arm}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/decode_unadapted/{speaker}/{arm}.tsv"
+    wildcard_constraints:
+        arm=one_of(UNADAPTED),
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("decode_unadapted")
+    resources:
+        cpus_per_task=threads_of("decode_unadapted"),
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        run=RUN,
+        speaker=speaker,
+        settings=settings("arm", "decoding", "scoring.scorers"),
+    message:
+        "Decoding {wildcards.speaker} with {wildcards.arm}"
+    shell:
+        "saml decode {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --speaker={params.speaker:q}"
+        " --seed 0"
+        " --weights {input.weights:q}"
+        " --description {input.description:q}"
+        " --cuts {input.cuts:q}"
+        " --splits {input.splits:q}"
+        " --hypotheses {output.hypotheses:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
+rule decode_general:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
+        general_features="results/{experiment}/data/pools/general/features.lca",
+    output:
+        hypotheses="results/{experiment}/general/{arm}/seed0/hypotheses.jsonl",
+        record="results/{experiment}/general/{arm}/seed0/run.jsonl",
+    log:
+        "results/{experiment}/logs/decode_general/{arm}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/decode_general/{arm}.tsv"
+    wildcard_constraints:
+        arm=one_of(UNADAPTED),
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("decode_general")
+    resources:
+        cpus_per_task=threads_of("decode_general"),
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        run=RUN,
+        settings=settings("arm", "decoding", "scoring.scorers"),
+    message:
+        "Decoding other people's speech with {wildcards.arm}"
+    shell:
+        "saml decode {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --seed 0"
+        " --weights {input.weights:q}"
+        " --description {input.description:q}"
+        " --general-cuts {input.general_cuts:q}"
+        " --hypotheses {output.hypotheses:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"

@@ -210,7 +210,10 @@ def _add_stage(commands: Any, stage: Stage) -> None:
 
 def _add_threads(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--threads", type=int, default=1, help="threads of this job; part of what decides its bytes (default 1)"
+        "--threads",
+        type=int,
+        default=1,
+        help="threads of this job; part of what decides its bytes (default 1)",
     )
 
 
@@ -222,7 +225,9 @@ def _add_names(command: argparse.ArgumentParser) -> None:
 def _run_stage(stage: Stage, options: dict[str, Any]) -> None:
     for section in stage.sections:
         if section not in options["settings"]:
-            raise SamlError(f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}")
+            raise SamlError(
+                f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}"
+            )
     limit_threads(options.pop("threads"))
     del options["family"]  # a stage that reads a model knows it from there
     if not stage.takes_corpus:
@@ -263,14 +268,18 @@ def _add_reporting(commands: Any) -> None:
     tables = ("wer", "summary", "comparisons", "intervals")
     command = commands.add_parser("tabulate", help="tables from hypotheses", description="Make the tables.")
     _add_common(command, "scoring", paths=("results", *tables))
-    command.add_argument("--arms", required=True, type=settings, metavar="JSON", help="arm to its config entry")
+    command.add_argument(
+        "--arms", required=True, type=settings, metavar="JSON", help="arm to its config entry"
+    )
     command.add_argument("--speakers", required=True, nargs="+", help="the target speakers")
     command.add_argument("--seeds", required=True, nargs="+", type=int)
     command.set_defaults(run=lambda options: _run("saml.reporting.tables:tabulate", options))
     command = commands.add_parser("figures", help="figures from tables", description="Draw the figures.")
     _add_common(command, None, paths=("results", *tables, "output-dir"))
     command.set_defaults(run=lambda options: _run("saml.reporting.figures:figures", options))
-    command = commands.add_parser("show", help="print an experiment's WER table", description="Print the results.")
+    command = commands.add_parser(
+        "show", help="print an experiment's WER table", description="Print the results."
+    )
     command.add_argument("results", type=Path, help=_PATHS["results"])
     command.set_defaults(run=lambda options: _call("saml.reporting.show:show", options))
 
@@ -300,14 +309,16 @@ def _add_track(commands: Any) -> None:
     command = commands.add_parser(
         "track",
         help="publish run records to MLflow",
-        description="Publish the run records under a results folder to MLflow: each once, changed ones again.",
+        description="Publish the run records under a results folder to MLflow: each once, a changed one anew.",
     )
     command.add_argument("results", type=Path, help="results, or one experiment's folder in it")
     command.add_argument(
         "--store", help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else SQLite under results/mlflow)"
     )
     command.add_argument("--follow", action="store_true", help="go on publishing until interrupted")
-    command.add_argument("--every", type=float, default=20.0, metavar="SECONDS", help="between two looks (20)")
+    command.add_argument(
+        "--every", type=float, default=20.0, metavar="SECONDS", help="between two looks (20)"
+    )
     command.add_argument("--until", type=Path, metavar="PATH", help="stop following when this file exists")
     command.set_defaults(run=_track)
 

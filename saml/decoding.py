@@ -50,7 +50,7 @@ def transcribe(
         encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
         longest = max(cut.duration for cut in batch)
         # Called on the mixin: families that override generate() would insist on their own features.
-        tokens = GenerationMixin.generate(
+        tokens: Any = GenerationMixin.generate(
             recogniser.network,
             **recogniser.generation_inputs(encoded),
             generation_config=GenerationConfig(

@@ -26,10 +26,15 @@ class Progress:
         self._last = self._began
 
     def __enter__(self) -> "Progress":
-        self._print(f"{self.what}: {self.total - self.done} to do" + (f" ({self.done} done before)" if self.done else ""))
+        self._print(
+            f"{self.what}: {self.total - self.done} to do"
+            + (f" ({self.done} done before)" if self.done else "")
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         seconds = time.monotonic() - self._began
         state = "done" if kind is None else "stopped"
         self._print(f"{self.what}: {state}, {self.done}/{self.total} in {clock(seconds)}")

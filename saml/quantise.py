@@ -9,17 +9,21 @@ de-quantisation bit for bit:
     <name>.scales   double only: float32, the mean of the scales, then one scale per 256 blocks
 """
 
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes import functional as bnb
 from torch import Tensor, nn
 
-from saml.errors import SamlError
-from saml.models.recogniser import Recogniser, as_module
+# On a CPU bitsandbytes warns that it lacks a compiled 4-bit product, which nothing here needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+from bitsandbytes import functional as bnb  # noqa: E402
+
+from saml.errors import SamlError  # noqa: E402
+from saml.models.recogniser import Recogniser, as_module  # noqa: E402
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 _NESTED_BLOCK = 256
@@ -38,7 +42,10 @@ def quantisable(recogniser: Recogniser) -> list[str]:
 def pack(weight: Tensor, name: str, *, block_size: int, double: bool) -> dict[str, Tensor]:
     """The stored tensors of one weight, by name (see the module's head)."""
     codes, state = bnb.quantize_4bit(
-        weight.detach().float().contiguous(), blocksize=block_size, compress_statistics=double, quant_type="nf4"
+        weight.detach().float().contiguous(),
+        blocksize=block_size,
+        compress_statistics=double,
+        quant_type="nf4",
     )
     packed = {name: codes.flatten(), f"{name}.absmax": state.absmax}
     if double:
@@ -126,7 +133,9 @@ def quantise(
     before, after = weights.stat().st_size, out_weights.stat().st_size
     parameters = sum(tensor.numel() for tensor in state.values())
     share = sum(state[name].numel() for name in names) / parameters
-    print(f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.2f} times smaller", file=sys.stderr)
+    print(
+        f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.2f} times smaller", file=sys.stderr
+    )
     for key, size in (("model", after), ("full_precision", before)):
         run.size(key, size)
     run.score("parameters", parameters)

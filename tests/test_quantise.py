@@ -37,7 +37,9 @@ def test_equals_bitsandbytes_bit_for_bit(double: bool, shape: tuple[int, ...]) -
     """Also where the last block is not full and the number of weights is odd."""
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     codes, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=double, quant_type="nf4")
-    ours = unpack(pack(weight, "w", block_size=64, double=double), "w", weight.shape, block_size=64, double=double)
+    ours = unpack(
+        pack(weight, "w", block_size=64, double=double), "w", weight.shape, block_size=64, double=double
+    )
     assert torch.equal(ours, bnb.dequantize_4bit(codes, state))
 
 
@@ -50,7 +52,8 @@ def test_which_weights_are_quantised(recogniser: Recogniser) -> None:
     assert "network.model.decoder.pos_emb.weight" not in names
     left = [name for name in full_state(recogniser) if name not in names]
     assert all(
-        name.endswith(("bias", "bias_u", "bias_v", "running_mean", "running_var")) or "norm" in name for name in left
+        name.endswith(("bias", "bias_u", "bias_v", "running_mean", "running_var")) or "norm" in name
+        for name in left
     )
 
 
@@ -69,13 +72,17 @@ def test_stored_model_round_trip_and_size(recogniser: Recogniser, tmp_path: Path
     own = as_module(loaded).state_dict()
     for name, tensor in state.items():
         if name in names:
-            codes, quantised = bnb.quantize_4bit(tensor, blocksize=64, compress_statistics=True, quant_type="nf4")
+            codes, quantised = bnb.quantize_4bit(
+                tensor, blocksize=64, compress_statistics=True, quant_type="nf4"
+            )
             tensor = bnb.dequantize_4bit(codes, quantised).reshape(tensor.shape)
         assert torch.equal(own[name], tensor), name
     # half a byte a weight, a byte a block, and 4 bytes per 256 blocks and a mean for each tensor
     sizes = [state[name].numel() for name in names]
     blocks = [-(-size // 64) for size in sizes]
-    codes_and_scales = sum(-(-size // 2) for size in sizes) + sum(blocks) + sum(4 + 4 * -(-b // 256) for b in blocks)
+    codes_and_scales = (
+        sum(-(-size // 2) for size in sizes) + sum(blocks) + sum(4 + 4 * -(-b // 256) for b in blocks)
+    )
     plain = sum(4 * tensor.numel() for tensor in rest.values())
     assert sum(t.numel() * t.element_size() for t in {**rest, **packed}.values()) == codes_and_scales + plain
 

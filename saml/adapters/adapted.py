@@ -127,7 +127,11 @@ class AdaptedRecogniser:
         One-hot rows make every utterance its expert's own: E separate LoRAs in one batch.
         """
         self._fixed = weights
-        for route in [*self._encoder_routes.values(), *self._decoder_routes.values(), self._feed_forward_route]:
+        for route in [
+            *self._encoder_routes.values(),
+            *self._decoder_routes.values(),
+            self._feed_forward_route,
+        ]:
             route.weights = weights
 
     def route_decoder(self, encoded: Encoded) -> None:
@@ -210,7 +214,9 @@ class AdaptedRecogniser:
         """
         own = dict(self._parameters())
         for name in sorted(own.keys() ^ state.keys()):
-            raise SamlError(f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}")
+            raise SamlError(
+                f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}"
+            )
         for name, parameter in own.items():
             if parameter.shape != state[name].shape:
                 shapes = f"{tuple(state[name].shape)}, expected {tuple(parameter.shape)}"
@@ -256,7 +262,9 @@ def find_sites(recogniser: Recogniser, sites: dict[str, str]) -> list[tuple[str,
             if re.fullmatch(pattern, name) and isinstance(module, nn.Linear)
         ]
         if not matching:
-            raise SamlError(f"adapters: the {kind} pattern {pattern!r} matches no linear layer of the recogniser")
+            raise SamlError(
+                f"adapters: the {kind} pattern {pattern!r} matches no linear layer of the recogniser"
+            )
         found += matching
     return found
 

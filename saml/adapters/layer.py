@@ -44,7 +44,15 @@ class MixtureLinear(nn.Module):
     """
 
     def __init__(
-        self, base: nn.Linear, route: Route, *, experts: int, rank: int, alpha: float, dropout: float, mixing: str
+        self,
+        base: nn.Linear,
+        route: Route,
+        *,
+        experts: int,
+        rank: int,
+        alpha: float,
+        dropout: float,
+        mixing: str,
     ) -> None:
         super().__init__()
         if mixing not in ("merge", "output"):

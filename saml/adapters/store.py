@@ -24,7 +24,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """An adapter as read: its specification, one state per fold (one in all without folds), its description."""
+    """An adapter as read: its specification, a state per fold (one where there are none), its description."""
 
     spec: AdapterSpec
     folds: list[State]

@@ -58,13 +58,10 @@ def code(sentence: Sentence) -> str:
     return f"{command[0]}{colour[0]}{preposition[0]}{letter}{SLOTS[4].index(digit)}{adverb[0]}"
 
 
-def ssml(sentence: Sentence, language: str) -> str:
-    """What espeak is given for a sentence in a voice of this language: the letter by its name there."""
-    command, colour, preposition, letter, digit, adverb = sentence
+def letter_name(letter: str, language: str) -> str:
+    """What espeak is given (SSML) so that a voice of this language says a letter's name."""
     name = f'<say-as interpret-as="characters">{letter}</say-as>'
-    if letter == "a":
-        name = _LETTER_A.get(language.split("-")[0], name)
-    return f"{command} {colour} {preposition} {name} {digit} {adverb}"
+    return _LETTER_A.get(language.split("-")[0], name) if letter == "a" else name
 
 
 @cache

@@ -17,7 +17,9 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora import folder_name
 from saml.corpora._audio import as_recording
-from saml.corpora._seeded import ranked
+from saml.corpora._made import say
+from saml.corpora._seeded import ranked, seeded
+from saml.corpora._voices import pool_voices, voice_name
 from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target
 from saml.corpora.partition import mark_dev
 from saml.errors import SamlError
@@ -58,7 +60,13 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
         _supervision(row, recording, parts.get(row.utterance))
         for row, recording in zip(kept, recordings, strict=True)
     ]
-    return RecordingSet.from_items(recordings), SupervisionSet.from_items(supervisions), dropped
+    texts = [s.text for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
+    more_recordings, more_supervisions = _made_speech(texts, own, audio)
+    return (
+        RecordingSet.from_items([*recordings, *more_recordings]),
+        SupervisionSet.from_items([*supervisions, *more_supervisions]),
+        dropped,
+    )
 
 
 def prepare_speaker(
@@ -226,6 +234,41 @@ def _pool_parts(rows: list[Utterance], dev_share: float, seed: int) -> dict[str,
         dev = mark_dev(ids, dev_share, seed, role)
         parts.update({utterance: "dev" if utterance in dev else "train" for utterance in ids})
     return parts
+
+
+def _made_speech(
+    texts: list[str], settings: Mapping[str, Any], audio: Path
+) -> tuple[list[Recording], list[SupervisionSegment]]:
+    """More speech to train a base on: made voices that speak its transcripts, words in drawn order.
+
+    A small corpus teaches a network from scratch its few sentences by heart. The same words from many voices
+    and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken.
+    """
+    how = settings.get("made_speech") or {"voices": 0, "sentences": 0}
+    recordings: list[Recording] = []
+    supervisions: list[SupervisionSegment] = []
+    voices = pool_voices("base", how["voices"], settings["seed"]) if how["voices"] else []
+    with Progress("speaking", len(voices)) as progress:
+        for done, voice in enumerate(voices, start=1):
+            name = voice_name(voice)
+            lines = [
+                (f"{name}-{index}", _reordered(texts, settings["seed"], name, index))
+                for index in range(how["sentences"])
+            ]
+            made = say(voice, lines, audio, {**how, "seed": settings["seed"]})
+            recordings += made
+            for recording, (utterance, words) in zip(made, lines, strict=True):
+                row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
+                supervisions.append(_supervision(row, recording, "train"))
+            progress.update(done, name)
+    return recordings, supervisions
+
+
+def _reordered(texts: list[str], seed: int, *key: object) -> list[str]:
+    """The words of one of `texts`, both drawn, in a drawn order and lower case."""
+    words = texts[seeded(seed, "text", *key) % len(texts)].lower().split()
+    places = ranked((str(place) for place in range(len(words))), seed, "words", *key)
+    return [words[int(place)] for place in places]
 
 
 def _converted(row: Utterance, audio: Path) -> Path:

@@ -10,22 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora import folder_name
-from saml.corpora._audio import resample, write_recording
-from saml.corpora._espeak import Voice, speak
-from saml.corpora._grammar import Sentence, code, sentences, ssml
-from saml.corpora._seeded import seeded
+from saml.corpora._espeak import Voice
+from saml.corpora._grammar import Sentence, code, sentences
+from saml.corpora._made import say
 from saml.corpora._voices import pool_voices, target_voice, voice_name
 from saml.corpora.checks import Dropped, check_target
 from saml.errors import SamlError
 from saml.progress import Progress
 
 Made = tuple[RecordingSet, SupervisionSet, list[Dropped]]
-# The loudest sample before the seeded gain is applied; noise comes on top.
-_PEAK = 0.7
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Made:
@@ -115,30 +110,13 @@ def _speak(
         for part, count in parts.items()
         for sentence in sentences(speaker, role, part, count, seed)
     ]
-    rate, spoken = speak(voice, [ssml(sentence, voice.language) for _, sentence in lines])
-    for (part, sentence), samples in zip(lines, spoken, strict=True):
-        utterance = f"{speaker}-{code(sentence)}"
-        path = audio / folder_name(speaker) / f"{utterance}.flac"
-        speech = resample(samples / np.float32(1 << 15), rate)
-        recording = write_recording(_in_a_room(speech, utterance, settings), utterance, path)
+    utterances = [f"{speaker}-{code(sentence)}" for _, sentence in lines]
+    recordings = say(
+        voice, list(zip(utterances, (words for _, words in lines), strict=True)), audio, settings
+    )
+    for (part, sentence), recording in zip(lines, recordings, strict=True):
         made.recordings.append(recording)
         made.supervisions.append(_supervision(recording, speaker, sentence, role, part))
-
-
-def _in_a_room(samples: np.ndarray, utterance: str, settings: Mapping[str, Any]) -> np.ndarray:
-    """Give clean samples `(samples,)` a level and noise of the utterance's own, drawn from its id.
-
-    The noise is Gaussian with a spectrum between white and pink (power as 1 / f^a, a from 0 to 1).
-    """
-    chance = np.random.default_rng(seeded(settings["seed"], "room", utterance))
-    gain_db, snr_db = chance.uniform(*settings["gain_db"]), chance.uniform(*settings["snr_db"])
-    speech = samples * (_PEAK * 10 ** (gain_db / 20) / np.abs(samples).max())
-    # A power of two, cut to length afterwards: the transform of an unlucky length takes ten times as long.
-    spectrum = np.fft.rfft(chance.standard_normal(1 << (len(speech) - 1).bit_length()))
-    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** (chance.uniform(0, 1) / 2)
-    noise = np.fft.irfft(spectrum)[: len(speech)]
-    noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
-    return (speech + noise).astype(np.float32)
 
 
 def _supervision(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saml._torchaudio import ensure
-from saml.models.recogniser import Encoded
+from saml.models.recogniser import Encoded, Tokeniser
 from saml.models.tokeniser import END, PAD, START, CharacterTokeniser
 
 ensure()
@@ -33,13 +33,13 @@ class ConformerRecogniser(nn.Module):
         r"|decoder\.layers\.\d+\.mlp\.fc[12])",
     }
     # Parameters that stay as they are when the model is quantised, and tensors that are computed, not stored.
-    positions = ("network.model.decoder.pos_emb.weight",)
-    computed = positions
+    positions: tuple[str, ...] = ("network.model.decoder.pos_emb.weight",)
+    computed: tuple[str, ...] = positions
 
     def __init__(self, settings: Mapping[str, Any], tokeniser: CharacterTokeniser) -> None:
         super().__init__()
         self.settings = dict(settings)
-        self.tokeniser = tokeniser
+        self.tokeniser: Tokeniser = tokeniser
         self.network = CohereAsrForConditionalGeneration(network_config(settings, tokeniser.size))
         self.ctc_head = nn.Linear(settings["hidden_size"], tokeniser.size)
         positions = self.network.model.decoder.pos_emb.weight
@@ -65,8 +65,10 @@ class ConformerRecogniser(nn.Module):
         return Encoded(output.last_hidden_state, output.attention_mask.bool())
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
-        """Teacher-forced next-token logits `(batch, tokens, vocabulary)` for decoder inputs `(batch, tokens)`."""
-        output = self.network(encoder_outputs=self._outputs(encoded), decoder_input_ids=tokens, use_cache=False)
+        """Teacher-forced next-token logits `(batch, tokens, vocabulary)` of inputs `(batch, tokens)`."""
+        output = self.network(
+            encoder_outputs=self._outputs(encoded), decoder_input_ids=tokens, use_cache=False
+        )
         return output.logits
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:

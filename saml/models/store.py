@@ -57,7 +57,7 @@ def save_model(
 def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, Any]]:
     """A recogniser in evaluation mode, NF4 weights de-quantised once to float32, and its description.
 
-    Raises SamlError when a file is missing or damaged, or when weights and description do not belong together.
+    Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
     content = read_description(description)
     state = read_tensors(weights, content["sha256"])
@@ -103,7 +103,9 @@ def _dequantise(
     from saml.quantise import quantisable, unpack
 
     own = as_module(recogniser).state_dict()
-    unpacked = {name: unpack(state, name, own[name].shape, **quantisation) for name in quantisable(recogniser)}
+    unpacked = {
+        name: unpack(state, name, own[name].shape, **quantisation) for name in quantisable(recogniser)
+    }
     plain = {
         name: tensor
         for name, tensor in state.items()
@@ -116,9 +118,13 @@ def _dequantise(
 def _fill(recogniser: Recogniser, state: Mapping[str, Tensor], path: Path) -> None:
     expected = full_state(recogniser)
     for name in sorted(expected.keys() ^ state.keys()):
-        raise SamlError(f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}")
+        raise SamlError(
+            f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}"
+        )
     own = as_module(recogniser).state_dict()
     for name, tensor in state.items():
         if own[name].shape != tensor.shape:
-            raise SamlError(f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+            raise SamlError(
+                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+            )
         own[name].copy_(tensor)

@@ -13,7 +13,15 @@ from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.checkpoints import Checkpoints
-from saml.training.common import device, file_checksum, in_order, read_cuts, section_for_arm, seed_for, shuffled
+from saml.training.common import (
+    device,
+    file_checksum,
+    in_order,
+    read_cuts,
+    section_for_arm,
+    seed_for,
+    shuffled,
+)
 from saml.training.examples import Examples
 from saml.training.loop import Task, run
 from saml.training.updates import AlternatingUpdates
@@ -89,7 +97,9 @@ def adapt(
         adapted.load_state(start)
         torch.manual_seed(seed_for("dropout", seed, speaker, index))
         prefix = f"fold{index}/" if len(folds) > 1 else ""
-        task = _task(adapted, examples, fold, settings, seed, f"adapting {arm} to {speaker} {prefix}".rstrip("/ "))
+        task = _task(
+            adapted, examples, fold, settings, seed, f"adapting {arm} to {speaker} {prefix}".rstrip("/ ")
+        )
         task.curve = prefix
         scores = run(task, record_, checkpoints.scope(f"fold{index}"))
         states.append(adapted.state())

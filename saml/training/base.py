@@ -43,7 +43,9 @@ def train_base(
         corpus: name of the corpus, for the record.
     """
     how, family = settings["base_training"], settings["model"]["family"]
-    record_ = RunRecord(stage="train-base", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    record_ = RunRecord(
+        stage="train-base", experiment=experiment, settings=settings, corpus=corpus, family=family
+    )
     torch.manual_seed(seed_for("base", how["seed"]))
     recogniser = build(settings["model"])
     module = as_module(recogniser).to(device())
@@ -64,8 +66,8 @@ def train_base(
         ),
         get_state=partial(full_state, recogniser),
         set_state=lambda state: _restore(module, state),
-        train=module.train,
-        eval=module.eval,
+        train=lambda: _mode(module, training=True),
+        eval=lambda: _mode(module, training=False),
         select=how["select"],
         ctc_weight=how["ctc_weight"],
         label_smoothing=how["label_smoothing"],
@@ -91,6 +93,10 @@ def _augment(batch: Batch, how: Mapping[str, Any]) -> Batch:
     if how["time_stretch"] is not None:
         batch = stretch_time(batch, how["time_stretch"])
     return spec_augment(batch, how["spec_augment"])
+
+
+def _mode(module: torch.nn.Module, *, training: bool) -> None:
+    module.train(training)
 
 
 def _restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:

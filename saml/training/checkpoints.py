@@ -36,7 +36,7 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last by this very job, or None.
 
-        A checkpoint that cannot be read costs the work since the start, never the run: it is named and ignored.
+        A checkpoint that cannot be read costs the work since the start, not the run: it is named and ignored.
         """
         if self._folder is None or not self._path.exists():
             return None

@@ -120,7 +120,11 @@ def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: Ru
 
 
 def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, index: int) -> None:
-    bad = [utterance for utterance, loss in zip(batch.utterances, losses.detach(), strict=True) if not loss.isfinite()]
+    bad = [
+        utterance
+        for utterance, loss in zip(batch.utterances, losses.detach(), strict=True)
+        if not loss.isfinite()
+    ]
     if bad:
         raise SamlError(
             f"{task.name}: the loss of utterance {bad[0]} is not finite in pass {index + 1}: "

@@ -49,7 +49,10 @@ def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch) -> Tensor
     """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text."""
     lengths = (batch.targets != IGNORED).sum(dim=1) - 1  # without the end token
     losses = F.ctc_loss(
-        recogniser.ctc_logits(encoded).float().log_softmax(dim=-1).transpose(0, 1),  # (time, batch, vocabulary)
+        recogniser.ctc_logits(encoded)
+        .float()
+        .log_softmax(dim=-1)
+        .transpose(0, 1),  # (time, batch, vocabulary)
         batch.targets.clamp(min=0),
         encoded.mask.sum(dim=1),
         lengths,

@@ -15,7 +15,15 @@ from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.checkpoints import Checkpoints
-from saml.training.common import device, file_checksum, in_order, read_cuts, section_for_arm, seed_for, shuffled
+from saml.training.common import (
+    device,
+    file_checksum,
+    in_order,
+    read_cuts,
+    section_for_arm,
+    seed_for,
+    shuffled,
+)
 from saml.training.examples import Batch, Examples
 from saml.training.loop import Joined, Task, run
 from saml.training.updates import AlternatingUpdates, SeparateUpdates
@@ -92,7 +100,9 @@ def initialise_experts(
     checkpoints = _checkpoints(work, settings, seed, content, cuts)
     run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "initial_speakers": list(speakers), "settings": dict(settings)}
-    save_adapter(out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin)
+    save_adapter(
+        out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin
+    )
     record_.score("utterances", task.utterances)
     record_.size("adapter", out_adapter.stat().st_size)
     record_.write(record)
@@ -174,7 +184,9 @@ def pretrain(
     checkpoints = _checkpoints(work, settings, seed, content, cuts)
     scores = run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
-    save_adapter(out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin)
+    save_adapter(
+        out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin
+    )
     for name, value in scores.items():
         record_.score(f"dev/{name}", value)
     record_.score("utterances", task.utterances)
@@ -210,7 +222,7 @@ def joint_batches(
 ) -> list[Joined]:
     """Batch k of every group joined into one, each with its own group; a group that has run out is absent."""
     passes = [shuffled(cuts, how, seed, index) for cuts in own]
-    joined = []
+    joined: list[Joined] = []
     for step in zip_longest(*passes, fillvalue=()):
         cuts = [cut for batch in step for cut in batch]
         groups = [group for group, batch in enumerate(step) for _ in batch]

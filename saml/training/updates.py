@@ -34,7 +34,9 @@ class WarmUpUpdates:
     ) -> None:
         self._parameters = list(parameters)
         self._clip_norm = clip_norm
-        self._optimiser = AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+        self._optimiser = AdamW(
+            self._parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay
+        )
         warm_up = max(1, round(warm_up_share * steps))
 
         def factor(step: int) -> float:
@@ -105,7 +107,10 @@ class AlternatingUpdates:
 
     def state_dict(self) -> dict[str, Any]:
         """Both optimisers and whose turn it is."""
-        return {"steps": self._steps, "optimisers": [optimiser.state_dict() for optimiser in self._optimisers]}
+        return {
+            "steps": self._steps,
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
@@ -158,12 +163,13 @@ class SeparateUpdates:
             first.lerp_(gradient, (1 - beta1) * here)
             second.lerp_(gradient.square(), (1 - beta2) * here)
             denominator = (second / correction2.view(shape)).sqrt() + self._epsilon
-            parameter -= here * self._rate * (first / correction1.view(shape)) / denominator
+            parameter.sub_(here * self._rate * (first / correction1.view(shape)) / denominator)
             parameter.grad = None
 
     def _clipping(self) -> Tensor:
         """The factor `(experts,)` that brings each expert's gradient norm to `clip_norm` at most."""
-        squares = sum(parameter.grad.square().flatten(1).sum(1) for parameter in self._parameters)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        squares = torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)
         # torch.nn.utils.clip_grad_norm_ divides in the same way.
         return (self._clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
 
@@ -177,5 +183,7 @@ class SeparateUpdates:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self._steps.copy_(state["steps"])
-        for own, other in zip([*self._first, *self._second], [*state["first"], *state["second"]], strict=True):
+        for own, other in zip(
+            [*self._first, *self._second], [*state["first"], *state["second"]], strict=True
+        ):
             own.copy_(other)

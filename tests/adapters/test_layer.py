@@ -8,7 +8,9 @@ from saml._torchaudio import ensure
 from saml.adapters import MixtureLinear, Route
 
 
-def layer(experts: int, rank: int, mixing: str = "merge", *, inputs: int = 6, outputs: int = 5) -> MixtureLinear:
+def layer(
+    experts: int, rank: int, mixing: str = "merge", *, inputs: int = 6, outputs: int = 5
+) -> MixtureLinear:
     torch.manual_seed(11)
     made = MixtureLinear(
         nn.Linear(inputs, outputs), Route(), experts=experts, rank=rank, alpha=4.0, dropout=0.0, mixing=mixing
@@ -73,7 +75,9 @@ def test_equals_peft_lora_output_and_gradients() -> None:
     made = layer(1, 2)
     holder = nn.Sequential(nn.Linear(6, 5))
     holder[0].load_state_dict(made.base.state_dict())
-    peft = inject_adapter_in_model(LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, target_modules=["0"]), holder)
+    peft = inject_adapter_in_model(
+        LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, target_modules=["0"]), holder
+    )
     theirs = peft[0]
     theirs.lora_A["default"].weight.data.copy_(made.down[0])
     theirs.lora_B["default"].weight.data.copy_(made.up[0])

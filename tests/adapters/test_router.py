@@ -10,9 +10,7 @@ def by_definition(router: Router, states: torch.Tensor) -> torch.Tensor:
     """One utterance's `(time, width)` states to its weights, frame by frame."""
     padded = F.pad(states, (0, 0, 1, 1))
     kernel, bias = router.convolution.weight, router.convolution.bias  # (out, in, 3)
-    frames = [
-        sum(kernel[:, :, k] @ padded[time + k] for k in range(3)) + bias for time in range(len(states))
-    ]
+    frames = [sum(kernel[:, :, k] @ padded[time + k] for k in range(3)) + bias for time in range(len(states))]
     scores = [router.attention.weight[0] @ frame + router.attention.bias[0] for frame in frames]
     total = sum(score.exp() for score in scores)
     pooled = sum(score.exp() / total * frame for score, frame in zip(scores, frames, strict=True))

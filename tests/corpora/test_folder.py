@@ -234,3 +234,21 @@ def test_dropped_table(tmp_path):
     path = tmp_path / "dropped.tsv"
     checks.write_dropped([checks.Dropped("u1", "anna", "a.wav", "too\tlong\nby far")], path)
     assert path.read_text() == "utterance\tspeaker\tfile\treason\nu1\tanna\ta.wav\ttoo long by far\n"
+
+
+def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
+    """Of base's train part only, each sentence a reordering of one transcript; the rest stays as it was."""
+    pytest.importorskip("espeakng_loader")
+    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
+    voices = {"voices": 2, "sentences": 3, "snr_db": [20, 20], "gain_db": [0, 0]}
+    plain = prepare(root, tmp_path, **roles)[1]
+    recordings, supervisions, _ = prepare(root, tmp_path, **roles, made_speech=voices)
+    assert [s.to_dict() for s in supervisions][:5] == [s.to_dict() for s in plain]
+    made = list(supervisions)[5:]
+    assert len(made) == 6 and len({s.speaker for s in made}) == 2
+    assert all(s.custom == {"role": "base", "part": "train"} for s in made)
+    trained = {
+        tuple(sorted(s.text.lower().split())) for s in plain if s.custom == {"role": "base", "part": "train"}
+    }
+    assert 1 <= len(trained) < 4 and {tuple(sorted(s.text.split())) for s in made} <= trained
+    assert all(0.2 < r.duration < 5 for r in list(recordings)[5:])

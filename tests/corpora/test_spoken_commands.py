@@ -11,7 +11,7 @@ import soundfile
 
 pytest.importorskip("espeakng_loader")
 
-from saml.corpora import _espeak, _grammar, _voices, spoken_commands
+from saml.corpora import _espeak, _grammar, _made, _voices, spoken_commands
 from saml.corpora._espeak import Voice
 from saml.errors import SamlError
 
@@ -119,9 +119,9 @@ def test_noise_and_level_are_each_utterances_own():
     clean = np.sin(np.arange(30_011) * 0.05).astype(np.float32) * 0.3
     drawn = []
     for name in ("a", "b", "c", "d"):
-        noisy = spoken_commands._in_a_room(clean, name, SETTINGS["spoken_commands"])
+        noisy = _made._in_a_room(clean, name, SETTINGS["spoken_commands"])
         assert noisy.dtype == np.float32 and noisy.shape == clean.shape
-        assert np.array_equal(noisy, spoken_commands._in_a_room(clean, name, SETTINGS["spoken_commands"]))
+        assert np.array_equal(noisy, _made._in_a_room(clean, name, SETTINGS["spoken_commands"]))
         # The part along the clean signal is speech, the rest is noise.
         gain = float(noisy @ clean / (clean @ clean))
         noise = noisy - gain * clean
@@ -181,15 +181,13 @@ def test_a_pool_voice_is_refused_by_name_and_role(made, tmp_path):
 
 
 def test_letters_are_spoken_by_name():
-    assert _grammar.ssml(("set", "red", "at", "z", "one", "now"), "pl") == (
-        'set red at <say-as interpret-as="characters">z</say-as> one now'
-    )
-    assert "[['eI]]" in _grammar.ssml(("set", "red", "at", "a", "one", "now"), "en-gb-x-rp")
+    assert _made._as_spoken("z", "pl") == '<say-as interpret-as="characters">z</say-as>'
+    assert "[['eI]]" in _made._as_spoken("a", "en-gb-x-rp")
+    assert _made._as_spoken("at", "en-us") == "at"
     # "at a one" as an article is quicker than "at A one".
     voice = Voice("en-us", "f2", 160, 50)
-    rate, (article, letter) = _espeak.speak(
-        voice, ["set red at a one now", _grammar.ssml(("set", "red", "at", "a", "one", "now"), "en-us")]
-    )
+    by_name = f"set red at {_made._as_spoken('a', 'en-us')} one now"
+    rate, (article, letter) = _espeak.speak(voice, ["set red at a one now", by_name])
     assert rate == 22_050
     assert len(letter) > len(article) + 0.05 * rate
 

@@ -81,7 +81,9 @@ def write_pool(folder: Path, speakers: list[str], parts: list[str]) -> Path:
     with ArchiveWriter(folder / "features.bin") as archive:
         for speaker in speakers:
             for index, part in enumerate(parts):
-                cuts.append(_cut(f"{speaker}-{index}", speaker, part, chance, archive, WORDS[index % len(WORDS)]))
+                cuts.append(
+                    _cut(f"{speaker}-{index}", speaker, part, chance, archive, WORDS[index % len(WORDS)])
+                )
     path = folder / "cuts.jsonl.gz"
     CutSet.from_items(cuts).to_file(path)
     return path

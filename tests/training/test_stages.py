@@ -24,7 +24,10 @@ def curve(path: Path, name: str) -> list[float]:
 
 def test_budgets_are_equal_and_expert_initialisation_is_counted(made: Path) -> None:
     """22 utterances: half of them for SAML's experts, all of them for one LoRA."""
-    shown = {name: read_record(made / f"{name}.run.jsonl").scores["utterances"] for name in ("experts", "saml", "pqm")}
+    shown = {
+        name: read_record(made / f"{name}.run.jsonl").scores["utterances"]
+        for name in ("experts", "saml", "pqm")
+    }
     assert shown == {"experts": 11, "saml": 11, "pqm": 22}
 
 
@@ -78,7 +81,11 @@ def test_folds_are_adapters_of_their_own(made: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["base", "adapt"])
 def test_interrupted_and_resumed_gives_the_same_bytes(
-    stage: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: str,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Stopped after the first pass's checkpoint; what is left of it goes when the job is done."""
 

@@ -34,7 +34,9 @@ def test_separate_updates_are_one_adam_per_expert() -> None:
 
 def test_separate_updates_want_the_same_experts_everywhere() -> None:
     with pytest.raises(ValueError, match="first dimension"):
-        SeparateUpdates([nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))], learning_rate=1, clip_norm=1)
+        SeparateUpdates(
+            [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))], learning_rate=1, clip_norm=1
+        )
 
 
 def test_routers_move_on_even_steps_and_experts_on_odd_ones() -> None:

@@ -6,7 +6,7 @@ rule adapt:
         weights=model("model.safetensors"),
         description=model("model.json"),
         cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
         splits="results/{experiment}/data/speakers/{speaker}/splits.json",
         start=pretrained("adapter.safetensors"),
         start_description=pretrained("adapter.json"),

@@ -4,7 +4,7 @@
 rule train_base:
     input:
         cuts="results/{experiment}/data/pools/base/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/base/features.lca",
+        features="results/{experiment}/data/pools/base/features.bin",
     output:
         weights="results/{experiment}/models/base/model.safetensors",
         description="results/{experiment}/models/base/model.json",

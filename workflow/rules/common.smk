@@ -1,4 +1,5 @@
 # Helpers of the rules, no rules. Everything that a rule takes from the configuration passes through here.
+import json
 import os
 import re
 import sys

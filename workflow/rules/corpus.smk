@@ -43,7 +43,7 @@ rule prepare_pool:
         audio="results/{experiment}/data/corpus/audio",
     output:
         cuts="results/{experiment}/data/pools/{role}/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/{role}/features.lca",
+        features="results/{experiment}/data/pools/{role}/features.bin",
         dropped="results/{experiment}/data/pools/{role}/dropped.tsv",
         record="results/{experiment}/data/pools/{role}/run.jsonl",
     log:
@@ -84,7 +84,7 @@ rule prepare_speaker:
         audio="results/{experiment}/data/corpus/audio",
     output:
         cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
         splits="results/{experiment}/data/speakers/{speaker}/splits.json",
         dropped="results/{experiment}/data/speakers/{speaker}/dropped.tsv",
         audio=directory("results/{experiment}/data/speakers/{speaker}/audio"),

@@ -9,10 +9,10 @@ rule decode:
         adapter_description="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
         adaptation="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
         cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
         splits="results/{experiment}/data/speakers/{speaker}/splits.json",
         general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
-        general_features="results/{experiment}/data/pools/general/features.lca",
+        general_features="results/{experiment}/data/pools/general/features.bin",
     output:
         hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
         record="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
@@ -60,7 +60,7 @@ rule decode_unadapted:
         weights=model("model.safetensors"),
         description=model("model.json"),
         cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.lca",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
         splits="results/{experiment}/data/speakers/{speaker}/splits.json",
     output:
         hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed0/hypotheses.jsonl",
@@ -105,7 +105,7 @@ rule decode_general:
         weights=model("model.safetensors"),
         description=model("model.json"),
         general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
-        general_features="results/{experiment}/data/pools/general/features.lca",
+        general_features="results/{experiment}/data/pools/general/features.bin",
     output:
         hypotheses="results/{experiment}/general/{arm}/seed0/hypotheses.jsonl",
         record="results/{experiment}/general/{arm}/seed0/run.jsonl",

@@ -6,7 +6,7 @@ rule initialise_experts:
         weights=model("model.safetensors"),
         description=model("model.json"),
         cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/pretrain/features.lca",
+        features="results/{experiment}/data/pools/pretrain/features.bin",
     output:
         adapter="results/{experiment}/pretrained/{arm}/seed{seed}/experts/adapter.safetensors",
         description="results/{experiment}/pretrained/{arm}/seed{seed}/experts/adapter.json",
@@ -51,7 +51,7 @@ rule pretrain:
         weights=model("model.safetensors"),
         description=model("model.json"),
         cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/pretrain/features.lca",
+        features="results/{experiment}/data/pools/pretrain/features.bin",
         start=experts("adapter.safetensors"),
         start_description=experts("adapter.json"),
     output:

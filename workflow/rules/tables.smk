@@ -46,7 +46,8 @@ rule tabulate:
         run=RUN,
         speakers=lambda wildcards: config["target_speakers"],
         seeds=lambda wildcards: config["seeds"],
-        arms=lambda wildcards: configuration.canonical({arm: ARMS[arm] for arm in config["run_arms"]}),
+        # In the order of run_arms, which is that of the tables' rows.
+        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["run_arms"]}),
         settings=settings("scoring"),
     message:
         "Making the tables"

@@ -1,0 +1,170 @@
+"""What `saml doctor` looks at in an installation. Each check imports its library itself and returns lines.
+
+A check must not raise for what a person can put right: that is what its lines are for.
+"""
+
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from saml import _torchaudio
+
+OLDEST_PYTHON = (3, 11)
+LEAST_MEMORY = 4 * 2**30  # bytes, what the default experiment is made for
+_PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding; `advice` says what to do about a warning or a failure."""
+
+    status: Literal["ok", "warn", "fail"]
+    what: str
+    finding: str
+    advice: str = ""
+
+
+def python() -> Iterator[Line]:
+    """The interpreter, and whether the programs that rules call are this environment's."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        yield Line(
+            "fail", "python", f"{version} is too old", "make the environment with Python 3.11 or newer"
+        )
+    else:
+        yield Line("ok", "python", version)
+    found = shutil.which("saml")
+    if found is None:
+        yield Line("warn", "program", "saml is not on PATH, and rules call it", "source .venv/bin/activate")
+    elif Path(found).parent.resolve() != Path(sys.executable).parent.resolve():
+        advice = "activate the environment that you mean: source .venv/bin/activate"
+        yield Line("warn", "program", f"{found} belongs to another environment than this", advice)
+
+
+def packages(root: Path) -> Iterator[Line]:
+    """The installed packages against the pins of requirements.txt in `root`."""
+    path = root / "requirements.txt"
+    if not path.is_file():
+        yield Line("warn", "packages", f"no {path} to compare with", "run it in the folder of the project")
+        return
+    pins = read_pins(path)
+    missing, other = [], []
+    for name, pinned in pins.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        # A local version (2.13.0+cpu) says how it was built, not what it is.
+        if installed.partition("+")[0] != pinned:
+            other.append(f"{name} {installed} instead of {pinned}")
+    if missing:
+        yield Line("fail", "packages", f"not installed: {', '.join(missing)}", "make install")
+    if other:
+        yield Line("warn", "packages", "; ".join(other), "untested; make install brings the tested versions")
+    if not missing and not other:
+        yield Line("ok", "packages", f"all {len(pins)} at the tested versions")
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """Name to version of every `name==version` line of a requirements file."""
+    matches = (_PIN.match(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {match[1]: match[2] for match in matches if match}
+
+
+def torchaudio() -> Iterator[Line]:
+    """Whether torchaudio loads as it is, or with its extension left out."""
+    if not _torchaudio.ensure():
+        yield Line("fail", "torchaudio", "not installed, and features need it", "make install")
+        return
+    import torch
+    from torchaudio.compliance.kaldi import fbank
+
+    fbank(torch.zeros(1, 1600), num_mel_bins=80)
+    native = getattr(sys.modules.get("torchaudio._extension"), "__file__", None) is not None
+    how = "loads as it is" if native else "loads without its CUDA extension, which nothing here needs"
+    yield Line("ok", "torchaudio", f"{metadata.version('torchaudio')} {how}")
+
+
+def gpu() -> Iterator[Line]:
+    """The GPUs that torch sees."""
+    import torch
+
+    if torch.cuda.is_available():
+        devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        names = ", ".join(f"{device.name} ({device.total_memory / 2**30:.0f} GiB)" for device in devices)
+        yield Line("ok", "gpu", f"{names}, torch {torch.__version__}")
+    elif shutil.which("nvidia-smi"):
+        finding = f"this machine has one, but torch {torch.__version__} does not see it"
+        yield Line("warn", "gpu", finding, "install a CUDA build of torch that the driver supports")
+    else:
+        yield Line("ok", "gpu", f"none; torch {torch.__version__} computes on the CPU")
+
+
+def nf4() -> Iterator[Line]:
+    """Whether bitsandbytes packs weights into NF4 and gets them back."""
+    # On some CPUs it warns of a faster kernel that could be downloaded; nothing here needs it.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import torch
+    from bitsandbytes import functional
+
+    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
+    packed, state = functional.quantize_4bit(weight, blocksize=64, quant_type="nf4")
+    back = functional.dequantize_4bit(packed, state)
+    again, _ = functional.quantize_4bit(back, blocksize=64, quant_type="nf4")
+    error = float((weight - back).abs().mean())
+    version = metadata.version("bitsandbytes")
+    # NF4 loses about 7 % of a normal weight on average; values that came back must pack to the same codes.
+    if error < 0.15 and torch.equal(packed, again):
+        yield Line("ok", "nf4", f"bitsandbytes {version} packs and unpacks (mean error {error:.3f})")
+    else:
+        finding = f"bitsandbytes {version} does not give weights back (mean error {error:.3f})"
+        yield Line("fail", "nf4", finding, "make install; a build for another torch or GPU was found")
+
+
+def optional() -> Iterator[Line]:
+    """k2 and icefall, which are used where they can be imported."""
+    for name in ("k2", "icefall"):
+        if importlib.util.find_spec(name) is None:
+            yield Line("ok", name, "not there; optional (environment.yaml says how to get it)")
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            advice = "it is left alone; install the build for this torch to have it used"
+            yield Line("warn", name, f"installed, but cannot be imported ({first_line(error)})", advice)
+        else:
+            yield Line("ok", name, "can be imported and is used")
+
+
+def memory() -> Iterator[Line]:
+    """The memory of the machine."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return
+    finding = f"{total / 2**30:.1f} GiB"
+    if total < 0.9 * LEAST_MEMORY:
+        yield Line("warn", "memory", finding, "4 GiB is what the default experiment needs; use fewer cores")
+    else:
+        yield Line("ok", "memory", finding)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def first_line(error: BaseException) -> str:
+    """An exception as one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

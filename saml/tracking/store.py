@@ -1,0 +1,246 @@
+"""An MLflow store as the publisher needs it: find runs by key, write a run in few requests, settle doubles.
+
+MLflow has no unique keys, so two publishers can make the same run at the same moment. On SQLite a file lock
+keeps them apart (`exclusive`). On a server each makes its own, completes it and looks again; whoever then
+sees several complete runs of one key deletes all but the one with the smallest id, so that one stays in any
+order of events. A run is complete when it carries the tag `saml.content`, which is set last.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before MLflow is imported: no telemetry, no progress bars, and a dead server is noticed within seconds.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "GIT_PYTHON_REFRESH": "quiet",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow.entities import Metric as MlflowMetric  # noqa: E402
+from mlflow.entities import Param, Run  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+from saml.tracking.runs import Metric, digest  # noqa: E402
+from saml.tracking.views import experiment_tags  # noqa: E402
+
+for _logger in ("mlflow", "alembic"):
+    logging.getLogger(_logger).setLevel(logging.ERROR)
+
+# What a store that is away, full or broken raises; requests' errors are OSErrors.
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+
+KEY, CONTENT, CLAIM, PARENT = "saml.key", "saml.content", "saml.claim", "mlflow.parentRunId"
+_METRICS, _PARAMETERS = 1000, 100  # of one request
+_ABANDONED = 600.0  # seconds after which an incomplete run on a server counts as left behind
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A run to be written. Times in milliseconds; artefacts are files with the folder each gets."""
+
+    name: str
+    key: str
+    content: str
+    start: int
+    end: int
+    tags: Mapping[str, str]
+    parameters: Mapping[str, str]
+    metrics: Sequence[Metric] = ()
+    artefacts: Sequence[tuple[Path, str]] = ()
+    texts: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run that the store has; `content` is None while it is incomplete."""
+
+    run: str
+    content: str | None
+    claim: str
+    start: int
+    end: int
+    tags: Mapping[str, str]
+
+
+class Store:
+    """One MLflow store. `exclusive`: nobody else can be publishing to it now."""
+
+    def __init__(self, uri: str, *, artefacts: Path | None = None, exclusive: bool = False) -> None:
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._artefacts = artefacts
+        self._exclusive = exclusive
+
+    def answers(self) -> bool:
+        """Whether the store can be talked to at all."""
+        try:
+            self._client.search_experiments(max_results=1)
+        except STORE_ERRORS:
+            return False
+        return True
+
+    def place_of(self, experiment: str) -> str | None:
+        """The name of the MLflow experiment that holds the runs of `experiment`, where there is one."""
+        found = self._client.search_experiments(filter_string=f"tags.`{_mark(experiment)}` LIKE '%'")
+        return str(found[0].name) if found else None
+
+    def experiment(self, name: str, holds: str) -> str:
+        """The id of the MLflow experiment `name`, marked to hold `holds`; made or restored if need be."""
+        identity = self._experiment(name)
+        self._client.set_experiment_tag(identity, _mark(holds), holds)
+        return identity
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = self._artefacts.resolve().as_uri() if self._artefacts else None
+            try:
+                made = self._client.create_experiment(
+                    name, artifact_location=location, tags=experiment_tags()
+                )
+                return str(made)
+            except MlflowException:
+                # Another publisher made it meanwhile, or this is a real failure, which then shows here.
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def index(self, experiment: str) -> dict[str, list[Known]]:
+        """The runs of an experiment by key, without what publishers that were cut off left behind."""
+        found: defaultdict[str, list[Known]] = defaultdict(list)
+        for key, known in self._search(experiment, f"tags.`{KEY}` LIKE '%'"):
+            if known.content is None and (self._exclusive or _abandoned(known.claim)):
+                self.delete(known.run)
+            else:
+                found[key].append(known)
+        for key, runs in found.items():
+            if sum(known.content is not None for known in runs) > 1:
+                kept = self.settle(experiment, key)
+                found[key] = [known for known in runs if known.content is None or known.run == kept]
+        return dict(found)
+
+    def write(self, experiment: str, draft: Draft, *, parent: str | None = None) -> str:
+        """Write one run and return its id; it counts only when all of it has arrived."""
+        arrived = None if self._exclusive else self._arrived(experiment, draft)
+        if arrived is not None:
+            return arrived
+        tags = {**draft.tags, KEY: draft.key, CLAIM: _claim()}
+        if parent is not None:
+            tags[PARENT] = parent
+        made = self._client.create_run(experiment, start_time=draft.start, tags=tags, run_name=draft.name)
+        run = made.info.run_id
+        try:
+            self._fill(run, draft)
+        except BaseException:
+            # Best effort: a run that cannot be taken back is found incomplete, and taken back, later.
+            try:
+                self.delete(run)
+            except STORE_ERRORS:
+                pass
+            raise
+        return self.settle(experiment, draft.key) or run
+
+    def settle(self, experiment: str, key: str) -> str | None:
+        """Leave one complete run of `key`, with the children of all; the id of that run."""
+        if self._exclusive:
+            return None
+        found = self._search(experiment, f"tags.`{KEY}` = '{key}'")
+        runs = sorted(known.run for _, known in found if known.content is not None)
+        for double in runs[1:]:
+            self.move_children(experiment, double, runs[0])
+            self.delete(double)
+        return runs[0] if runs else None
+
+    def move_children(self, experiment: str, old: str, new: str) -> None:
+        """Put the children of the run `old` below the run `new`."""
+        for _, child in self._search(experiment, f"tags.`{PARENT}` = '{old}'"):
+            self._client.set_tag(child.run, PARENT, new)
+
+    def extend(self, run: str, end: int) -> None:
+        """Move the end of a run, in milliseconds."""
+        self._client.set_terminated(run, status="FINISHED", end_time=end)
+
+    def delete(self, run: str) -> None:
+        """Delete a run, unless another publisher has just done so."""
+        try:
+            self._client.delete_run(run)
+        except MlflowException:
+            if self._client.get_run(run).info.lifecycle_stage != "deleted":
+                raise
+
+    def _fill(self, run: str, draft: Draft) -> None:
+        params = [Param(name, value) for name, value in draft.parameters.items()]
+        points = [MlflowMetric(m.name, m.value, m.time, m.step) for m in draft.metrics]
+        for part in _parts(params, _PARAMETERS):
+            self._client.log_batch(run, params=part)
+        for part in _parts(points, _METRICS):
+            self._client.log_batch(run, metrics=part)
+        for path, folder in draft.artefacts:
+            self._client.log_artifact(run, str(path), folder or None)
+        for name, text in (draft.texts or {}).items():
+            self._client.log_text(run, text, name)
+        self._client.set_terminated(run, status="FINISHED", end_time=draft.end)
+        self._client.set_tag(run, CONTENT, draft.content)
+
+    def _arrived(self, experiment: str, draft: Draft) -> str | None:
+        """The run that another publisher has written since we looked, where there is one."""
+        found = self._search(experiment, f"tags.`{KEY}` = '{draft.key}'")
+        same = (known.run for _, known in found if known.content == draft.content)
+        return min(same, default=None)
+
+    def _search(self, experiment: str, condition: str) -> Iterable[tuple[str, Known]]:
+        token: str | None = None
+        while token != "":
+            page = self._client.search_runs([experiment], condition, max_results=1000, page_token=token)
+            yield from ((run.data.tags.get(KEY, ""), _known(run)) for run in page)
+            token = page.token or ""
+
+
+def _known(run: Run) -> Known:
+    tags = dict(run.data.tags)
+    start, end = run.info.start_time or 0, run.info.end_time or 0
+    return Known(run.info.run_id, tags.get(CONTENT), tags.get(CLAIM, ""), start, end, tags)
+
+
+def _mark(experiment: str) -> str:
+    return f"saml.experiment.{digest(experiment)}"
+
+
+def _claim() -> str:
+    """Who is writing a run, and since when."""
+    return f"{socket.gethostname()} {os.getpid()} {time.time():.0f}"
+
+
+def _abandoned(claim: str) -> bool:
+    """Whether the publisher of an incomplete run is gone: a dead process of this machine, or long silent."""
+    try:
+        host, process, since = claim.split()
+        if time.time() - float(since) > _ABANDONED:
+            return True
+        if host == socket.gethostname():
+            os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,50 @@
+"""Saved views of an MLflow experiment, so that a person finds the comparison without building it first.
+
+MLflow's interface keeps a saved view in a tag of the experiment: a name, and the state of the table. The form
+is the interface's own (3.17); another version that does not know it shows its plain table.
+"""
+
+import json
+from typing import Any
+
+_PREFIX = "mlflow.sharedViewState."
+
+_COLUMNS = [
+    "metrics.`wer/whisper`",
+    "metrics.`wer/released`",
+    "metrics.`wer/whisper/general`",
+    "metrics.`bytes/adapter`",
+    "params.`arm`",
+    "params.`speaker`",
+    "params.`seed`",
+]
+_BY_ARM = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
+
+
+def experiment_tags() -> dict[str, str]:
+    """Tags of an experiment: that models are trained in it, what its runs are, and the saved views."""
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": (
+            "One parent run per pipeline run, with its config; below it one run per stage, arm, speaker and "
+            "seed. Under Training runs, the menu Views has the comparisons. Means over speakers there are "
+            "unweighted; the experiment's tables pool words."
+        ),
+        **_view("saml-wer", "WER by arm and speaker", 'tags.stage = "decode"'),
+        **_view("saml-arms", "Mean over speakers, by arm", 'tags.stage = "decode"', groupBy=_BY_ARM),
+        **_view("saml-training", "Training of the shared models", 'tags.stage LIKE "%train%"'),
+    }
+
+
+def _view(identity: str, name: str, condition: str, **more: Any) -> dict[str, str]:
+    """The tag of one view: the runs that meet `condition`, by name, all of them in charts too."""
+    state = {
+        "searchFilter": condition,
+        "orderByKey": "tags.`mlflow.runName`",
+        "orderByAsc": True,
+        "selectedColumns": _COLUMNS,
+        "runsHiddenMode": "SHOW_ALL",
+        **more,
+    }
+    view = {"name": name, "createdAt": 1, "updatedAt": 1, "state": json.dumps(state)}
+    return {f"{_PREFIX}{identity}": json.dumps(view)}

@@ -1,0 +1,270 @@
+"""Publication to a real SQLite store, and to a server that is away."""
+
+import re
+import shutil
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from saml.errors import SamlError
+from saml.tracking import RunRecord
+from saml.tracking.publish import Publisher, default_store, publish
+from saml.tracking.runs import Metric
+from saml.tracking.store import CLAIM, CONTENT, Draft, MlflowClient, Store
+
+CONFIG = {
+    "experiment": "tiny",
+    "corpus": {"name": "made"},
+    "model": {"family": "conformer"},
+    "seeds": [1],
+}
+ARMS = ("nf4", "saml")
+SPEAKERS = ("x", "it's y")
+
+
+def write(results, arm, speaker, wer=0.5, points=3):
+    folder = results / "tiny" / "speakers" / speaker / arm / "seed1"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"arm": {"experts": 6}, "adapters": {"rank": 1}}
+    made = RunRecord(
+        stage="decode", experiment="tiny", arm=arm, speaker=speaker, seed=1, settings=settings, corpus="made"
+    )
+    for step in range(points):
+        made.curve("train/loss", step, 1.0 / (step + 1))
+    made.score("wer/whisper", wer)
+    (folder / "hypotheses.jsonl").write_text('{"utterance": "a"}\n')
+    made.file(folder / "hypotheses.jsonl")
+    made.write(folder / "run.jsonl")
+    return folder / "run.jsonl"
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A store as it is after its first use; making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def results(tmp_path, empty_store, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    results = tmp_path / "results"
+    (results / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, results / "mlflow" / "mlflow.db")
+    for arm in ARMS:
+        for speaker in SPEAKERS:
+            write(results, arm, speaker)
+    return results
+
+
+@pytest.fixture
+def client(results):
+    return MlflowClient(default_store(results))
+
+
+def all_runs(client, stage="decode"):
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return client.search_runs(experiments, f"tags.stage = '{stage}'", order_by=["tags.`mlflow.runName`"])
+
+
+def test_publishing_twice_makes_each_run_once(results, client):
+    first = publish(results, parent=CONFIG)
+    again = publish(results, parent=CONFIG)
+    assert (first.published, first.problems) == (4, [])
+    assert (again.published, again.replaced, again.unchanged, again.problems) == (0, 0, 4, [])
+    found = all_runs(client)
+    names = ["nf4 it's y seed1", "nf4 x seed1", "saml it's y seed1", "saml x seed1"]
+    assert [run.info.run_name for run in found] == names
+    assert {e.name for e in client.search_experiments()} == {"Default", "made: conformer"}
+
+
+def test_a_run_has_everything_a_person_looks_for(results, client):
+    publish(results, parent=CONFIG)
+    run = all_runs(client)[-1]
+    assert run.data.metrics["wer/whisper"] == 0.5
+    curve = client.get_metric_history(run.info.run_id, "train/loss")
+    assert sorted((m.step, m.value) for m in curve) == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
+    assert run.data.params["adapters.rank"] == "1"
+    assert run.data.params["arm"] == "saml"
+    assert {k: run.data.tags[k] for k in ("arm", "speaker", "seed", "stage")} == {
+        "arm": "saml",
+        "speaker": "x",
+        "seed": "1",
+        "stage": "decode",
+    }
+    assert "revision" in run.data.tags
+    assert run.info.status == "FINISHED"
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} == {"hypotheses.jsonl", "run.jsonl"}
+    parent = all_runs(client, "pipeline")[0]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["config.yaml"]
+    assert parent.data.params["model.family"] == "conformer"
+
+
+def test_a_record_made_again_replaces_its_run(results, client):
+    publish(results, parent=CONFIG)
+    write(results, "saml", "x", wer=0.25)
+    counts = publish(results, parent=CONFIG)
+    assert (counts.published, counts.replaced, counts.unchanged) == (0, 1, 3)
+    found = all_runs(client)
+    assert len(found) == 4
+    assert found[-1].data.metrics["wer/whisper"] == 0.25
+    assert len(client.get_metric_history(found[-1].info.run_id, "train/loss")) == 3
+    assert len(all_runs(client, "pipeline")) == 1
+
+
+def test_another_config_makes_another_parent_for_what_is_new_only(results, client):
+    publish(results, parent=CONFIG)
+    write(results, "saml", "z")
+    publish(results, parent={**CONFIG, "seeds": [1, 2]})
+    parents = [run.data.tags["mlflow.parentRunId"] for run in all_runs(client)]
+    assert len(all_runs(client, "pipeline")) == 2
+    assert len(set(parents[:4])) == 1 and parents[4] != parents[0]
+    # Without a config, what is new goes below the latest.
+    write(results, "saml", "zz")
+    publish(results)
+    assert len(all_runs(client, "pipeline")) == 2
+
+
+def test_the_folder_of_one_experiment_and_its_saved_config(results, client):
+    (results / "tiny" / "config.yaml").write_text("experiment: tiny\ncorpus: {name: made}\nseeds: [7]\n")
+    (results / "other" / "tables").mkdir(parents=True)
+    RunRecord(stage="tabulate", experiment="other").write(results / "other" / "tables" / "run.jsonl")
+    assert publish(results / "tiny").published == 4
+    assert all_runs(client, "pipeline")[0].data.params["seeds"] == "[7]"
+    counts = publish(results)
+    assert (counts.published, counts.unchanged) == (1, 4)
+    assert "other" in {e.name for e in client.search_experiments()}
+
+
+def test_a_half_written_record_is_named_and_passed_over(results, client, capsys):
+    path = write(results, "saml", "x")
+    path.write_bytes(path.read_bytes()[:-30])
+    counts = publish(results, parent=CONFIG)
+    assert counts.published == 3
+    assert len(counts.problems) == 1
+    assert re.search(r"seed1/run\.jsonl: half-written", counts.problems[0])
+    assert counts.problems[0] in capsys.readouterr().err
+    assert "3 published, 0 replaced, 0 unchanged; problems named above: 1" in str(counts)
+    write(results, "saml", "x")
+    assert publish(results, parent=CONFIG).published == 1
+
+
+def test_a_missing_file_is_named_and_the_rest_published(results, client):
+    (results / "tiny" / "speakers" / "x" / "saml" / "seed1" / "hypotheses.jsonl").unlink()
+    counts = publish(results, parent=CONFIG)
+    assert counts.published == 4
+    assert len(counts.problems) == 1 and "hypotheses.jsonl is missing" in counts.problems[0]
+
+
+def test_long_curves_arrive_whole(results, client):
+    write(results, "saml", "x", points=2500)
+    publish(results, parent=CONFIG)
+    assert len(client.get_metric_history(all_runs(client)[-1].info.run_id, "train/loss")) == 2500
+
+
+def test_publishers_at_once_make_each_run_once(results, client):
+    threads = [threading.Thread(target=publish, args=(results,), kwargs={"parent": CONFIG}) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(all_runs(client)) == 4
+    assert len(all_runs(client, "pipeline")) == 1
+
+
+def test_a_publication_that_was_cut_off_is_completed(results, client, monkeypatch):
+    calls = []
+
+    def die(self, run, path, folder=None):
+        calls.append(path)
+        if len(calls) == 4:  # after the config and the two files of the first run
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", die)
+        patch.setattr(MlflowClient, "delete_run", lambda self, run: None)
+        with pytest.raises(KeyboardInterrupt):
+            publish(results, parent=CONFIG)
+    assert len(all_runs(client)) == 2
+    counts = publish(results, parent=CONFIG)
+    assert (counts.published, counts.unchanged) == (3, 1)
+    assert len(all_runs(client)) == 4
+
+
+def test_doubles_on_a_shared_store_are_settled(results, client):
+    """Two publishers that did not see each other, as on a server: one run stays."""
+    store = Store(default_store(results), artefacts=results / "mlflow" / "artifacts")
+    experiment = store.experiment("shared", "tiny")
+    draft = Draft("a", "key", "content", 1000, 2000, {"stage": "decode"}, {}, [Metric("wer", 0.5, 1000, 0)])
+    other = client.create_run(experiment, tags={"saml.key": "key", CLAIM: "elsewhere 1 9999999999"})
+    first = store.write(experiment, draft)
+    # The other one is under way: nobody touches it.
+    assert {known.run for known in store.index(experiment)["key"]} == {first, other.info.run_id}
+    # It is done, and has a child: its double goes, its child does not.
+    client.set_tag(other.info.run_id, CONTENT, "content")
+    parents = {"b": first, "c": other.info.run_id}
+    children = [store.write(experiment, replace(draft, key=k), parent=p) for k, p in parents.items()]
+    kept = min(first, other.info.run_id)
+    assert store.write(experiment, draft) == kept
+    assert [known.run for known in store.index(experiment)["key"]] == [kept]
+    assert {client.get_run(child).data.tags["mlflow.parentRunId"] for child in children} == {kept}
+
+
+def test_what_a_dead_publisher_left_is_taken_away(results, client):
+    store = Store(default_store(results), artefacts=results / "mlflow" / "artifacts")
+    experiment = store.experiment("shared", "tiny")
+    client.create_run(experiment, tags={"saml.key": "key", CLAIM: "elsewhere 1 1000"})
+    assert store.index(experiment) == {}
+
+
+def test_a_deleted_experiment_comes_back(results, client):
+    publish(results, parent=CONFIG)
+    client.delete_experiment(client.get_experiment_by_name("made: conformer").experiment_id)
+    write(results, "saml", "z")
+    assert publish(results, parent=CONFIG).problems == []
+    assert len(all_runs(client)) == 5
+
+
+def test_a_server_that_is_away_costs_nothing_but_a_message(results, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SamlError, match=r"does not answer .* are safe, publish them later with: saml track"):
+        publish(results, store="http://127.0.0.1:9")
+
+
+def test_a_store_that_is_no_store_is_named(results):
+    (results / "broken.db").write_text("this is no database" * 100)
+    with pytest.raises(SamlError, match=r"broken\.db"):
+        publish(results, store=f"sqlite:///{results}/broken.db")
+
+
+def test_following_publishes_what_comes_and_stops_when_told(results, client, tmp_path):
+    finished = tmp_path / "finished"
+
+    def work():
+        time.sleep(1.0)
+        write(results, "saml", "z")
+        finished.touch()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    counts = publish(results, parent=CONFIG, follow=True, every=0.3, until=finished)
+    worker.join()
+    assert counts.published == 5
+    assert len(all_runs(client)) == 5
+
+
+def test_a_follower_does_not_ask_the_store_when_nothing_is_new(results, monkeypatch):
+    publisher = Publisher(results, default_store(results), CONFIG, None)
+    publisher.look()
+    monkeypatch.setattr("saml.tracking.publish.Store", None)
+    publisher.look()
+    assert publisher.counts.published == 4
+
+
+def test_no_results_is_an_error(tmp_path):
+    with pytest.raises(SamlError, match="no such folder"):
+        publish(tmp_path / "nowhere")

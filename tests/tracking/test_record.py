@@ -1,0 +1,165 @@
+"""Run records: what is written is read again, whole or not at all."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saml.errors import SamlError
+from saml.tracking import RunRecord, read_record
+
+
+def record(**more):
+    made = RunRecord(stage="adapt", experiment="tiny-conformer", arm="saml", speaker="ä b/c", seed=1, **more)
+    made.curve("train/loss", 1, 2.0)
+    made.curve("train/loss", 2, 1.0)
+    made.score("wer/whisper", 0.25)
+    made.size("adapter", 1000)
+    return made
+
+
+def test_round_trip(tmp_path):
+    made = record(settings={"adapters": {"rank": 1}}, corpus="made", family="conformer")
+    made.file(tmp_path / "speakers" / "adapter.safetensors")
+    path = tmp_path / "speakers" / "x" / "run.jsonl"
+    made.write(path)
+    got = read_record(path)
+    assert got == made.record
+    assert (got.arm, got.speaker, got.seed, got.corpus) == ("saml", "ä b/c", 1, "made")
+    assert [(p.name, p.step, p.value) for p in got.points] == [("train/loss", 1, 2.0), ("train/loss", 2, 1.0)]
+    assert got.scores == {"wer/whisper": 0.25}
+    assert got.sizes == {"adapter": 1000}
+    assert got.durations.keys() == {"adapt"}
+    assert got.files == [tmp_path / "speakers" / "adapter.safetensors"]
+    assert got.versions["python"]
+
+
+def test_files_move_with_the_record(tmp_path):
+    made = record()
+    made.file(tmp_path / "a" / "adapter.json")
+    made.write(tmp_path / "a" / "run.jsonl")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert read_record(tmp_path / "b" / "run.jsonl").files == [tmp_path / "b" / "adapter.json"]
+
+
+def test_relative_files_are_taken_from_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = record()
+    made.file(Path("results/x/adapter.json"))
+    made.file(Path("results/x/adapter.json"))
+    made.write(Path("results/x/run.jsonl"))
+    assert json.loads(Path("results/x/run.jsonl").read_text().splitlines()[-2])["path"] == "adapter.json"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_lacks(tmp_path, value):
+    made = record()
+    made.curve("dev/loss", 1, value)
+    made.write(tmp_path / "run.jsonl")
+    got = read_record(tmp_path / "run.jsonl").points[-1].value
+    assert got == value or (math.isnan(got) and math.isnan(value))
+
+
+def test_include_takes_over_an_earlier_stage(tmp_path):
+    earlier = record(settings={"adaptation": {"passes": 10}})
+    earlier.score("dev/loss", 0.5)
+    earlier.file(tmp_path / "adapter.safetensors")
+    earlier.write(tmp_path / "adaptation.jsonl")
+    later = RunRecord(stage="decode", experiment="tiny-conformer", settings={"decoding": {"beams": 4}})
+    later.score("wer/whisper", 0.2)
+    later.include(tmp_path / "adaptation.jsonl")
+    later.write(tmp_path / "run.jsonl")
+    got = read_record(tmp_path / "run.jsonl")
+    assert got.stage == "decode"
+    assert len(got.points) == 2
+    assert got.scores == {"wer/whisper": 0.2, "dev/loss": 0.5}
+    assert got.settings == {"adaptation": {"passes": 10}, "decoding": {"beams": 4}}
+    assert got.durations.keys() == {"adapt", "decode"}
+    assert got.files == [tmp_path / "adapter.safetensors"]
+
+
+def test_write_is_atomic(tmp_path, monkeypatch):
+    path = tmp_path / "run.jsonl"
+    record().write(path)
+    before = path.read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        record().write(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run.jsonl"]
+
+
+def test_every_cut_is_noticed(tmp_path):
+    path = tmp_path / "run.jsonl"
+    record().write(path)
+    whole = path.read_bytes()
+    for length in range(len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SamlError, match=r"run\.jsonl: .*run record"):
+            read_record(path)
+
+
+def test_a_lost_line_is_noticed(tmp_path):
+    path = tmp_path / "run.jsonl"
+    record().write(path)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(SamlError, match="half-written"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"kind": "curve"},
+        {"stage": 3},
+        {"seed": "1"},
+        {"settings": []},
+        {"durations": None},
+        {"started": "now"},
+    ],
+)
+def test_a_foreign_first_line_is_refused(tmp_path, change):
+    path = tmp_path / "run.jsonl"
+    record().write(path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(lines[0]) | change), *lines[1:]]))
+    with pytest.raises(SamlError, match=str(path)):
+        read_record(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"[]", b"\xff\xfe", b"null\n", b"[" * 100_000])
+def test_no_record_at_all_is_refused(tmp_path, content):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(SamlError, match=str(path)):
+        read_record(path)
+
+
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(SamlError, match=r"gone\.jsonl"):
+        read_record(tmp_path / "gone.jsonl")
+
+
+def test_a_clock_that_runs_backwards_makes_no_negative_duration(tmp_path, monkeypatch):
+    made = record()
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    made.curve("train/loss", 3, 0.5)
+    made.write(tmp_path / "run.jsonl")
+    got = read_record(tmp_path / "run.jsonl")
+    assert got.finished >= got.started
+    assert got.points[-1].time >= got.points[0].time
+    assert got.durations["adapt"] >= 0
+
+
+def test_importing_records_is_light():
+    code = "import sys, saml.tracking; print({'mlflow', 'torch', 'numpy', 'yaml'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,55 @@
+# make all      install, run the default experiment, end with its WER table (15 minutes on 2 cores after installation)
+# make test     install, run the tests (at most 10 minutes on 2 cores)
+# make install  make .venv with the pinned packages and saml itself; done again only when the pins change
+# make format   put the sources into the project's form
+# make clean    remove .venv and caches; results/ stays
+#
+# Settings, e.g. `make all CORES=8 ARGS="--configfile config/an4-conformer.yaml"`:
+PYTHON ?= python3# the Python that .venv is made with, 3.11 or newer
+VENV ?= .venv
+CORES ?= all# cores for Snakemake
+ARGS ?=# more arguments for Snakemake or pytest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: all test install format clean
+
+# Rules call `saml`, so the environment's programs come first.
+WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
+PIP := "$(VENV)/bin/python" -m pip --disable-pip-version-check --no-input
+
+all: install
+	@$(WITHIN) snakemake --cores $(CORES) all $(ARGS)
+
+test: install
+	@$(WITHIN) python -m pytest $(ARGS)
+
+install: $(VENV)/.saml
+
+# Two stamps: pins that change bring a new installation, project data that change only a new link to saml/.
+$(VENV)/.packages: requirements.txt constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: no $(PYTHON): install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $$("$(PYTHON)" -V) is too old: saml needs 3.11 or newer; say make PYTHON=python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "make: $(PYTHON) cannot make environments: apt-get install python3-venv (Debian, Ubuntu), then again" >&2; exit 1; }
+	@echo "Installing the pinned packages into $(VENV): about 3 minutes and 2 GB (more with a CUDA build of torch) ..."
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@$(PIP) install -qq --progress-bar off -r requirements.txt -c constraints.txt
+	@touch "$@"
+
+$(VENV)/.saml: $(VENV)/.packages pyproject.toml
+	@$(PIP) install -qq --progress-bar off --no-deps --editable .
+	@touch "$@"
+	@echo "Installed: $$("$(VENV)/bin/python" -c 'import saml; print("saml", saml.__version__)') in $(VENV)"
+
+format: install
+	@$(WITHIN) ruff check --fix --quiet .
+	@$(WITHIN) ruff format .
+	@$(WITHIN) snakefmt Snakefile workflow
+
+clean:
+	rm -rf "$(VENV)" *.egg-info build .mypy_cache .pytest_cache .ruff_cache
+	find saml tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -309,7 +309,7 @@ def _add_track(commands: Any) -> None:
     command = commands.add_parser(
         "track",
         help="publish run records to MLflow",
-        description="Publish the run records under a results folder to MLflow: each once, a changed one anew.",
+        description="Publish the run records under a results folder to MLflow: each once, changed ones anew.",
     )
     command.add_argument("results", type=Path, help="results, or one experiment's folder in it")
     command.add_argument(

@@ -1,0 +1,65 @@
+"""Beam search in batches: batch-mates change nothing, and greedy equals a loop over teacher-forced logits."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lhotse import CutSet
+
+from saml.adapters import AdaptedRecogniser, AdapterSpec
+from saml.decoding import Search, transcribe
+from saml.features import collate
+from saml.models import Recogniser
+from saml.models.tokeniser import END, START
+from tests.training.conftest import write_pool
+
+SPEC = AdapterSpec(experts=3, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.2, routed=True)
+
+
+@pytest.fixture
+def cuts(tmp_path: Path) -> list:
+    path = write_pool(tmp_path / "pool", ["a", "b"], ["test"] * 3)
+    return list(CutSet.from_file(path))
+
+
+@pytest.fixture
+def adapted(make_recogniser: Callable[[], Recogniser]) -> AdaptedRecogniser:
+    """Routes and experts that show in what is decoded."""
+    made = AdaptedRecogniser(make_recogniser(), SPEC, seed=1)
+    torch.manual_seed(4)
+    for name, parameter in made.expert_parameters().items():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    for parameter in made.router_parameters().values():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter)
+    return made
+
+
+def search(beams: int) -> Search:
+    """At most 11 tokens whatever the length, so that an utterance has the same room alone as in a batch."""
+    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=0.01)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_batch_mates_change_nothing(adapted: AdaptedRecogniser, cuts: list, beams: int) -> None:
+    together = transcribe(adapted, cuts, search(beams))
+    for cut in cuts:
+        assert transcribe(adapted, [cut], search(beams))[cut.id] == together[cut.id]
+    assert len(set(together.values())) > 1
+
+
+def test_greedy_equals_a_loop_over_teacher_forced_logits(adapted: AdaptedRecogniser, cuts: list) -> None:
+    """Routes stay those of the encoder output at every step, with and without transformers' cache."""
+    cut = cuts[0]
+    features, lengths, _ = collate([cut])
+    limit = 11
+    with torch.inference_mode():
+        encoded = adapted.encode(features, lengths)
+        tokens = [START]
+        while len(tokens) <= limit and tokens[-1] != END:
+            tokens.append(int(adapted.logits(encoded, torch.tensor([tokens]))[0, -1].argmax()))
+    expected = adapted.tokeniser.decode(tokens)
+    assert len(expected) >= 3
+    assert transcribe(adapted, [cut], search(1))[cut.id] == expected

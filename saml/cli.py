@@ -162,8 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SamlError as error:
         print(f"saml {command}: error: {error}", file=sys.stderr)
         return 1
-    except FileNotFoundError as error:
-        print(f"saml {command}: error: {error.filename}: no such file", file=sys.stderr)
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise  # a library's own, which says nothing a user could act on
+        print(f"saml {command}: error: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
         return 1
     return int(status or 0)
 
@@ -211,7 +213,7 @@ def _add_stage(commands: Any, stage: Stage) -> None:
 def _add_threads(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threads",
-        type=int,
+        type=positive,
         default=1,
         help="threads of this job; part of what decides its bytes (default 1)",
     )
@@ -258,6 +260,13 @@ def settings(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError("not a JSON object")
     return content
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def _sentence(summary: str) -> str:

@@ -16,13 +16,13 @@ from saml.adapters.store import load_adapter
 from saml.errors import SamlError
 from saml.features import batches, collate, load_features
 from saml.files import write_atomically
-from saml.models.recogniser import Recogniser
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
 from saml.models.tokeniser import END, PAD, START
 from saml.progress import Progress
-from saml.scoring import count
+from saml.scoring import count, error_rate, pool
 from saml.tracking import RunRecord
-from saml.training.common import device, read_cuts
+from saml.training.common import device, make_deterministic, read_cuts, read_splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ def transcribe(
         padded, lengths, _ = collate(batch, features)
         encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
         longest = max(cut.duration for cut in batch)
+        room = 10 + math.ceil(search.max_tokens_per_second * longest)
         # Called on the mixin: families that override generate() would insist on their own features.
         tokens: Any = GenerationMixin.generate(
             recogniser.network,
@@ -56,7 +57,7 @@ def transcribe(
             generation_config=GenerationConfig(
                 num_beams=search.beams,
                 do_sample=False,
-                max_new_tokens=10 + math.ceil(search.max_tokens_per_second * longest),
+                max_new_tokens=min(room, recogniser.max_tokens - 1),
                 decoder_start_token_id=START,
                 bos_token_id=START,
                 eos_token_id=END,
@@ -125,6 +126,7 @@ def decode(
     )
     if adaptation_record is not None:
         run.include(adaptation_record)
+    make_deterministic()
     recogniser, states = _adapted(base, content, adapter, adapter_description)
     work = _work(speaker, cuts, splits, general_cuts)
     lines = []
@@ -146,7 +148,7 @@ def _adapted(
     base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
 ) -> tuple[Recogniser, list[dict[str, torch.Tensor]]]:
     if adapter is None:
-        base.network.to(device())
+        as_module(base).to(device())
         return base, []
     if description is None:
         raise SamlError("--adapter needs --adapter-description")
@@ -165,8 +167,8 @@ def _work(
         if cuts is None or splits is None:
             raise SamlError(f"decoding speaker {speaker} needs --cuts and --splits")
         by_id = {cut.id: cut for cut in read_cuts(cuts)}
-        for fold, parts in enumerate(json.loads(splits.read_text())["folds"]):
-            work.append(("test", fold, [by_id[utterance] for utterance in parts["test"]]))
+        for fold, parts in enumerate(read_splits(splits, by_id)):
+            work.append(("test", fold, [by_id[utterance] for utterance in parts.test]))
     if general_cuts is not None:
         work.append(("general", 0, read_cuts(general_cuts)))
     if not work:
@@ -193,8 +195,6 @@ def _note(run: RunRecord, lines: Sequence[Mapping[str, Any]], weights: Path) -> 
     for part in ("test", "general"):
         chosen = [line["counts"] for line in lines if line["part"] == part]
         for scorer in chosen[0] if chosen else ():
-            words = [counts[scorer]["words"] for counts in chosen]
-            errors = sum(w["substitutions"] + w["deletions"] + w["insertions"] for w in words)
-            total = sum(w["hits"] + w["substitutions"] + w["deletions"] for w in words)
             suffix = "" if part == "test" else "/general"
-            run.score(f"wer/{scorer}{suffix}", errors / total if total else float("nan"))
+            rate = error_rate(pool(counts[scorer]["words"] for counts in chosen))
+            run.score(f"wer/{scorer}{suffix}", rate)

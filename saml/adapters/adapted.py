@@ -59,8 +59,8 @@ class AdaptedRecogniser:
     """Wraps a recogniser and has its methods; what is trained and saved is in `layers` and `routers`.
 
     Encoder attention is routed by each layer's own input; decoder self- and cross-attention once per
-    utterance from the encoder output, one route for all decoder layers. A released alternative looks at
-    the decoder's input, which teacher forcing fills with the future (paper.md, traps).
+    utterance from the encoder output, one route for all decoder layers: the decoder's own input would show
+    a router the future while training, and only the newest token while decoding.
 
     The base's parameters are frozen. Raises SamlError when a pattern of `sites` matches no linear layer.
     """
@@ -70,7 +70,7 @@ class AdaptedRecogniser:
         self.spec = spec
         self.family, self.tokeniser, self.network = base.family, base.tokeniser, base.network
         self.sites, self.positions, self.computed = base.sites, base.positions, base.computed
-        self.width = base.width
+        self.width, self.max_tokens = base.width, base.max_tokens
         self._mask: Tensor | None = None
         self._fixed: Tensor | None = None
         self._encoder_routes: dict[str, Route] = {}

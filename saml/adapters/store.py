@@ -71,6 +71,17 @@ def save_adapter(
     write_atomically(description, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def refuse_other_spec(stored: StoredAdapter, spec: AdapterSpec, path: Path, arm: str) -> None:
+    """Raise SamlError, naming what differs, unless an adapter was made as arm `arm` would make it now.
+
+    Shapes alone would not tell: scale, mixing rule and temperature leave them as they are.
+    """
+    theirs, ours = stored.spec.as_dict(), spec.as_dict()
+    different = [name for name in ours if theirs[name] != ours[name]]
+    if different:
+        raise SamlError(f"{path}: made with other {', '.join(different)} than arm {arm} has; pre-train again")
+
+
 def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> StoredAdapter:
     """Read an adapter for the model described by `base`.
 

@@ -13,8 +13,8 @@ from typing import Any
 from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora import corpus
-from saml.corpora._manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.checks import POOLS, Dropped, check_cuts, write_dropped
+from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.partition import split_speaker
 from saml.errors import SamlError
 from saml.features import LogMel, feature_config, store_features

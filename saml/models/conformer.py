@@ -51,6 +51,11 @@ class ConformerRecogniser(nn.Module):
         """Size of an encoder state."""
         return int(self.settings["hidden_size"])
 
+    @property
+    def max_tokens(self) -> int:
+        """The longest decoder input that there are positions for, start included."""
+        return len(self.network.model.decoder.pos_emb.weight)
+
     def frame_mask(self, lengths: Tensor) -> Tensor:
         """Which encoder frames are real: `(batch, encoder time)` bool, from feature lengths `(batch,)`."""
         out = self.network.model.encoder._get_subsampling_output_length(lengths)
@@ -80,7 +85,7 @@ class ConformerRecogniser(nn.Module):
         return {"encoder_outputs": self._outputs(encoded)}
 
     def describe(self) -> dict[str, Any]:
-        """What `saml.models.build` needs to build the same recogniser, weights apart."""
+        """What `saml.models.rebuild` needs to build the same recogniser, weights apart."""
         return {"family": self.family, "settings": self.settings, "tokeniser": self.tokeniser.describe()}
 
     @staticmethod

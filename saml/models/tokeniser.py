@@ -44,7 +44,7 @@ class CharacterTokeniser:
         return "".join(self.characters[i - 3] for i in ids if 3 <= i < self.size).strip()
 
     def describe(self) -> dict[str, Any]:
-        """What `build_tokeniser` needs to build this tokeniser again."""
+        """What `saml.models.rebuild` needs to build this tokeniser again."""
         return {"kind": "characters", "characters": self.characters}
 
 

@@ -1,6 +1,5 @@
 """Speaker adaptation: one arm, one target speaker, one seed; one adapter for each fold of the speaker."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,19 @@ from typing import Any
 import torch
 
 from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
-from saml.adapters.store import State, load_adapter, save_adapter
+from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
 from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
+    Fold,
     device,
-    file_checksum,
+    identity,
     in_order,
+    make_deterministic,
     read_cuts,
+    read_splits,
     section_for_arm,
     seed_for,
     shuffled,
@@ -82,16 +84,11 @@ def adapt(
     spec = adapter_spec(settings["arm"], settings["adapters"])
     adapted = AdaptedRecogniser(base, spec, seed=seed_for("adapters", seed))
     adapted.to(device())
+    make_deterministic()
     start = _start(adapted, settings["arm"], arm, adapter, adapter_description, content)
     examples = Examples(read_cuts(cuts), base)
-    identity = {
-        "settings": settings,
-        "seed": seed,
-        "base": content["sha256"],
-        "inputs": [file_checksum(path) for path in (cuts, splits, adapter) if path is not None],
-    }
-    checkpoints = Checkpoints(work, identity)
-    folds = json.loads(splits.read_text())["folds"]
+    folds = read_splits(splits, {cut.id for cut in examples.cuts})
+    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, splits, weights, adapter))
     states = []
     for index, fold in enumerate(folds):
         adapted.load_state(start)
@@ -127,26 +124,28 @@ def _start(
         return adapted.state()
     if adapter is None or description is None:
         raise SamlError(f"arm {arm} is pre-trained: give --adapter and --adapter-description")
-    return load_adapter(adapter, description, content).folds[0]
+    stored = load_adapter(adapter, description, content)
+    refuse_other_spec(stored, adapted.spec, adapter, arm)
+    return stored.folds[0]
 
 
 def _task(
     adapted: AdaptedRecogniser,
     examples: Examples,
-    fold: Mapping[str, list[str]],
+    fold: Fold,
     settings: Mapping[str, Any],
     seed: int,
     name: str,
 ) -> Task:
     how = section_for_arm(settings, "adaptation")
-    train = examples.choose(fold["train"])
+    train = examples.choose(fold.train)
     return Task(
         name=name,
         recogniser=adapted,
         examples=examples,
         batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
         utterances=how["passes"] * len(train),
-        dev=in_order(examples.choose(fold["dev"])),
+        dev=in_order(examples.choose(fold.dev)),
         updates=AlternatingUpdates(
             list(adapted.expert_parameters().values()),
             list(adapted.router_parameters().values()),

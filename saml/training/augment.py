@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from saml._torchaudio import ensure
-from saml.training.examples import Batch
+from saml.training.batch import Batch
 
 ensure()
 from torchaudio.functional import mask_along_axis_iid  # noqa: E402

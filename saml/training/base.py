@@ -12,9 +12,17 @@ from saml.models import as_module, build
 from saml.models.store import full_state, save_model
 from saml.tracking import RunRecord
 from saml.training.augment import spec_augment, stretch_time
+from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
-from saml.training.common import device, file_checksum, in_order, read_cuts, seed_for
-from saml.training.examples import Batch, Examples
+from saml.training.common import (
+    device,
+    identity,
+    in_order,
+    make_deterministic,
+    read_cuts,
+    seed_for,
+)
+from saml.training.examples import Examples
 from saml.training.loop import Task, run
 from saml.training.updates import WarmUpUpdates
 
@@ -46,6 +54,7 @@ def train_base(
     record_ = RunRecord(
         stage="train-base", experiment=experiment, settings=settings, corpus=corpus, family=family
     )
+    make_deterministic()
     torch.manual_seed(seed_for("base", how["seed"]))
     recogniser = build(settings["model"])
     module = as_module(recogniser).to(device())
@@ -74,7 +83,7 @@ def train_base(
         prepare=partial(_augment, how=how),
         device=device(),
     )
-    checkpoints = Checkpoints(work, {"settings": settings, "cuts": file_checksum(cuts)})
+    checkpoints = Checkpoints(work, identity(settings, how["seed"], examples.cuts, cuts))
     scores = run(task, record_, checkpoints)
     save_model(recogniser, out_weights, out_description)
     for name, value in scores.items():

@@ -1,16 +1,20 @@
 """What the training stages share."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lhotse import CutSet, MonoCut
 
+from saml import __version__
+from saml.corpora.manifests import read_manifest
+from saml.corpora.partition import PARTS
 from saml.errors import SamlError
 from saml.features import batches
-from saml.training.examples import Batch
 
 
 def device() -> torch.device:
@@ -18,14 +22,69 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def make_deterministic() -> None:
+    """Only deterministic kernels, so that a run can be repeated byte for byte, on a GPU too."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def read_cuts(path: Path) -> list[MonoCut]:
     """The cuts of a manifest, in its order. Raises SamlError when the file is missing or damaged."""
+    return list(read_manifest(CutSet, path))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Utterance ids of one division of a target speaker's speech."""
+
+    train: list[str]
+    dev: list[str]
+    test: list[str]
+
+
+def read_splits(path: Path, known: Container[str]) -> list[Fold]:
+    """The folds of a target speaker: a file that a user may have replaced, so everything in it is checked.
+
+    Raises SamlError, naming file, fold and utterance, when it is no such file, a part is missing or empty, an
+    utterance is not among the `known` ids or stands in two parts.
+    """
     try:
-        return list(CutSet.from_file(path))
+        folds = [{part: list(fold[part]) for part in PARTS} for fold in json.loads(path.read_text())["folds"]]
     except FileNotFoundError:
         raise SamlError(f"{path}: no such file") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise SamlError(f"{path}: not a manifest of cuts ({error}); make it again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SamlError(f"{path}: not a file of folds with train, dev and test ({error!r})") from None
+    for index, fold in enumerate(folds):
+        seen: dict[str, str] = {}
+        for part, ids in fold.items():
+            if not ids:
+                raise SamlError(f"{path}: fold {index} has nothing in its {part} part")
+            for utterance in ids:
+                if utterance not in known:
+                    raise SamlError(f"{path}: fold {index}: the speaker has no utterance {utterance!r}")
+                if seen.setdefault(utterance, part) != part:
+                    where = f"{seen[utterance]} and {part}"
+                    raise SamlError(f"{path}: fold {index}: utterance {utterance!r} is in {where}")
+    return [Fold(**fold) for fold in folds]
+
+
+def identity(
+    settings: Mapping[str, Any], seed: object, cuts: Iterable[MonoCut], *inputs: Path | None
+) -> dict[str, Any]:
+    """Everything that the result of a training depends on, by which a checkpoint knows its own job.
+
+    Features count by their bytes, not only by the manifest that names them; so do all other `inputs`.
+    """
+    archives = sorted({Path(cut.features.storage_path) for cut in cuts})
+    files = [path for path in inputs if path is not None] + archives
+    return {
+        "settings": settings,
+        "seed": seed,
+        "saml": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "inputs": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
+    }
 
 
 def section_for_arm(settings: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -43,11 +102,6 @@ def seed_for(*factors: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def file_checksum(path: Path) -> str:
-    """The sha256 of a file's bytes, by which a checkpoint knows its inputs."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def shuffled(cuts: Sequence[MonoCut], how: Mapping[str, Any], seed: int, index: int) -> list[list[MonoCut]]:
     """The batches of pass `index`, of `batch_utterances` each."""
     return batches(cuts, max_utterances=how["batch_utterances"], seed=seed, pass_index=index)
@@ -56,8 +110,3 @@ def shuffled(cuts: Sequence[MonoCut], how: Mapping[str, Any], seed: int, index: 
 def in_order(cuts: Sequence[MonoCut], *, max_seconds: float = 60.0) -> list[list[MonoCut]]:
     """Batches for judging: sorted by length, nothing at random."""
     return batches(cuts, max_seconds=max_seconds, shuffle=False)
-
-
-def unchanged(batch: Batch) -> Batch:
-    """A batch as it is."""
-    return batch

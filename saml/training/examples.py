@@ -1,43 +1,16 @@
 """Cuts as the tensors that a training step wants."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 import torch
 from lhotse import MonoCut
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from saml.errors import SamlError
 from saml.features import collate, load_features
 from saml.models.recogniser import Recogniser
 from saml.models.tokeniser import END, START
-
-IGNORED = -100
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A padded batch of utterances.
-
-    Attributes:
-        utterances: their ids.
-        features: `(batch, time, bins)`; `lengths` `(batch,)` of its frames are real.
-        inputs: decoder inputs `(batch, tokens)`: start, then the text; padded with END, which no loss sees.
-        targets: the text, then end, `(batch, tokens)`; padded with IGNORED.
-        groups: which expert or speaker an utterance belongs to, `(batch,)`; all 0 where it does not matter.
-    """
-
-    utterances: list[str]
-    features: Tensor
-    lengths: Tensor
-    inputs: Tensor
-    targets: Tensor
-    groups: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
-        tensors = ("features", "lengths", "inputs", "targets", "groups")
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+from saml.training.batch import IGNORED, Batch
 
 
 class Examples:
@@ -46,12 +19,14 @@ class Examples:
     def __init__(self, cuts: Iterable[MonoCut], recogniser: Recogniser) -> None:
         self.cuts = list(cuts)
         self._features = load_features(self.cuts)
-        encode = recogniser.tokeniser.encode
-        self._tokens = {cut.id: encode(cut.supervisions[0].text) for cut in self.cuts}
+        self._tokens = {cut.id: _tokens(cut, recogniser) for cut in self.cuts}
 
     def part(self, part: str) -> list[MonoCut]:
-        """The cuts marked as `part` (train or dev)."""
-        return [cut for cut in self.cuts if cut.custom["part"] == part]
+        """The cuts marked as `part` (train or dev). Raises SamlError when there are none."""
+        chosen = [cut for cut in self.cuts if cut.custom["part"] == part]
+        if not chosen:
+            raise SamlError(f"no utterance of the pool is in its {part} part; see its dropped.tsv")
+        return chosen
 
     def choose(self, utterances: Iterable[str]) -> list[MonoCut]:
         """The cuts with these ids, in the order of the ids."""
@@ -72,3 +47,15 @@ class Examples:
             targets=pad_sequence(targets, batch_first=True, padding_value=IGNORED),
             groups=torch.tensor(groups if groups is not None else [0] * len(cuts)),
         )
+
+
+def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:
+    try:
+        ids = recogniser.tokeniser.encode(cut.supervisions[0].text)
+    except SamlError as error:
+        raise SamlError(f"utterance {cut.id}: {error}") from None
+    if len(ids) >= recogniser.max_tokens:  # start or end come on top
+        raise SamlError(
+            f"utterance {cut.id}: {len(ids)} tokens exceed the model's {recogniser.max_tokens - 1}"
+        )
+    return ids

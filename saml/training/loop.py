@@ -1,23 +1,29 @@
 """The one training loop. What differs between the stages is data: a `Task`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lhotse import MonoCut
 from torch import Tensor
 
 from saml.errors import SamlError
 from saml.models.recogniser import Recogniser
 from saml.progress import Progress
 from saml.tracking import RunRecord
+from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
-from saml.training.examples import Batch, Examples
 from saml.training.losses import grouped_mean, utterance_losses
 from saml.training.updates import Updates
 
-Joined = tuple[Sequence[MonoCut], Sequence[int] | None]
+if TYPE_CHECKING:  # the loop itself works where lhotse is not installed
+    from lhotse import MonoCut
+
+    from saml.training.examples import Examples
+
+    Joined = tuple[Sequence[MonoCut], Sequence[int] | None]
 
 
 @dataclass(kw_only=True)
@@ -63,7 +69,7 @@ class Task:
 @dataclass
 class _Best:
     score: float = float("-inf")
-    pass_index: int = -1
+    dev: dict[str, float] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -85,7 +91,10 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
     with Progress(task.name, task.utterances, start=shown) as progress:
         index = first
         while shown < task.utterances:
+            before = shown
             shown = _one_pass(task, index, shown, progress, record)
+            if shown == before:
+                raise SamlError(f"{task.name}: there is nothing to train on")
             index += 1
             task.updates.end_pass()
             _judge(task, best, index, record)
@@ -93,8 +102,8 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
     if task.dev:
         task.set_state(best.state)
     task.eval()
-    scores = {"pass": float(best.pass_index if task.dev else index)}
-    return {**scores, **(_evaluate(task) if task.dev else {})}
+    _refuse_infinite_state(task)
+    return best.dev if task.dev else {"pass": float(index)}
 
 
 def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: RunRecord) -> int:
@@ -110,7 +119,7 @@ def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: Ru
         losses = utterance_losses(
             task.recogniser, batch, ctc_weight=task.ctc_weight, label_smoothing=task.label_smoothing
         ).loss
-        _refuse_infinite(task, losses, batch, index)
+        _refuse_infinite(task, losses, batch, f"in pass {index + 1}")
         grouped_mean(losses, batch.groups).backward()
         task.updates.step(batch.groups)
         total, seen, shown = total + float(losses.detach().sum()), seen + len(cuts), shown + len(cuts)
@@ -119,7 +128,7 @@ def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: Ru
     return shown
 
 
-def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, index: int) -> None:
+def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> None:
     bad = [
         utterance
         for utterance, loss in zip(batch.utterances, losses.detach(), strict=True)
@@ -127,9 +136,15 @@ def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, index: int) -> No
     ]
     if bad:
         raise SamlError(
-            f"{task.name}: the loss of utterance {bad[0]} is not finite in pass {index + 1}: "
+            f"{task.name}: the loss of utterance {bad[0]} is not finite {when}: "
             "lower the learning rate, or look at that recording"
         )
+
+
+def _refuse_infinite_state(task: Task) -> None:
+    for name, tensor in task.get_state().items():
+        if not tensor.isfinite().all():
+            raise SamlError(f"{task.name}: {name} is not finite after training: lower the learning rate")
 
 
 def _judge(task: Task, best: _Best, index: int, record: RunRecord) -> None:
@@ -141,7 +156,7 @@ def _judge(task: Task, best: _Best, index: int, record: RunRecord) -> None:
         record.curve(f"{task.curve}dev/{name}", index, value)
     score = -scores["loss"] if task.select == "loss" else scores["accuracy"]
     if score > best.score:
-        best.score, best.pass_index = score, index
+        best.score, best.dev = score, {**scores, "pass": float(index)}
         best.state = {name: tensor.clone() for name, tensor in task.get_state().items()}
 
 
@@ -153,6 +168,7 @@ def _evaluate(task: Task) -> dict[str, float]:
     for cuts in task.dev:
         batch = task.examples.batch(cuts).to(task.device)
         each = utterance_losses(task.recogniser, batch, ctc_weight=task.ctc_weight)
+        _refuse_infinite(task, each.loss, batch, "in the dev part")
         loss, utterances = loss + float(each.loss.sum()), utterances + len(cuts)
         correct, tokens = correct + int(each.correct.sum()), tokens + int(each.tokens.sum())
     return {"loss": loss / utterances, "accuracy": correct / tokens}
@@ -162,10 +178,11 @@ def _snapshot(task: Task, best: _Best, shown: int, index: int, record: RunRecord
     return {
         "state": task.get_state(),
         "updates": task.updates.state_dict(),
-        "best": {"score": best.score, "pass": best.pass_index, "state": best.state},
+        "best": {"score": best.score, "dev": best.dev, "state": best.state},
         "shown": shown,
         "passes": index,
         "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "curves": [[point.name, point.step, point.value] for point in record.record.points],
     }
 
@@ -174,7 +191,9 @@ def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best
     task.set_state(saved["state"])
     task.updates.load_state_dict(saved["updates"])
     torch.set_rng_state(saved["random"])
+    if saved["random_cuda"]:
+        torch.cuda.set_rng_state_all(saved["random_cuda"])
     for name, step, value in saved["curves"][len(record.record.points) :]:
         record.curve(name, step, value)
     best = saved["best"]
-    return _Best(best["score"], best["pass"], best["state"]), saved["shown"], saved["passes"]
+    return _Best(best["score"], best["dev"], best["state"]), saved["shown"], saved["passes"]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saml.models.recogniser import Encoded, Recogniser
-from saml.training.examples import IGNORED, Batch
+from saml.training.batch import IGNORED, Batch
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,14 @@ def utterance_losses(
     logits = recogniser.logits(encoded, batch.inputs)
     real = batch.targets != IGNORED
     tokens = real.sum(dim=1)
+    # Flat, because the two-dimensional kernel has no deterministic form on a GPU.
     entropy = F.cross_entropy(
-        logits.transpose(1, 2),  # (batch, vocabulary, tokens)
-        batch.targets,
+        logits.flatten(0, 1),  # (batch x tokens, vocabulary)
+        batch.targets.flatten(),
         ignore_index=IGNORED,
         label_smoothing=label_smoothing,
         reduction="none",
-    )
+    ).view_as(batch.targets)
     loss = entropy.sum(dim=1) / tokens
     if ctc_weight:
         loss = (1 - ctc_weight) * loss + ctc_weight * ctc_losses(recogniser, encoded, batch)
@@ -48,18 +49,16 @@ def utterance_losses(
 def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch) -> Tensor:
     """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text."""
     lengths = (batch.targets != IGNORED).sum(dim=1) - 1  # without the end token
-    losses = F.ctc_loss(
-        recogniser.ctc_logits(encoded)
-        .float()
-        .log_softmax(dim=-1)
-        .transpose(0, 1),  # (time, batch, vocabulary)
-        batch.targets.clamp(min=0),
-        encoded.mask.sum(dim=1),
-        lengths,
+    scores = recogniser.ctc_logits(encoded).float().log_softmax(dim=-1)
+    losses = F.ctc_loss(  # on the CPU: its gradient has no deterministic form on a GPU
+        scores.transpose(0, 1).cpu(),  # (time, batch, vocabulary)
+        batch.targets.clamp(min=0).cpu(),
+        encoded.mask.sum(dim=1).cpu(),
+        lengths.cpu(),
         blank=0,
         reduction="none",
         zero_infinity=True,
-    )
+    ).to(lengths.device)
     return losses / lengths.clamp(min=1)
 
 

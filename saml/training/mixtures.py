@@ -1,32 +1,39 @@
 """Expert initialisation and pre-training: what all target speakers share."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lhotse import MonoCut
 from torch.nn import functional as F
 
 from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
-from saml.adapters.store import State, load_adapter, save_adapter
+from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
 from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
+from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
     device,
-    file_checksum,
+    identity,
     in_order,
+    make_deterministic,
     read_cuts,
     section_for_arm,
     seed_for,
     shuffled,
 )
-from saml.training.examples import Batch, Examples
-from saml.training.loop import Joined, Task, run
+from saml.training.examples import Examples
+from saml.training.loop import Task, run
 from saml.training.updates import AlternatingUpdates, SeparateUpdates
+
+if TYPE_CHECKING:
+    from saml.training.loop import Joined
 
 
 def initialise_experts(
@@ -97,16 +104,13 @@ def initialise_experts(
         prepare=prepare,
         device=device(),
     )
-    checkpoints = _checkpoints(work, settings, seed, content, cuts)
+    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, weights))
     run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "initial_speakers": list(speakers), "settings": dict(settings)}
     save_adapter(
         out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin
     )
-    record_.score("utterances", task.utterances)
-    record_.size("adapter", out_adapter.stat().st_size)
-    record_.write(record)
-    checkpoints.remove()
+    _finish(record_, record, task, out_adapter, checkpoints)
 
 
 def pretrain(
@@ -154,8 +158,9 @@ def pretrain(
     if spec.experts > 1:
         if experts is None or experts_description is None:
             raise SamlError(f"arm {arm} has {spec.experts} experts: give --experts and --experts-description")
-        start = load_adapter(experts, experts_description, content)
-        adapted.load_state(_with_experts(adapted.state(), start.folds[0]))
+        initialised = load_adapter(experts, experts_description, content)
+        refuse_other_spec(initialised, spec.for_initialisation(), experts, arm)
+        adapted.load_state(_with_experts(adapted, initialised.folds[0]))
     examples = Examples(read_cuts(cuts), base)
     train, how = examples.part("train"), section_for_arm(settings, "pretraining")
     utterances = shares(settings)[1] if spec.experts > 1 else sum(shares(settings))
@@ -181,7 +186,7 @@ def pretrain(
         ctc_weight=how["ctc_weight"],
         device=device(),
     )
-    checkpoints = _checkpoints(work, settings, seed, content, cuts)
+    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, weights, experts))
     scores = run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
     save_adapter(
@@ -189,16 +194,13 @@ def pretrain(
     )
     for name, value in scores.items():
         record_.score(f"dev/{name}", value)
-    record_.score("utterances", task.utterances)
-    record_.size("adapter", out_adapter.stat().st_size)
-    record_.write(record)
-    checkpoints.remove()
+    _finish(record_, record, task, out_adapter, checkpoints)
 
 
 def shares(settings: Mapping[str, Any]) -> tuple[int, int]:
     """Utterances shown in expert initialisation and in the pre-training of a mixture; together the budget."""
     budget = settings["pretraining"]["utterances"]
-    first = round(budget * settings["pretraining"]["initialisation_share"])
+    first = round(budget * section_for_arm(settings, "pretraining")["initialisation_share"])
     return first, budget - first
 
 
@@ -220,27 +222,29 @@ def initial_speakers(cuts: Sequence[MonoCut], chosen: Sequence[str] | None, expe
 def joint_batches(
     own: Sequence[Sequence[MonoCut]], how: Mapping[str, Any], seed: int, index: int
 ) -> list[Joined]:
-    """Batch k of every group joined into one, each with its own group; a group that has run out is absent."""
+    """Batch k of every group joined into one, each with its own group; a group that has run out is absent.
+
+    Groups take turns in a batch: cut short by the budget, it loses as much of each.
+    """
     passes = [shuffled(cuts, how, seed, index) for cuts in own]
     joined: list[Joined] = []
     for step in zip_longest(*passes, fillvalue=()):
-        cuts = [cut for batch in step for cut in batch]
-        groups = [group for group, batch in enumerate(step) for _ in batch]
-        joined.append((cuts, groups))
+        turns = zip_longest(*step)
+        members = [(cut, group) for turn in turns for group, cut in enumerate(turn) if cut is not None]
+        joined.append(([cut for cut, _ in members], [group for _, group in members]))
     return joined
 
 
-def _with_experts(own: State, experts: State) -> State:
+def _with_experts(adapted: AdaptedRecogniser, experts: State) -> State:
     """The fresh state with the attention experts of `experts`; its feed-forward LoRAs and routers stay."""
-    return {
-        name: experts[name] if name in experts and experts[name].shape == tensor.shape else tensor
-        for name, tensor in own.items()
-    }
+    mixed = [name for name, parameter in adapted.expert_parameters().items() if len(parameter) > 1]
+    return {**adapted.state(), **{name: experts[name] for name in mixed}}
 
 
 def _adapted(base: Any, spec: Any, seed: int) -> AdaptedRecogniser:
     adapted = AdaptedRecogniser(base, spec, seed=seed_for("adapters", seed))
     adapted.to(device())
+    make_deterministic()
     torch.manual_seed(seed_for("dropout", seed))
     return adapted
 
@@ -265,8 +269,8 @@ def _record(
     )
 
 
-def _checkpoints(
-    work: Path | None, settings: Mapping[str, Any], seed: int, content: Mapping[str, Any], cuts: Path
-) -> Checkpoints:
-    identity = {"settings": settings, "seed": seed, "base": content["sha256"], "cuts": file_checksum(cuts)}
-    return Checkpoints(work, identity)
+def _finish(run_record: RunRecord, record: Path, task: Task, adapter: Path, checkpoints: Checkpoints) -> None:
+    run_record.score("utterances", task.utterances)
+    run_record.size("adapter", adapter.stat().st_size)
+    run_record.write(record)
+    checkpoints.remove()

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.models import Recogniser
-from saml.training.examples import IGNORED, Batch
+from saml.training.batch import IGNORED, Batch
 from saml.training.losses import grouped_mean, utterance_losses
 from saml.training.updates import SeparateUpdates
 

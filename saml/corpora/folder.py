@@ -259,7 +259,9 @@ def _made_speech(
             recordings += made
             for recording, (utterance, words) in zip(made, lines, strict=True):
                 row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
-                supervisions.append(_supervision(row, recording, "train"))
+                supervision = _supervision(row, recording, "train")
+                supervision.custom["made"] = True
+                supervisions.append(supervision)
             progress.update(done, name)
     return recordings, supervisions
 

@@ -1,14 +1,16 @@
 """Training a base model from scratch: joint CTC/attention, SpecAugment, the best pass of the dev part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lhotse import MonoCut
 
+from saml.errors import SamlError
 from saml.features import batches
-from saml.models import as_module, build
+from saml.models import Recogniser, as_module, build
 from saml.models.store import full_state, save_model
 from saml.tracking import RunRecord
 from saml.training.augment import spec_augment, stretch_time
@@ -57,12 +59,47 @@ def train_base(
     make_deterministic()
     torch.manual_seed(seed_for("base", how["seed"]))
     recogniser = build(settings["model"])
-    module = as_module(recogniser).to(device())
     examples = Examples(read_cuts(cuts), recogniser)
+    checkpoints = Checkpoints(work, identity(settings, how["seed"], examples.cuts, cuts))
+    for name, train, phase in _phases(examples, how):
+        torch.manual_seed(seed_for("base", how["seed"], name))
+        scores = run(_task(name, train, phase, recogniser, examples), record_, checkpoints.scope(name))
+    save_model(recogniser, out_weights, out_description)
+    for key, value in scores.items():
+        record_.score(f"dev/{key}", value)
+    record_.size("model", out_weights.stat().st_size)
+    record_.score("parameters", sum(tensor.numel() for tensor in full_state(recogniser).values()))
+    record_.write(record)
+    checkpoints.remove()
+
+
+def _phases(examples: Examples, how: Mapping[str, Any]) -> list[tuple[str, list[MonoCut], dict[str, Any]]]:
+    """(name, speech, settings) of each phase: all speech, then closing passes over recorded speech alone.
+
+    Made speech teaches what words sound like; the last word should be that of people.
+    """
     train = examples.part("train")
+    phases = [("passes", train, dict(how))]
+    if how["closing"]["passes"]:
+        recorded = [cut for cut in train if not (cut.supervisions[0].custom or {}).get("made")]
+        if not recorded:
+            raise SamlError("base_training.closing: the pool has made speech only; set its passes to 0")
+        phases.append(("closing", recorded, {**how, **how["closing"]}))
+    return phases
+
+
+def _task(
+    name: str,
+    train: Sequence[MonoCut],
+    how: Mapping[str, Any],
+    recogniser: Recogniser,
+    examples: Examples,
+) -> Task:
+    module = as_module(recogniser).to(device())
     steps = sum(len(_pass(train, how, index)) for index in range(how["passes"]))
-    task = Task(
-        name="training the base model",
+    return Task(
+        name=f"training the base model ({name})",
+        curve="" if name == "passes" else f"{name}/",
         recogniser=recogniser,
         examples=examples,
         batches=lambda index: [(batch, None) for batch in _pass(train, how, index)],
@@ -78,23 +115,15 @@ def train_base(
         train=lambda: _mode(module, training=True),
         eval=lambda: _mode(module, training=False),
         select=how["select"],
+        judge_start=name != "passes",
         ctc_weight=how["ctc_weight"],
         label_smoothing=how["label_smoothing"],
         prepare=partial(_augment, how=how),
         device=device(),
     )
-    checkpoints = Checkpoints(work, identity(settings, how["seed"], examples.cuts, cuts))
-    scores = run(task, record_, checkpoints)
-    save_model(recogniser, out_weights, out_description)
-    for name, value in scores.items():
-        record_.score(f"dev/{name}", value)
-    record_.size("model", out_weights.stat().st_size)
-    record_.score("parameters", sum(tensor.numel() for tensor in full_state(recogniser).values()))
-    record_.write(record)
-    checkpoints.remove()
 
 
-def _pass(train: list[Any], how: Mapping[str, Any], index: int) -> list[list[Any]]:
+def _pass(train: Sequence[MonoCut], how: Mapping[str, Any], index: int) -> list[list[MonoCut]]:
     return batches(train, max_seconds=how["batch_seconds"], seed=how["seed"], pass_index=index)
 
 

@@ -246,7 +246,7 @@ def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
     assert [s.to_dict() for s in supervisions][:5] == [s.to_dict() for s in plain]
     made = list(supervisions)[5:]
     assert len(made) == 6 and len({s.speaker for s in made}) == 2
-    assert all(s.custom == {"role": "base", "part": "train"} for s in made)
+    assert all(s.custom == {"role": "base", "part": "train", "made": True} for s in made)
     trained = {
         tuple(sorted(s.text.lower().split())) for s in plain if s.custom == {"role": "base", "part": "train"}
     }

@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
         "clip_norm": 5.0,
         "select": "loss",
         "time_stretch": [0.9, 1.1],
+        "closing": {"passes": 1, "learning_rate": 1e-3},
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
         "seed": 1,
     },

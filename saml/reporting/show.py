@@ -8,6 +8,7 @@ import pandas as pd
 
 from saml.errors import SamlError
 from saml.reporting.tables import caveat, read_table
+from saml.tracking.location import default_store
 
 HEAD = ["arm", "WER %", "general", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
 
@@ -52,9 +53,6 @@ def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -
 
 
 def _next(results: Path) -> list[str]:
-    # Imported late: it brings MLflow along, which nothing else here needs.
-    from saml.tracking.publish import default_store
-
     return [
         f"Tables   {results / 'tables'}",
         f"Figures  {results / 'figures'}",

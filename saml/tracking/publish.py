@@ -9,7 +9,6 @@ work at once. The records stay the truth: a store that is away, broken or delete
 """
 
 import fcntl
-import os
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from saml.errors import SamlError
 from saml.progress import Progress
 from saml.tracking import runs
 from saml.tracking.group import Group
+from saml.tracking.location import default_store
 from saml.tracking.store import STORE_ERRORS, Store
 
 ATTEMPTS = 3  # at a record that a store which answers does not take
@@ -44,11 +44,6 @@ class Counts:
         done = f"{self.published} published, {self.replaced} replaced, {self.unchanged} unchanged"
         problems = f"; problems named above: {len(self.problems)}" if self.problems else ""
         return f"run records: {done}{problems}\nlook at {_address(self.store)}"
-
-
-def default_store(results: Path) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, else an SQLite store below the results."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.absolute()}/mlflow/mlflow.db"
 
 
 def publish(

@@ -10,7 +10,8 @@ import pytest
 
 from saml.errors import SamlError
 from saml.tracking import RunRecord
-from saml.tracking.publish import Publisher, default_store, publish
+from saml.tracking.location import default_store
+from saml.tracking.publish import Publisher, publish
 from saml.tracking.runs import Metric
 from saml.tracking.store import CLAIM, CONTENT, Draft, MlflowClient, Store
 

@@ -10,147 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from saml import __version__
 from saml.errors import SamlError
-
-# What each path flag is, for --help. A stage lists the names of its own.
-_PATHS = {
-    "recordings": "lhotse recordings (jsonl.gz)",
-    "supervisions": "lhotse supervisions (jsonl.gz)",
-    "dropped": "table of utterances left out (tsv)",
-    "audio": "folder for waveforms that are made or converted",
-    "cuts": "lhotse cuts with features (jsonl.gz)",
-    "features": "archive of features",
-    "splits": "a target speaker's train, dev and test utterances (json)",
-    "general-cuts": "cuts of the general pool",
-    "weights": "model to read (safetensors)",
-    "description": "its description (json)",
-    "adapter": "adapter to read (safetensors)",
-    "adapter-description": "its description (json)",
-    "experts": "initialised experts to start from (safetensors)",
-    "experts-description": "their description (json)",
-    "adaptation-record": "run record of the adaptation, taken over",
-    "out-weights": "model to write (safetensors)",
-    "out-adapter": "adapter to write (safetensors)",
-    "out-description": "description to write (json)",
-    "hypotheses": "hypotheses with counts (jsonl)",
-    "results": "an experiment's folder, results/<experiment>",
-    "wer": "table of word error rates by arm, speaker and seed (csv)",
-    "summary": "table of arms (csv)",
-    "comparisons": "table of pairs of arms (csv)",
-    "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
-    "output-dir": "folder for figures",
-    "work": "folder for checkpoints, removed when the job is done",
-    "record": "run record to write (jsonl)",
-}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A command that runs one function of the package.
-
-    `paths` are required path flags, `optional` ones that may be left out, `sections` the config sections
-    that its --settings holds, `others` further flags with their types.
-    """
-
-    name: str
-    function: str
-    summary: str
-    sections: tuple[str, ...]
-    paths: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    others: tuple[tuple[str, type], ...] = ()
-    optional_others: tuple[tuple[str, type], ...] = ()
-    takes_corpus: bool = True
-
-
-_MIXTURE = ("arm", "adapters", "pretraining", "initial_speakers")
-_ARM_SEED = (("arm", str), ("seed", int))
-
-STAGES = (
-    Stage(
-        "prepare-corpus",
-        "saml.corpora.stages:prepare_corpus",
-        "speech to manifests: everything but speech made for a target speaker",
-        ("corpus",),
-        ("recordings", "supervisions", "dropped", "audio"),
-        takes_corpus=False,
-    ),
-    Stage(
-        "prepare-pool",
-        "saml.corpora.stages:prepare_pool",
-        "cuts and features of a pool of speakers: base, pretrain or general",
-        ("corpus", "model"),
-        ("recordings", "supervisions", "cuts", "features", "dropped"),
-        others=(("role", str),),
-        takes_corpus=False,
-    ),
-    Stage(
-        "prepare-speaker",
-        "saml.corpora.stages:prepare_speaker",
-        "cuts, features and splits of a target speaker",
-        ("corpus", "model", "partition"),
-        ("recordings", "supervisions", "cuts", "features", "splits", "dropped", "audio"),
-        others=(("speaker", str),),
-        takes_corpus=False,
-    ),
-    Stage(
-        "train-base",
-        "saml.training.base:train_base",
-        "train a base model from scratch",
-        ("model", "base_training"),
-        ("cuts", "out-weights", "out-description"),
-        ("work",),
-    ),
-    Stage(
-        "quantise",
-        "saml.quantise:quantise",
-        "store a model as NF4",
-        ("quantisation",),
-        ("weights", "description", "out-weights", "out-description"),
-    ),
-    Stage(
-        "initialise-experts",
-        "saml.training.mixtures:initialise_experts",
-        "train one LoRA for each initial speaker: the experts of a mixture",
-        _MIXTURE,
-        ("weights", "description", "cuts", "out-adapter", "out-description"),
-        ("work",),
-        others=_ARM_SEED,
-    ),
-    Stage(
-        "pretrain",
-        "saml.training.mixtures:pretrain",
-        "train an arm's adapters (and routers) on many speakers",
-        _MIXTURE,
-        ("weights", "description", "cuts", "out-adapter", "out-description"),
-        ("experts", "experts-description", "work"),
-        others=_ARM_SEED,
-    ),
-    Stage(
-        "adapt",
-        "saml.training.adaptation:adapt",
-        "adapt an arm to one target speaker",
-        ("arm", "adapters", "adaptation"),
-        ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),
-        ("adapter", "adapter-description", "work"),
-        others=(("arm", str), ("speaker", str), ("seed", int)),
-    ),
-    Stage(
-        "decode",
-        "saml.decoding:decode",
-        "decode a speaker's test part and the general pool, and count errors",
-        ("arm", "decoding", "scoring"),
-        ("weights", "description", "hypotheses"),
-        ("cuts", "splits", "general-cuts", "adapter", "adapter-description", "adaptation-record"),
-        others=_ARM_SEED,
-        optional_others=(("speaker", str),),
-    ),
-)
+from saml.stages import PATHS, STAGES, Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,9 +67,9 @@ def _add_stage(commands: Any, stage: Stage) -> None:
     for name, kind in stage.optional_others:
         command.add_argument(f"--{name}", type=kind)
     for name in (*stage.paths, "record"):
-        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=_PATHS[name])
+        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=PATHS[name])
     for name in stage.optional:
-        command.add_argument(f"--{name}", type=Path, metavar="PATH", help=_PATHS[name])
+        command.add_argument(f"--{name}", type=Path, metavar="PATH", help=PATHS[name])
     _add_names(command)
     _add_threads(command)
     command.set_defaults(run=lambda options: _run_stage(stage, options))
@@ -289,7 +154,7 @@ def _add_reporting(commands: Any) -> None:
     command = commands.add_parser(
         "show", help="print an experiment's WER table", description="Print the results."
     )
-    command.add_argument("results", type=Path, help=_PATHS["results"])
+    command.add_argument("results", type=Path, help=PATHS["results"])
     command.set_defaults(run=lambda options: _call("saml.reporting.show:show", options))
 
 
@@ -304,7 +169,7 @@ def _add_common(command: argparse.ArgumentParser, section: str | None, *, paths:
             help=f"a JSON object, or @file, with the config's section {section}",
         )
     for name in (*paths, "record"):
-        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=_PATHS[name])
+        command.add_argument(f"--{name}", required=True, type=Path, metavar="PATH", help=PATHS[name])
     _add_names(command)
     _add_threads(command)
 

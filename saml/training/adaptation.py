@@ -11,22 +11,19 @@ from saml.adapters.store import State, load_adapter, refuse_other_spec, save_ada
 from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
+from saml.training.adapter_task import adapter_task
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
-    Fold,
     device,
     identity,
-    in_order,
     make_deterministic,
     read_cuts,
     read_splits,
     section_for_arm,
     seed_for,
-    shuffled,
 )
 from saml.training.examples import Examples
-from saml.training.loop import Task, run
-from saml.training.updates import AlternatingUpdates
+from saml.training.loop import run
 
 
 def adapt(
@@ -89,13 +86,22 @@ def adapt(
     examples = Examples(read_cuts(cuts), base)
     folds = read_splits(splits, {cut.id for cut in examples.cuts})
     checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, splits, weights, adapter))
+    how = section_for_arm(settings, "adaptation")
     states = []
     for index, fold in enumerate(folds):
         adapted.load_state(start)
         torch.manual_seed(seed_for("dropout", seed, speaker, index))
         prefix = f"fold{index}/" if len(folds) > 1 else ""
-        task = _task(
-            adapted, examples, fold, settings, seed, f"adapting {arm} to {speaker} {prefix}".rstrip("/ ")
+        train = examples.choose(fold.train)
+        task = adapter_task(
+            adapted,
+            examples,
+            name=f"adapting {arm} to {speaker} {prefix}".rstrip("/ "),
+            train=train,
+            dev=examples.choose(fold.dev),
+            utterances=how["passes"] * len(train),
+            how=how,
+            seed=seed,
         )
         task.curve = prefix
         scores = run(task, record_, checkpoints.scope(f"fold{index}"))
@@ -120,45 +126,10 @@ def _start(
     content: Mapping[str, Any],
 ) -> State:
     """The state that every fold starts from: fresh, or the pre-trained one."""
-    if not entry["pretrained"]:
+    if not entry.get("pretrained", False):
         return adapted.state()
     if adapter is None or description is None:
         raise SamlError(f"arm {arm} is pre-trained: give --adapter and --adapter-description")
     stored = load_adapter(adapter, description, content)
     refuse_other_spec(stored, adapted.spec, adapter, arm)
     return stored.folds[0]
-
-
-def _task(
-    adapted: AdaptedRecogniser,
-    examples: Examples,
-    fold: Fold,
-    settings: Mapping[str, Any],
-    seed: int,
-    name: str,
-) -> Task:
-    how = section_for_arm(settings, "adaptation")
-    train = examples.choose(fold.train)
-    return Task(
-        name=name,
-        recogniser=adapted,
-        examples=examples,
-        batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
-        utterances=how["passes"] * len(train),
-        dev=in_order(examples.choose(fold.dev)),
-        updates=AlternatingUpdates(
-            list(adapted.expert_parameters().values()),
-            list(adapted.router_parameters().values()),
-            learning_rate=how["learning_rate"],
-            clip_norm=how["clip_norm"],
-            decay=how["decay"],
-        ),
-        get_state=adapted.state,
-        set_state=adapted.load_state,
-        train=adapted.train,
-        eval=adapted.eval,
-        select=how["select"],
-        judge_start=True,
-        ctc_weight=how["ctc_weight"],
-        device=device(),
-    )

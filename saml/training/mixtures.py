@@ -16,12 +16,12 @@ from saml.adapters.store import State, load_adapter, refuse_other_spec, save_ada
 from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
+from saml.training.adapter_task import adapter_task
 from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
     device,
     identity,
-    in_order,
     make_deterministic,
     read_cuts,
     section_for_arm,
@@ -30,7 +30,7 @@ from saml.training.common import (
 )
 from saml.training.examples import Examples
 from saml.training.loop import Task, run
-from saml.training.updates import AlternatingUpdates, SeparateUpdates
+from saml.training.updates import SeparateUpdates
 
 if TYPE_CHECKING:
     from saml.training.loop import Joined
@@ -162,29 +162,15 @@ def pretrain(
         refuse_other_spec(initialised, spec.for_initialisation(), experts, arm)
         adapted.load_state(_with_experts(adapted, initialised.folds[0]))
     examples = Examples(read_cuts(cuts), base)
-    train, how = examples.part("train"), section_for_arm(settings, "pretraining")
-    utterances = shares(settings)[1] if spec.experts > 1 else sum(shares(settings))
-    task = Task(
+    task = adapter_task(
+        adapted,
+        examples,
         name=f"pre-training {arm}",
-        recogniser=adapted,
-        examples=examples,
-        batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
-        utterances=utterances,
-        dev=in_order(examples.part("dev")),
-        updates=AlternatingUpdates(
-            list(adapted.expert_parameters().values()),
-            list(adapted.router_parameters().values()),
-            learning_rate=how["learning_rate"],
-            clip_norm=how["clip_norm"],
-        ),
-        get_state=adapted.state,
-        set_state=adapted.load_state,
-        train=adapted.train,
-        eval=adapted.eval,
-        select=how["select"],
-        judge_start=True,
-        ctc_weight=how["ctc_weight"],
-        device=device(),
+        train=examples.part("train"),
+        dev=examples.part("dev"),
+        utterances=shares(settings)[1] if spec.experts > 1 else sum(shares(settings)),
+        how=section_for_arm(settings, "pretraining"),
+        seed=seed,
     )
     checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, weights, experts))
     scores = run(task, record_, checkpoints)

@@ -9,7 +9,6 @@ de-quantisation bit for bit:
     <name>.scales   double only: float32, the mean of the scales, then one scale per 256 blocks
 """
 
-import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# On a CPU bitsandbytes warns that it lacks a compiled 4-bit product, which nothing here needs.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-from bitsandbytes import functional as bnb  # noqa: E402
+from saml._bitsandbytes import functional
+from saml.errors import SamlError
+from saml.models.recogniser import Recogniser, as_module
 
-from saml.errors import SamlError  # noqa: E402
-from saml.models.recogniser import Recogniser, as_module  # noqa: E402
-
+bnb: Any = functional()
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 _NESTED_BLOCK = 256
 

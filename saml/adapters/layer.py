@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saml.adapters.dropout import Dropout
+
 
 class Route:
     """Mixing weights that several layers read: set by a router, or fixed, before those layers run.
@@ -63,7 +65,7 @@ class MixtureLinear(nn.Module):
         self.rank = rank
         self.scaling = alpha / rank
         self.mixing = mixing
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = nn.Parameter(torch.empty(experts, rank, base.in_features))
         self.up = nn.Parameter(torch.zeros(experts, base.out_features, rank))
         self.reset()

@@ -7,9 +7,10 @@
         `recordings` and `supervisions` are what prepare_corpus made. A corpus of files filters them; a made
         corpus makes the speaker now, so that a new target speaker leaves everything else as it is.
 
-A recording has the id of its utterance and one channel at 16 kHz. A supervision has the utterance's id, its
-speaker, its text as the corpus has it, and `custom`: `role` and, where the corpus divides its speech
-itself, `part`. A new corpus is a new module here and an entry in CORPORA.
+A recording has one channel at 16 kHz, and the id of its utterance or, where it holds many, of its talk. A
+supervision has the utterance's id, its speaker, its text as the corpus has it, and `custom`: `role` and, in
+the pools and where the corpus divides its speech itself, `part`. A new corpus is a new module here and an
+entry in CORPORA.
 """
 
 import importlib
@@ -21,6 +22,8 @@ from saml.errors import SamlError
 CORPORA = {
     "spoken_commands": "saml.corpora.spoken_commands",
     "folder": "saml.corpora.folder",
+    "librispeech": "saml.corpora.librispeech",
+    "tedlium3": "saml.corpora.tedlium3",
 }
 
 

@@ -27,6 +27,7 @@ def fault(path: Path) -> str | None:
         return "is missing" if not path.exists() else "is no file"
     if path.stat().st_size == 0:
         return "is empty"
+    sphere = _sphere_header(path)
     try:
         with soundfile.SoundFile(path) as file:
             declared = file.frames
@@ -35,13 +36,15 @@ def fault(path: Path) -> str | None:
                 read += len(block)
                 finite = finite and bool(np.isfinite(block).all())
     except soundfile.LibsndfileError as error:
+        if "shorten" in sphere.get("sample_coding", ""):
+            return "is compressed with shorten, which cannot be read here (sph2pipe unpacks it)"
         # A broken FLAC stops the decoder half-way; a file of another kind is not even opened.
         return (
             "is truncated or damaged" if "recogni" not in str(error) else "is no audio file that can be read"
         )
     if declared == 0:
         return "holds no samples"
-    if read < declared or _riff_is_cut_short(path):
+    if read < max(declared, int(sphere.get("sample_count", 0))) or _riff_is_cut_short(path):
         return "is truncated"
     return None if finite else "holds samples that are not finite"
 
@@ -55,6 +58,16 @@ def _riff_is_cut_short(path: Path) -> bool:
     size = struct.unpack("<I", header[4:8])[0]
     # A program that writes to a pipe does not know the size and leaves 0 or all ones.
     return size not in (0, 0xFFFFFFFF) and size + 8 > path.stat().st_size + 1
+
+
+def _sphere_header(path: Path) -> dict[str, str]:
+    """The fields of a NIST SPHERE file, none of another. libsndfile takes a cut one for a short one."""
+    with path.open("rb") as file:
+        header = file.read(1024)
+    if not header.startswith(b"NIST_1A"):
+        return {}
+    fields = (line.split(maxsplit=2) for line in header.decode("ascii", "replace").splitlines())
+    return {field[0]: field[2] for field in fields if len(field) == 3}
 
 
 def duration(path: Path) -> float:

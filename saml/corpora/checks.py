@@ -65,7 +65,7 @@ def check_recordings(rows: Iterable[Row], on_bad: str) -> tuple[list[Row], list[
         if reason is None:
             kept.append(row)
         else:
-            _reject(Dropped(row.utterance, row.speaker, str(row.path), f"the file {reason}"), on_bad, dropped)
+            reject(Dropped(row.utterance, row.speaker, str(row.path), f"the file {reason}"), on_bad, dropped)
     return kept, dropped
 
 
@@ -100,8 +100,21 @@ def check_cuts(
             kept.append(cut)
         else:
             file = cut.recording.sources[0].source
-            _reject(Dropped(cut.id, cut.supervisions[0].speaker, file, reason), on_bad, dropped)
+            reject(Dropped(cut.id, cut.supervisions[0].speaker, file, reason), on_bad, dropped)
     return kept, dropped
+
+
+def reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
+    """List an utterance as left out, or raise SamlError for it, as `on_bad` says."""
+    if on_bad == "drop":
+        dropped.append(row)
+        return
+    if on_bad != "error":
+        raise SamlError(f"corpus.on_bad_utterance: {on_bad!r} is neither error nor drop")
+    raise SamlError(
+        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; mend it, or set "
+        "corpus.on_bad_utterance to drop to leave such utterances out"
+    )
 
 
 def check_target(speaker: str, supervisions: SupervisionSet) -> None:
@@ -114,8 +127,8 @@ def check_target(speaker: str, supervisions: SupervisionSet) -> None:
         role = (supervision.custom or {}).get("role")
         if supervision.speaker == speaker and role in POOLS:
             raise SamlError(
-                f"speaker {speaker} has the role {role} and cannot be a target speaker too; take {speaker} "
-                f"out of target_speakers or out of role {role}"
+                f"speaker {speaker} has the role {role} and cannot be a target or tuning speaker too; take "
+                f"{speaker} out of target_speakers and tuning.speakers, or out of role {role}"
             )
 
 
@@ -124,18 +137,6 @@ def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
     lines = [Dropped._fields, *rows]
     text = "".join("\t".join(" ".join(field.split()) for field in line) + "\n" for line in lines)
     write_atomically(path, text.encode())
-
-
-def _reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
-    if on_bad == "drop":
-        dropped.append(row)
-        return
-    if on_bad != "error":
-        raise SamlError(f"corpus.on_bad_utterance: {on_bad!r} is neither error nor drop")
-    raise SamlError(
-        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; mend it, or set "
-        "corpus.on_bad_utterance to drop to leave such utterances out"
-    )
 
 
 def _wrong_length(row: Listed) -> str | None:

@@ -7,8 +7,8 @@ others are passed over. `file` is relative to the folder. A role is base, pretra
 
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora import folder_name
 from saml.corpora._audio import as_recording
+from saml.corpora._grammar import code, sentences
 from saml.corpora._made import say
 from saml.corpora._seeded import ranked, seeded
 from saml.corpora._voices import pool_voices, voice_name
 from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target
-from saml.corpora.partition import mark_dev
+from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
 from saml.errors import SamlError
 from saml.progress import Progress
 
@@ -29,18 +30,6 @@ ROOT_VARIABLE = "SAML_FOLDER_ROOT"
 _COLUMNS = ("utterance", "speaker", "file", "text")
 _ROLES = (*POOLS, "target", "pool", "")
 Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A line of the manifest."""
-
-    utterance: str
-    speaker: str
-    path: Path
-    text: str
-    seconds: float | None
-    role: str
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
@@ -52,9 +41,9 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     own = settings["folder"]
     rows = _assign_roles(read_rows(own), own["roles"] or {})
     with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = check_recordings(_followed(rows, progress), settings["on_bad_utterance"])
-    kept = _limit_general(kept, own.get("general_utterances"), own["seed"])
-    parts = _pool_parts(kept, own["dev_share"], own["seed"])
+        kept, dropped = check_recordings(followed(rows, progress), settings["on_bad_utterance"])
+    kept = limit_general(kept, own.get("general_utterances"), own["seed"])
+    parts = pool_parts(kept, own["dev_share"], own["seed"])
     recordings = [as_recording(row.path, row.utterance, _converted(row, audio)) for row in kept]
     supervisions = [
         _supervision(row, recording, parts.get(row.utterance))
@@ -87,7 +76,7 @@ def prepare_speaker(
         alike = get_close_matches(speaker, others) or others[:5]
         raise SamlError(
             f"speaker {speaker} has no utterances in the corpus (its dropped.tsv lists those left out); mend "
-            f"target_speakers, for example with {', '.join(alike)}"
+            f"target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
         )
     for supervision in own:
         supervision.custom = {**(supervision.custom or {}), "role": "target"}
@@ -217,53 +206,48 @@ def _refuse_two_roles(rows: Iterable[Utterance]) -> None:
             )
 
 
-def _limit_general(rows: list[Utterance], limit: int | None, seed: int) -> list[Utterance]:
-    """At most `limit` general utterances, drawn by the seed: every adapted model decodes all of them."""
-    general = [row.utterance for row in rows if row.role == "general"]
-    if limit is None or len(general) <= limit:
-        return rows
-    chosen = set(ranked(general, seed, "general")[:limit])
-    return [row for row in rows if row.role != "general" or row.utterance in chosen]
-
-
-def _pool_parts(rows: list[Utterance], dev_share: float, seed: int) -> dict[str, str]:
-    """Utterance -> part, for the pools."""
-    parts = {row.utterance: "test" for row in rows if row.role == "general"}
-    for role in ("base", "pretrain"):
-        ids = [row.utterance for row in rows if row.role == role]
-        dev = mark_dev(ids, dev_share, seed, role)
-        parts.update({utterance: "dev" if utterance in dev else "train" for utterance in ids})
-    return parts
-
-
 def _made_speech(
     texts: list[str], settings: Mapping[str, Any], audio: Path
 ) -> tuple[list[Recording], list[SupervisionSegment]]:
     """More speech to train a base on: made voices that speak its transcripts, words in drawn order.
 
     A small corpus teaches a network from scratch its few sentences by heart. The same words from many voices
-    and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken.
+    and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken. `commands`
+    are sentences of the made corpus besides: easy to learn, they are for a training to open with.
     """
-    how = settings.get("made_speech") or {"voices": 0, "sentences": 0}
+    how = settings.get("made_speech") or {"voices": 0, "sentences": 0, "commands": 0}
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
     voices = pool_voices("base", how["voices"], settings["seed"]) if how["voices"] else []
     with Progress("speaking", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):
             name = voice_name(voice)
-            lines = [
-                (f"{name}-{index}", _reordered(texts, settings["seed"], name, index))
-                for index in range(how["sentences"])
-            ]
-            made = say(voice, lines, audio, {**how, "seed": settings["seed"]})
+            lines = _made_lines(name, texts, how, settings["seed"])
+            made = say(voice, [line[:2] for line in lines], audio, {**how, "seed": settings["seed"]})
             recordings += made
-            for recording, (utterance, words) in zip(made, lines, strict=True):
+            for recording, (utterance, words, kind) in zip(made, lines, strict=True):
                 row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
                 supervision = _supervision(row, recording, "train")
-                supervision.custom["made"] = True
+                supervision.custom["made"] = kind
                 supervisions.append(supervision)
             progress.update(done, name)
     return recordings, supervisions
+
+
+def _made_lines(
+    name: str, texts: list[str], how: Mapping[str, Any], seed: int
+) -> list[tuple[str, Sequence[str], str]]:
+    """(utterance id, words, kind) of everything that a made voice says for the base."""
+    lines: list[tuple[str, Sequence[str], str]] = [
+        (f"{name}-{index}", _reordered(texts, seed, name, index), "transcripts")
+        for index in range(how["sentences"])
+    ]
+    if how["commands"]:
+        lines += [
+            (f"{name}-{code(words)}", words, "commands")
+            for words in sentences(name, "base", "train", how["commands"], seed)
+        ]
+    return lines
 
 
 def _reordered(texts: list[str], seed: int, *key: object) -> list[str]:
@@ -275,12 +259,6 @@ def _reordered(texts: list[str], seed: int, *key: object) -> list[str]:
 
 def _converted(row: Utterance, audio: Path) -> Path:
     return audio / folder_name(row.speaker) / f"{folder_name(row.utterance)}.flac"
-
-
-def _followed(rows: list[Utterance], progress: Progress) -> Iterable[Utterance]:
-    for done, row in enumerate(rows, start=1):
-        yield row
-        progress.update(done, row.utterance)
 
 
 def _supervision(row: Utterance, recording: Recording, part: str | None) -> SupervisionSegment:

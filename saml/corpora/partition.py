@@ -23,8 +23,8 @@ def split_speaker(
     Args:
         speaker: whose utterances they are.
         parts: utterance id -> the part that the corpus gives it (None where it gives none).
-        partition: the config's section: `scheme`, `folds`, `seed` and `enrolment`, the largest number of
-            training utterances (null: all of them).
+        partition: of the config's section `scheme`, `folds` and `seed`. (How many of the training utterances
+            an adaptation hears is settled there, see `enrolled`: all of them stand here.)
 
     Returns:
         {"speaker", "scheme", "seed", "folds": [{"train": ids, "dev": ids, "test": ids}]}, ids sorted; one
@@ -47,8 +47,26 @@ def split_speaker(
         raise SamlError(f"partition.scheme: {scheme!r} is none of given, contiguous, random, folds")
     for fold in folds:
         _refuse_empty(speaker, scheme, fold, len(ids))
-    enrolled = [_enrol(fold, partition.get("enrolment"), seed, speaker) for fold in folds]
-    return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": enrolled}
+    return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": folds}
+
+
+def enrolled(train: Iterable[str], limit: int | None, speaker: str) -> list[str]:
+    """The training utterances that an adaptation to `speaker` hears: at most `limit`, sorted; None: all.
+
+    They are drawn in an order of hashes of speaker and utterance, so a smaller enrolment is part of a larger
+    one, and the same in all arms, seeds and experiments. A speaker who has fewer than `limit` gives all.
+
+    Raises:
+        SamlError: `limit` is less than 1.
+    """
+    ids = sorted(train)
+    if limit is None:
+        return ids
+    if limit < 1:
+        raise SamlError(
+            f"partition.enrolment: {limit} training utterances are too few; give 1 or more, or null"
+        )
+    return sorted(ranked(ids, "enrolment", speaker)[:limit])
 
 
 def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> set[str]:
@@ -115,14 +133,3 @@ def _refuse_empty(speaker: str, scheme: str, fold: Fold, total: int) -> None:
             f"speaker {speaker} has {total} utterances: partition.scheme {scheme} leaves "
             f"{' and '.join(empty)} empty; give more utterances, or leave the speaker out of target_speakers"
         )
-
-
-def _enrol(fold: Fold, limit: int | None, seed: int, speaker: str) -> Fold:
-    """At most `limit` training utterances, in a seeded order: a smaller enrolment is part of a larger one."""
-    if limit is None:
-        return fold
-    if limit < 1:
-        raise SamlError(
-            f"partition.enrolment: {limit} training utterances are too few; give 1 or more, or null"
-        )
-    return {**fold, "train": sorted(ranked(fold["train"], seed, "enrolment", speaker)[:limit])}

@@ -99,8 +99,8 @@ def prepare_pool(
     ]
     if not spoken:
         raise SamlError(
-            f"nobody has the role {role} in corpus {settings['corpus']['name']}; name speakers in "
-            f"corpus.folder.roles.{role} or in the manifest's role column"
+            f"nobody has the role {role} in corpus {settings['corpus']['name']}; give it to speakers in "
+            f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
         )
     made = _cuts(read_manifest(RecordingSet, recordings), spoken)
     kept, bad = _checked(made, settings)
@@ -170,15 +170,16 @@ def prepare_speaker(
 
 
 def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) -> list[MonoCut]:
-    """One cut an utterance, in the order of the supervisions."""
+    """One cut an utterance, in the order of the supervisions. A recording may hold several."""
     by_id = {recording.id: recording for recording in recordings}
     return [
         MonoCut(
             id=supervision.id,
-            start=0.0,
+            start=supervision.start,
             duration=supervision.duration,
             channel=0,
-            supervisions=[supervision],
+            # Within a cut, times count from its start.
+            supervisions=[supervision.with_offset(-supervision.start)],
             recording=by_id[supervision.recording_id],
             custom={"part": supervision.custom["part"]} if "part" in supervision.custom else None,
         )
@@ -187,7 +188,7 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
 
 
 def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
-    from saml.models.tokeniser import build_tokeniser
+    from saml.models.tokeniser import unknown_characters
 
     own = settings["corpus"]
     longest = feature_config(settings["model"]).pad_seconds
@@ -195,7 +196,7 @@ def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list
         cuts,
         min_seconds=own["min_seconds"],
         max_seconds=own["max_seconds"] if longest is None else min(own["max_seconds"], longest),
-        unknown_characters=build_tokeniser(settings["model"]).unknown,
+        unknown_characters=unknown_characters(settings["model"]),
         on_bad=own["on_bad_utterance"],
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from saml.corpora import checks, folder
+from saml.corpora import _grammar, checks, folder
 from saml.errors import SamlError
 
 ROWS = [
@@ -240,15 +240,28 @@ def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
     """Of base's train part only, each sentence a reordering of one transcript; the rest stays as it was."""
     pytest.importorskip("espeakng_loader")
     roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
-    voices = {"voices": 2, "sentences": 3, "snr_db": [20, 20], "gain_db": [0, 0]}
+    voices = {"voices": 2, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
     plain = prepare(root, tmp_path, **roles)[1]
     recordings, supervisions, _ = prepare(root, tmp_path, **roles, made_speech=voices)
     assert [s.to_dict() for s in supervisions][:5] == [s.to_dict() for s in plain]
     made = list(supervisions)[5:]
     assert len(made) == 6 and len({s.speaker for s in made}) == 2
-    assert all(s.custom == {"role": "base", "part": "train", "made": True} for s in made)
+    assert all(s.custom == {"role": "base", "part": "train", "made": "transcripts"} for s in made)
     trained = {
         tuple(sorted(s.text.lower().split())) for s in plain if s.custom == {"role": "base", "part": "train"}
     }
     assert 1 <= len(trained) < 4 and {tuple(sorted(s.text.split())) for s in made} <= trained
     assert all(0.2 < r.duration < 5 for r in list(recordings)[5:])
+
+
+def test_made_voices_speak_commands_besides(root, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
+    voices = {"voices": 2, "sentences": 3, "commands": 2, "snr_db": [20, 20], "gain_db": [0, 0]}
+    supervisions = prepare(root, tmp_path, **roles, made_speech=voices)[1]
+    kinds = [s.custom.get("made") for s in supervisions]
+    assert (kinds.count("transcripts"), kinds.count("commands")) == (6, 4)
+    for supervision in supervisions:
+        if supervision.custom.get("made") == "commands":
+            words = supervision.text.split()
+            assert all(word in slot for word, slot in zip(words, _grammar.SLOTS, strict=True))

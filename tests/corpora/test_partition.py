@@ -7,7 +7,7 @@ import pytest
 from saml.corpora import partition
 from saml.errors import SamlError
 
-SETTINGS = {"scheme": "contiguous", "folds": 5, "seed": 7, "enrolment": None}
+SETTINGS = {"scheme": "contiguous", "folds": 5, "seed": 7}
 
 
 def utterances(count):
@@ -82,12 +82,17 @@ def test_given_keeps_the_parts_of_the_corpus():
 
 
 def test_enrolment_limits_training_and_grows_by_adding():
-    whole = split(utterances(30))["folds"][0]
-    few, more = (split(utterances(30), enrolment=limit)["folds"][0] for limit in (3, 7))
-    assert sizes(few) == [3, 6, 12] and sizes(more) == [7, 6, 12]
-    assert set(few["train"]) < set(more["train"]) < set(whole["train"])
-    assert few["dev"] == whole["dev"] and few["test"] == whole["test"]
-    assert split(utterances(30), enrolment=100)["folds"][0] == whole
+    whole = list(utterances(30))
+    few, more = (partition.enrolled(reversed(whole), limit, "anna") for limit in (3, 7))
+    assert len(few) == 3 and len(more) == 7 and few == sorted(few)
+    assert set(few) < set(more) < set(whole)
+    assert more != whole[:7], "the first of a manifest are not those that were spoken first"
+    assert partition.enrolled(whole, None, "anna") == whole == partition.enrolled(whole, 100, "anna")
+    assert partition.enrolled(whole, 3, "bert") != few
+    # The draw of each utterance is its own: another fold's train part keeps the order.
+    assert set(partition.enrolled(whole[1:], 3, "anna")) >= set(few) - {whole[0]}
+    with pytest.raises(SamlError, match="partition.enrolment: 0 training utterances"):
+        partition.enrolled(whole, 0, "anna")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,6 @@ def test_enrolment_limits_training_and_grows_by_adding():
         (4, {"scheme": "folds"}, "has 4 utterances, fewer than partition.folds"),
         (9, {"scheme": "folds", "folds": 2}, "at least 3"),
         (9, {"scheme": "odd"}, "'odd' is none of"),
-        (9, {"enrolment": 0}, "partition.enrolment"),
     ],
 )
 def test_what_cannot_be_split(count, changes, message):

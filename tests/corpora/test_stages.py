@@ -28,7 +28,7 @@ SETTINGS = {
         "folder": {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.25, "seed": 1},
     },
     "model": {"family": "conformer", "conformer": {"characters": " 'abcdefghijklmnopqrstuvwxyz"}},
-    "partition": {"scheme": "contiguous", "folds": 5, "seed": 1, "enrolment": None},
+    "partition": {"scheme": "contiguous", "folds": 5, "seed": 1},
 }
 
 
@@ -232,7 +232,7 @@ def test_a_role_that_nobody_has(workplace):
     edit_manifest("\tgeneral\t", "\tpool\t")
     run("corpus", "out")
     with pytest.raises(
-        SamlError, match="nobody has the role general in corpus folder; name speakers in corpus"
+        SamlError, match="nobody has the role general in corpus folder; give it to speakers in corpus"
     ):
         run("pool", "out", role="general")
 

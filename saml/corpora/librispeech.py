@@ -1,0 +1,143 @@
+"""LibriSpeech in its official layout: in <part>/<speaker>/<chapter>/ FLAC files and one .trans.txt.
+
+The manifests are lhotse's (its recipe's `parse_utterance`); who has which role is settled in `roles`. Target
+speakers are looked for when they are asked for, so a new one leaves everything else as it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.recipes.librispeech import parse_utterance
+
+from saml.corpora.checks import Dropped, check_recordings, check_target
+from saml.corpora.roles import assign_roles, corpus_folder, part_of_target
+from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
+from saml.errors import SamlError
+from saml.progress import Progress
+
+ROOT_VARIABLE = "SAML_LIBRISPEECH_ROOT"
+# The folder that the corpus's archives unpack to.
+ARCHIVE = "LibriSpeech"
+Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
+
+
+def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
+    """The utterances of everybody who has a role; nothing is written into `audio`.
+
+    Raises SamlError where a part is not there, a role cannot be filled, a transcript makes no sense, or
+    (unless bad utterances are dropped) a file cannot be used.
+    """
+    own = settings["librispeech"]
+    root = root_folder(own)
+    rows = [
+        row
+        for member in assign_roles("librispeech", own, lambda part: speakers(root, part))
+        for row in read_speaker(root / member.part / member.speaker, member.role)
+    ]
+    return _manifests(rows, own, settings["on_bad_utterance"])
+
+
+def prepare_speaker(
+    settings: Mapping[str, Any],
+    speaker: str,
+    recordings: RecordingSet,
+    supervisions: SupervisionSet,
+    audio: Path,
+) -> Prepared:
+    """The utterances of one target speaker; `recordings` and `audio` play no part.
+
+    Raises SamlError where no part for target speakers has the speaker, or a role has, and as
+    `prepare_corpus`.
+    """
+    own = settings["librispeech"]
+    check_target(speaker, supervisions)
+    root = root_folder(own)
+    part = part_of_target("librispeech", own, speaker, lambda part: speakers(root, part))
+    return _manifests(read_speaker(root / part / speaker, "target"), own, settings["on_bad_utterance"])
+
+
+def root_folder(settings: Mapping[str, Any]) -> Path:
+    """Where the parts are. Raises SamlError, saying how to come by the corpus, where there is no folder."""
+    advice = "saml download librispeech --root <folder> --parts train-clean-100 train-clean-360"
+    return corpus_folder("librispeech", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=advice)
+
+
+def speakers(root: Path, part: str) -> list[str]:
+    """The speakers of a part, in the order of their numbers.
+
+    Raises SamlError, saying how to get it, where the part is not there.
+    """
+    folder = root / part
+    found = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    if not found:
+        above = root.parent if root.name == ARCHIVE else root
+        raise SamlError(
+            f"corpus librispeech: the part {part} is not in {root}; to get it: saml download librispeech "
+            f"--root {above} --parts {part} (all parts, 60 GB: lhotse download librispeech {above})"
+        )
+    return sorted(found, key=_number)
+
+
+def read_speaker(folder: Path, role: str) -> list[Utterance]:
+    """The utterances of a speaker's folder, chapter by chapter.
+
+    Raises SamlError, naming file and line, where a line is no utterance of its chapter or stands there twice,
+    and where there is none.
+    """
+    transcripts = sorted(folder.glob("*/*.trans.txt"), key=lambda path: _number(path.parent.name))
+    rows = [row for path in transcripts for row in _read_chapter(path, folder.name, role)]
+    if not rows:
+        raise SamlError(f"{folder}: there is no transcript (<chapter>/*.trans.txt); unpack the corpus again")
+    return rows
+
+
+def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
+    chapter = f"{speaker}-{path.parent.name}-"
+    seen: set[str] = set()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise SamlError(f"{path}: this is not UTF-8 text; unpack the corpus again") from None
+    for number, line in enumerate(lines, start=1):
+        utterance, _, text = line.strip().partition(" ")
+        if not utterance:
+            continue
+        if not utterance.startswith(chapter) or not text:
+            raise SamlError(
+                f"{path}, line {number}: {line[:60]!r} is no utterance {chapter}<number> and its words; "
+                "unpack the corpus again"
+            )
+        if utterance in seen:
+            raise SamlError(f"{path}, line {number}: utterance {utterance} stands there twice; take one out")
+        seen.add(utterance)
+        yield Utterance(utterance, speaker, path.parent / f"{utterance}.flac", text.strip(), None, role)
+
+
+def _manifests(rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str) -> Prepared:
+    """Recordings and supervisions of the rows whose audio can be used; role and part stand in `custom`."""
+    rows = limit_general(rows, settings["general_utterances"], settings["seed"])
+    with Progress("checking audio", len(rows)) as progress:
+        kept, dropped = check_recordings(followed(rows, progress), on_bad)
+    parts = pool_parts(kept, settings["dev_share"], settings["seed"])
+    recordings, supervisions = [], []
+    for row in kept:
+        recording, supervision = _parsed(row)
+        part = parts.get(row.utterance)
+        supervision.custom = {"role": row.role} | ({"part": part} if part else {})
+        recordings.append(recording)
+        supervisions.append(supervision)
+    return RecordingSet.from_items(recordings), SupervisionSet.from_items(supervisions), dropped
+
+
+def _parsed(row: Utterance) -> tuple[Recording, SupervisionSegment]:
+    """lhotse's manifests of an utterance whose file is there."""
+    parsed = parse_utterance(row.path.parents[2], f"{row.utterance} {row.text}", {})
+    assert parsed is not None
+    return parsed
+
+
+def _number(name: str) -> tuple[int, str]:
+    """A key that sorts numbers as numbers: 19 before 103."""
+    return len(name), name

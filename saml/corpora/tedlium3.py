@@ -1,0 +1,227 @@
+"""TED-LIUM 3 as it is unpacked: <distribution>/<part>/{stm,sph}/<talk>.{stm,sph}. A talk is a speaker.
+
+Both distributions, `legacy` and `speaker-adaptation`, divide talks into train, dev and test. Recordings are
+whole talks, supervisions point into them. Segments that are not to be scored, that have words which the
+aligner could not make out (<unk>), or no words, are left out and counted in the log: they are no bad input.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
+
+from saml.corpora import folder_name
+from saml.corpora._audio import as_recording
+from saml.corpora._stm import IGNORED, UNKNOWN, read_stm, words_of
+from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target, reject
+from saml.corpora.roles import assign_roles, corpus_folder, part_of_target
+from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
+from saml.errors import SamlError
+from saml.progress import Progress
+
+ROOT_VARIABLE = "SAML_TEDLIUM_ROOT"
+# The folder that the corpus's archive unpacks to.
+ARCHIVE = "TEDLIUM_release-3"
+_ADVICE = "saml download tedlium3 --root <folder> (or lhotse download tedlium <folder>)"
+# Times are rounded: a segment may end so many seconds after the audio, and is cut there.
+_OVERHANG = 0.5
+Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A talk, the role of its speaker, and its two files."""
+
+    talk: str
+    role: str
+    stm: Path
+    sph: Path
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a talk with its words, from `start` to `end` in seconds."""
+
+    utterance: str
+    talk: str
+    role: str
+    start: float
+    end: float
+    text: str
+
+
+def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
+    """The talks of everybody who has a role. Files that are not 16 kHz mono are converted into `audio`.
+
+    Raises SamlError where a part is not there, a role cannot be filled, a transcript makes no sense, or
+    (unless bad utterances are dropped) a file cannot be used.
+    """
+    own = settings["tedlium3"]
+    root = root_folder(own)
+    members = assign_roles("tedlium3", own, lambda part: talks(root, own, part), person)
+    places = [_place(root, own, member.part, member.speaker, member.role) for member in members]
+    return _manifests(places, own, settings["on_bad_utterance"], audio)
+
+
+def prepare_speaker(
+    settings: Mapping[str, Any],
+    speaker: str,
+    recordings: RecordingSet,
+    supervisions: SupervisionSet,
+    audio: Path,
+) -> Prepared:
+    """One target talk; `recordings` plays no part.
+
+    Raises SamlError where no part for target speakers has the talk, or its speaker has a role, and as
+    `prepare_corpus`.
+    """
+    own = settings["tedlium3"]
+    check_target(speaker, supervisions)
+    _refuse_known_person(speaker, supervisions)
+    root = root_folder(own)
+    part = part_of_target("tedlium3", own, speaker, lambda part: talks(root, own, part))
+    place = _place(root, own, part, speaker, "target")
+    return _manifests([place], own, settings["on_bad_utterance"], audio)
+
+
+def root_folder(settings: Mapping[str, Any]) -> Path:
+    """Where the distributions are. Raises SamlError, saying how to come by the corpus, where no folder is."""
+    return corpus_folder("tedlium3", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=_ADVICE)
+
+
+def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
+    """The talks of a part, by name.
+
+    Raises SamlError, saying how to get the corpus, where the part is not there.
+    """
+    folder = _part_folder(root, settings, part) / "stm"
+    found = sorted(path.stem for path in folder.glob("*.stm"))
+    if not found:
+        raise SamlError(
+            f"corpus tedlium3: there are no transcripts in {folder}; mend corpus.tedlium3.distribution or "
+            f"corpus.tedlium3.parts, or get the corpus: {_ADVICE}"
+        )
+    return found
+
+
+def person(talk: str) -> str:
+    """Who gives a talk, by its name: `DanBarber_2010` and `DanBarber_2010_S103` are one person's."""
+    return talk.partition("_")[0]
+
+
+def _refuse_known_person(talk: str, supervisions: SupervisionSet) -> None:
+    for supervision in supervisions:
+        role = (supervision.custom or {}).get("role")
+        if role in POOLS and person(supervision.speaker) == person(talk):
+            raise SamlError(
+                f"speaker {talk}: {supervision.speaker}, of the role {role}, is a talk of the same person; "
+                f"add {talk} to corpus.tedlium3.reserved"
+            )
+
+
+def _part_folder(root: Path, settings: Mapping[str, Any], part: str) -> Path:
+    return root / str(settings["distribution"]) / part
+
+
+def _place(root: Path, settings: Mapping[str, Any], part: str, talk: str, role: str) -> Place:
+    folder = _part_folder(root, settings, part)
+    return Place(talk, role, _file(root, folder, "stm", talk), _file(root, folder, "sph", talk))
+
+
+def _file(root: Path, folder: Path, kind: str, talk: str) -> Path:
+    """A talk's STM or SPH file, which may lie beside the distributions only."""
+    path = folder / kind / f"{talk}.{kind}"
+    beside = root / "data" / kind / path.name
+    return beside if not path.exists() and beside.exists() else path
+
+
+def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str, audio: Path) -> Prepared:
+    """Recordings of the talks that can be used, and supervisions of what is said in them."""
+    seed = settings["seed"]
+    segments = limit_general(_segments(places), settings["general_utterances"], seed)
+    heard = {segment.talk for segment in segments}
+    files = [
+        Utterance(place.talk, place.talk, place.sph, "", None, place.role)
+        for place in places
+        if place.talk in heard
+    ]
+    with Progress("checking audio", len(files)) as progress:
+        kept, dropped = check_recordings(followed(files, progress), on_bad)
+    recordings = {
+        file.speaker: as_recording(file.path, file.speaker, audio / f"{folder_name(file.speaker)}.flac")
+        for file in kept
+    }
+    within = _within(segments, recordings, on_bad, dropped)
+    parts = pool_parts(within, settings["dev_share"], seed)
+    spoken = [
+        _supervision(segment, recordings[segment.talk], parts.get(segment.utterance)) for segment in within
+    ]
+    used = {supervision.recording_id for supervision in spoken}
+    return (
+        RecordingSet.from_items([recording for recording in recordings.values() if recording.id in used]),
+        SupervisionSet.from_items(spoken),
+        dropped,
+    )
+
+
+def _segments(places: Iterable[Place]) -> list[Segment]:
+    """What is said in the talks; how much is left out, and why, goes to the log."""
+    segments: dict[str, Segment] = {}
+    left_out: Counter[str] = Counter()
+    for place in places:
+        for line in read_stm(place.stm):
+            text = words_of(line.text)
+            if line.text == IGNORED:
+                left_out["not to be scored"] += 1
+            elif UNKNOWN in line.text:
+                left_out[f"with {UNKNOWN}"] += 1
+            elif not text:
+                left_out["without words"] += 1
+            else:
+                # Kaldi's name for it: in the order of time, where lhotse's counts lines.
+                name = f"{place.talk}-{round(100 * line.start):07d}-{round(100 * line.end):07d}"
+                if name in segments:
+                    raise SamlError(
+                        f"{place.stm}: two lines go from {line.start:g} to {line.end:g} s; take one out"
+                    )
+                segments[name] = Segment(name, place.talk, place.role, line.start, line.end, text)
+    counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
+    print(f"segments: {len(segments)} with words; left out: {counts}", file=sys.stderr, flush=True)
+    return list(segments.values())
+
+
+def _within(
+    segments: Iterable[Segment], recordings: Mapping[str, Recording], on_bad: str, dropped: list[Dropped]
+) -> list[Segment]:
+    """The segments that lie in their recordings; the others are bad utterances."""
+    within = []
+    for segment in segments:
+        recording = recordings.get(segment.talk)
+        if recording is None:
+            continue  # the talk itself is among `dropped`
+        if segment.start >= recording.duration or segment.end > recording.duration + _OVERHANG:
+            file = recording.sources[0].source
+            reason = f"it ends at {segment.end:g} s, and the audio at {recording.duration:g} s"
+            reject(Dropped(segment.utterance, segment.talk, file, reason), on_bad, dropped)
+        else:
+            within.append(segment)
+    return within
+
+
+def _supervision(segment: Segment, recording: Recording, part: str | None) -> SupervisionSegment:
+    end = min(segment.end, recording.duration)
+    return SupervisionSegment(
+        id=segment.utterance,
+        recording_id=recording.id,
+        start=segment.start,
+        duration=round(end - segment.start, ndigits=8),
+        channel=0,
+        text=segment.text,
+        language="English",
+        speaker=segment.talk,
+        custom={"role": segment.role} | ({"part": part} if part else {}),
+    )

@@ -1,0 +1,112 @@
+"""What is said of roles that do not fit together, in corpora that come in parts."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from saml.config import load, validate
+from saml.errors import SamlError
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+CONFIGURATIONS = {
+    name: load([ROOT / "config/config.yaml", ROOT / f"config/{name}.yaml"])
+    for name in (
+        "librispeech-whisper",
+        "librispeech-conformer",
+        "librispeech-mini",
+        "tedlium3-whisper",
+        "tedlium3-conformer",
+    )
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_configurations_are_right(name):
+    validate(CONFIGURATIONS[name], SCHEMA)
+
+
+# Configuration, key, value, and what is said.
+WRONG = {
+    "named twice": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__general__named",
+        ["19"],
+        "corpus.librispeech.roles.general.named: '19' stands in corpus.librispeech.roles.pretrain.named too",
+    ),
+    "named target": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__base__named",
+        ["115"],
+        "corpus.librispeech.roles.base.named: '115' stands in target_speakers too",
+    ),
+    "all twice": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__pretrain__drawn",
+        None,
+        "corpus.librispeech.roles.pretrain.drawn: base takes all of train-clean-100 too",
+    ),
+    "no base": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__base__drawn",
+        0,
+        "corpus.librispeech.roles.base: it needs somebody",
+    ),
+    "target may be drawn": (
+        "librispeech-mini",
+        "corpus__librispeech__reserved",
+        ["26", "118"],
+        "corpus.librispeech.reserved: '19' of target_speakers is missing, and base draws from",
+    ),
+    "tuning speaker may be drawn": (
+        "tedlium3-whisper",
+        "tuning__speakers",
+        ["WadeDavis_2003"],
+        "corpus.tedlium3.reserved: 'WadeDavis_2003' of tuning.speakers is missing",
+    ),
+    "reserved and named": (
+        "tedlium3-conformer",
+        "corpus__tedlium3__roles__pretrain__named",
+        ["AlGore_2009"],
+        "corpus.tedlium3.roles.pretrain.named: 'AlGore_2009' stands in",
+    ),
+    "fewer than experts": (
+        "tedlium3-conformer",
+        "corpus__tedlium3__roles__pretrain__drawn",
+        9,
+        "corpus.tedlium3.roles.pretrain: 9 speakers are fewer than the 10 experts of arms.saml",
+    ),
+    "initial speaker without the role": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__pretrain",
+        {"named": [str(number) for number in range(1000, 1010)], "drawn": 0},
+        "initial_speakers: '19' is not in corpus.librispeech.roles.pretrain.named",
+    ),
+    "negative": (
+        "librispeech-conformer",
+        "corpus__librispeech__roles__pretrain__drawn",
+        -1,
+        "corpus.librispeech.roles.pretrain.drawn: -1 is less than the minimum of 0",
+    ),
+    "no such distribution": (
+        "tedlium3-conformer",
+        "corpus__tedlium3__distribution",
+        "adaptation",
+        "corpus.tedlium3.distribution: 'adaptation' is not one of",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named(case):
+    name, path, value, message = WRONG[case]
+    config = copy.deepcopy(CONFIGURATIONS[name])
+    section = config
+    *keys, last = path.split("__")
+    for key in keys:
+        section = section[key]
+    section[last] = value
+    with pytest.raises(SamlError) as error:
+        validate(config, SCHEMA)
+    assert f"config: {message}" in str(error.value)

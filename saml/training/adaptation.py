@@ -8,6 +8,7 @@ import torch
 
 from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
+from saml.corpora.partition import enrolled
 from saml.errors import SamlError
 from saml.models.store import load_model
 from saml.tracking import RunRecord
@@ -45,13 +46,14 @@ def adapt(
     work: Path | None = None,
     corpus: str | None = None,
 ) -> None:
-    """Train an arm's adapter on a speaker's train part; the best pass on the dev part is kept.
+    """Train an arm's adapter on (so much of) a speaker's train part; the best pass on the dev part is kept.
 
     The state before the first pass is a candidate too: adapting never has to make things worse on dev.
 
     Args:
         experiment: name of the experiment.
-        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`.
+        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`, and of
+            `partition` the key `enrolment`: at most so many training utterances (null: all).
         arm: name of the arm.
         speaker: whom to adapt to.
         seed: decides fresh adapters and the order of the speech; all arms hear it in the same order.
@@ -92,7 +94,7 @@ def adapt(
         adapted.load_state(start)
         torch.manual_seed(seed_for("dropout", seed, speaker, index))
         prefix = f"fold{index}/" if len(folds) > 1 else ""
-        train = examples.choose(fold.train)
+        train = examples.choose(enrolled(fold.train, settings["partition"]["enrolment"], speaker))
         task = adapter_task(
             adapted,
             examples,
@@ -106,6 +108,7 @@ def adapt(
         task.curve = prefix
         scores = run(task, record_, checkpoints.scope(f"fold{index}"))
         states.append(adapted.state())
+        record_.score(f"{prefix}train/utterances", len(train))
         for name, value in scores.items():
             record_.score(f"{prefix}dev/{name}", value)
     origin = {"arm": arm, "speaker": speaker, "seed": seed, "settings": dict(settings)}

@@ -26,7 +26,7 @@ def adapter_task(
     """Show `utterances` of `train` in shuffled passes and keep the best state on `dev`.
 
     The state before the first pass is a candidate too. `how` is the config's section `pretraining` or
-    `adaptation`; only the latter lets the learning rate decay.
+    `adaptation`.
     """
     return Task(
         name=name,
@@ -41,6 +41,7 @@ def adapter_task(
             learning_rate=how["learning_rate"],
             clip_norm=how["clip_norm"],
             decay=how.get("decay", 1.0),
+            interleaved=how["interleaved"],
         ),
         get_state=adapted.state,
         set_state=adapted.load_state,

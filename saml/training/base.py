@@ -74,18 +74,30 @@ def train_base(
 
 
 def _phases(examples: Examples, how: Mapping[str, Any]) -> list[tuple[str, list[MonoCut], dict[str, Any]]]:
-    """(name, speech, settings) of each phase: all speech, then closing passes over recorded speech alone.
+    """(name, speech, settings) of each phase: made commands, all other speech, recorded speech alone.
 
-    Made speech teaches what words sound like; the last word should be that of people.
+    Commands are easy: a network that has learned to follow them learns hard speech from the start, instead of
+    lingering at guessing letters. Made speech teaches what words sound like; the last word should be that of
+    people.
     """
     train = examples.part("train")
-    phases = [("passes", train, dict(how))]
-    if how["closing"]["passes"]:
-        recorded = [cut for cut in train if not (cut.supervisions[0].custom or {}).get("made")]
-        if not recorded:
-            raise SamlError("base_training.closing: the pool has made speech only; set its passes to 0")
-        phases.append(("closing", recorded, {**how, **how["closing"]}))
-    return phases
+    commands = [cut for cut in train if _made(cut) == "commands"]
+    others = [cut for cut in train if _made(cut) != "commands"]
+    recorded = [cut for cut in train if not _made(cut)]
+    phases = [("opening", commands), ("passes", others), ("closing", recorded)]
+    if not commands and how["opening"]["passes"]:
+        raise SamlError(
+            "base_training.opening: the pool has no commands; set its passes to 0, or made_speech.commands"
+        )
+    if not recorded and how["closing"]["passes"]:
+        raise SamlError("base_training.closing: the pool has made speech only; set its passes to 0")
+    settings = {name: {**how, **how.get(name, {})} if name != "passes" else dict(how) for name, _ in phases}
+    return [(name, speech, settings[name]) for name, speech in phases if settings[name]["passes"]]
+
+
+def _made(cut: MonoCut) -> str | None:
+    """What kind of made speech an utterance is; None where somebody spoke it."""
+    return (cut.supervisions[0].custom or {}).get("made")
 
 
 def _task(
@@ -104,7 +116,8 @@ def _task(
         examples=examples,
         batches=lambda index: [(batch, None) for batch in _pass(train, how, index)],
         utterances=how["passes"] * len(train),
-        dev=in_order(examples.part("dev")),
+        # Speech to open with is not what the dev part is like: its last state goes on.
+        dev=in_order(examples.part("dev")) if name != "opening" else (),
         updates=WarmUpUpdates(
             [parameter for parameter in module.parameters() if parameter.requires_grad],
             steps=steps,
@@ -115,7 +128,7 @@ def _task(
         train=lambda: _mode(module, training=True),
         eval=lambda: _mode(module, training=False),
         select=how["select"],
-        judge_start=name != "passes",
+        judge_start=name == "closing",
         ctc_weight=how["ctc_weight"],
         label_smoothing=how["label_smoothing"],
         prepare=partial(_augment, how=how),

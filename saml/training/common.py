@@ -25,6 +25,8 @@ def device() -> torch.device:
 def make_deterministic() -> None:
     """Only deterministic kernels, so that a run can be repeated byte for byte, on a GPU too."""
     torch.use_deterministic_algorithms(True)
+    # Else every new tensor is filled first, in case somebody reads it unwritten: nothing here does.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 

@@ -69,7 +69,8 @@ class WarmUpUpdates:
 class AlternatingUpdates:
     """Adam for routers and Adam for experts on alternate steps, the first step for the routers (paper.md).
 
-    Without routers every step is the experts'. Learning rates fall by `decay` each pass.
+    Without routers every step is the experts'. Not `interleaved`, both take every step: then experts move as
+    often as one LoRA does for the same speech. Learning rates fall by `decay` each pass.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AlternatingUpdates:
         learning_rate: Mapping[str, float],
         clip_norm: float,
         decay: float = 1.0,
+        interleaved: bool = True,
     ) -> None:
         self._groups = [list(routers), list(experts)] if routers else [list(experts)]
         rates = ["router", "expert"] if routers else ["expert"]
@@ -88,13 +90,16 @@ class AlternatingUpdates:
         ]
         self._clip_norm = clip_norm
         self._decay = decay
+        self._interleaved = interleaved
         self._steps = 0
 
     def step(self, groups: Tensor) -> None:
-        """One step of the group whose turn it is; the other group's gradients are thrown away."""
+        """One step of the group whose turn it is, or of both; gradients that are not used are thrown away."""
         turn = self._steps % len(self._groups)
-        nn.utils.clip_grad_norm_(self._groups[turn], self._clip_norm)
-        self._optimisers[turn].step()
+        for index, (group, optimiser) in enumerate(zip(self._groups, self._optimisers, strict=True)):
+            if index == turn or not self._interleaved:
+                nn.utils.clip_grad_norm_(group, self._clip_norm)
+                optimiser.step()
         self._steps += 1
         for optimiser in self._optimisers:
             optimiser.zero_grad()
@@ -133,6 +138,7 @@ class SeparateUpdates:
         *,
         learning_rate: float,
         clip_norm: float,
+        decay: float = 1.0,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
@@ -141,6 +147,7 @@ class SeparateUpdates:
         if len(slices) != 1:
             raise ValueError(f"parameters must agree in their first dimension, the experts: {sorted(slices)}")
         self._rate, self._clip_norm, self._betas, self._epsilon = learning_rate, clip_norm, betas, epsilon
+        self._decay = decay
         self._steps = torch.zeros(slices.pop(), device=self._parameters[0].device)
         self._first = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._second = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -174,14 +181,16 @@ class SeparateUpdates:
         return (self._clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
 
     def end_pass(self) -> None:
-        """Nothing: the learning rate stays."""
+        """Lower the learning rate."""
+        self._rate *= self._decay
 
     def state_dict(self) -> dict[str, Any]:
-        """Step counts and moments."""
-        return {"steps": self._steps, "first": self._first, "second": self._second}
+        """Learning rate, step counts and moments."""
+        return {"rate": self._rate, "steps": self._steps, "first": self._first, "second": self._second}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        self._rate = state["rate"]
         self._steps.copy_(state["steps"])
         for own, other in zip(
             [*self._first, *self._second], [*state["first"], *state["second"]], strict=True

@@ -52,6 +52,23 @@ def test_routers_move_on_even_steps_and_experts_on_odd_ones() -> None:
         assert moved == [step % 2 == 1, step % 2 == 0]
 
 
+def test_not_interleaved_routers_and_experts_are_two_adams_that_take_every_step() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(2, 3)
+    expert, router, other_expert, other_router = (nn.Parameter(start[i % 2].clone()) for i in range(4))
+    rates = {"expert": 0.1, "router": 0.02}
+    updates = AlternatingUpdates([expert], [router], learning_rate=rates, clip_norm=0.5, interleaved=False)
+    adams = [torch.optim.Adam([other_expert], lr=0.1), torch.optim.Adam([other_router], lr=0.02)]
+    for _ in range(4):
+        for one, two in ((expert, router), (other_expert, other_router)):
+            one.grad, two.grad = 3 * one.detach(), two.detach().square()
+        updates.step(torch.tensor([0]))
+        for adam, parameter in zip(adams, (other_expert, other_router), strict=True):
+            nn.utils.clip_grad_norm_([parameter], 0.5)
+            adam.step()
+    assert torch.equal(expert, other_expert) and torch.equal(router, other_router)
+
+
 def test_without_routers_every_step_is_the_experts_and_the_rate_decays() -> None:
     """Adam's first steps under a constant gradient are the learning rate itself."""
     expert = nn.Parameter(torch.zeros(1))

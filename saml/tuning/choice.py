@@ -1,0 +1,82 @@
+"""Which learning rate is best, from the dev losses of all trials. No files here."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from saml.tracking import Record
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training at one rate: a pre-training, or the adaptation to one speaker. NaN: it diverged."""
+
+    arm: str
+    stage: str
+    rate: float
+    dev_loss: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a rate came to: a row of rates.csv.
+
+    `dev_loss` is the mean over `trials`, NaN where `diverged` of them have none. At most one rate of an arm
+    and stage is `chosen`; `edge` says that it is the grid's lowest or highest, so that a better one may lie
+    outside.
+    """
+
+    arm: str
+    stage: str
+    rate: float
+    dev_loss: float
+    trials: int
+    diverged: int
+    chosen: bool
+    edge: bool
+
+
+def dev_loss(record: Record) -> float:
+    """The dev loss of the state that a training kept, folds counting alike; NaN where one has none."""
+    losses = [value for name, value in record.scores.items() if f"/{name}".endswith("/dev/loss")]
+    return fmean(losses) if losses and all(map(math.isfinite, losses)) else math.nan
+
+
+def best_rate(losses: Mapping[float, float]) -> float | None:
+    """The rate with the lowest loss, of several the lowest rate; None where no loss is finite."""
+    finite = {rate: loss for rate, loss in losses.items() if math.isfinite(loss)}
+    return min(finite, key=lambda rate: (finite[rate], rate), default=None)
+
+
+def choose(trials: Iterable[Trial]) -> list[Row]:
+    """A row for each arm, stage and rate; arms and stages in the order given, rates ascending.
+
+    A rate at which one trial diverged is out: it would fail for some speaker. The grid of an arm and stage is
+    what its trials name.
+    """
+    groups: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for trial in trials:
+        at = groups.setdefault((trial.arm, trial.stage), {})
+        at.setdefault(trial.rate, []).append(trial.dev_loss)
+    return [row for (arm, stage), at in groups.items() for row in _rows(arm, stage, at)]
+
+
+def _rows(arm: str, stage: str, at: Mapping[float, Sequence[float]]) -> Iterable[Row]:
+    means = {rate: _mean(losses) for rate, losses in at.items()}
+    best = best_rate(means)
+    for rate in sorted(at):
+        yield Row(
+            arm=arm,
+            stage=stage,
+            rate=rate,
+            dev_loss=means[rate],
+            trials=len(at[rate]),
+            diverged=sum(not math.isfinite(loss) for loss in at[rate]),
+            chosen=rate == best,
+            edge=rate == best and rate in (min(at), max(at)),
+        )
+
+
+def _mean(losses: Sequence[float]) -> float:
+    return fmean(losses) if all(map(math.isfinite, losses)) else math.nan

@@ -1,0 +1,53 @@
+"""Rates on trial: their names, their places, and the settings that a stage gets to try one.
+
+The layout, below results/<experiment>/tuning:
+
+    <arm>/pretraining/lr<rate>/seed<seed>/            a pre-trained adapter; its experts in experts/
+    <arm>/pretrained/seed<seed>/                      the best of these, which adaptations start from
+    <arm>/adaptation/lr<rate>/<speaker>/seed<seed>/   an adaptation
+    rates.csv, rates.yaml, run.jsonl                  all dev losses, and what was chosen
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saml.corpora import folder_name
+
+PRETRAINING, ADAPTATION = "pretraining", "adaptation"
+
+
+def rate_name(rate: float) -> str:
+    """A rate as paths and tables spell it; `float` gives the very same number back."""
+    return repr(float(rate))
+
+
+def rates_of(rate: float) -> dict[str, float]:
+    """The config's `learning_rate` for one rate of the grid: experts and routers take the same."""
+    return {"expert": float(rate), "router": float(rate)}
+
+
+def with_rate(settings: Mapping[str, Any], section: str, rate: float) -> dict[str, Any]:
+    """`settings` of a stage with both learning rates of `section` at `rate`.
+
+    What the configuration says of them, in the section or in the arm's entry, leaves no trace: to write the
+    chosen rates into it must not make the trials run again.
+    """
+    arm = dict(settings["arm"])
+    own = {key: value for key, value in arm.pop(section, {}).items() if key != "learning_rate"}
+    return {
+        **settings,
+        "arm": {**arm, section: own} if own else arm,
+        section: {**settings[section], "learning_rate": rates_of(rate)},
+    }
+
+
+def pretraining_trial(results: Path, arm: str, rate: float, seed: int) -> Path:
+    """The folder of a pre-training at `rate`."""
+    return results / "tuning" / arm / PRETRAINING / f"lr{rate_name(rate)}" / f"seed{seed}"
+
+
+def adaptation_trial(results: Path, arm: str, rate: float, speaker: str, seed: int) -> Path:
+    """The folder of an adaptation at `rate` to the tuning speaker with the id `speaker`."""
+    lies = results / "tuning" / arm / ADAPTATION / f"lr{rate_name(rate)}"
+    return lies / folder_name(speaker) / f"seed{seed}"

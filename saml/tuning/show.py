@@ -1,0 +1,86 @@
+"""The dev losses of all rates for a terminal, and what to do with the best."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saml.errors import SamlError
+from saml.reporting.show import aligned
+from saml.reporting.tables import read_table
+from saml.tuning.rates import ADAPTATION, rate_name
+
+
+def show_rates(results: Path) -> None:
+    """Print what tuning found, from its table.
+
+    Args:
+        results: results/<experiment>.
+
+    Raises:
+        SamlError: there is no table yet.
+    """
+    path = results / "tuning" / "rates.csv"
+    try:
+        table = read_table(path)
+    except (OSError, ValueError) as error:
+        raise SamlError(f"{path}: no table to show ({error}); run `snakemake tune` first") from None
+    print("\n".join(report(results.name, table, path.with_suffix(".yaml"))))
+
+
+def report(experiment: str, table: pd.DataFrame, fragment: Path) -> list[str]:
+    """The lines to print."""
+    grid = sorted(set(table["rate"]))
+    groups = [
+        (str(arm), str(stage), rows) for (arm, stage), rows in table.groupby(["arm", "stage"], sort=False)
+    ]
+    head = ["arm", "stage", *map(rate_name, grid), "chosen"]
+    body = [[arm, stage, *(_cell(rows, rate) for rate in grid), _chosen(rows)] for arm, stage, rows in groups]
+    speakers = table.loc[table["stage"] == ADAPTATION, "trials"].max()
+    return [
+        f"{experiment}, dev loss by learning rate",
+        "",
+        *aligned([head, *body]),
+        "",
+        f"pretraining: dev part of the pool; adaptation: mean over dev parts of {speakers} tuning speakers.",
+        *(note for arm, stage, rows in groups for note in _notes(arm, stage, rows)),
+        "",
+        f"Rates    {fragment}",
+        "Use      lay that file over the configuration (--configfile ...), or copy its arms into it",
+    ]
+
+
+def _cell(rows: pd.DataFrame, rate: float) -> str:
+    row = _one(rows[rows["rate"] == rate])
+    if row is None:
+        return ""
+    return "diverged" if math.isnan(row["dev_loss"]) else f"{row['dev_loss']:.4f}"
+
+
+def _chosen(rows: pd.DataFrame) -> str:
+    row = _one(rows[rows["chosen"] == 1])
+    if row is None:
+        return "none"
+    return rate_name(row["rate"]) + (" (edge)" if row["edge"] else "")
+
+
+def _notes(arm: str, stage: str, rows: pd.DataFrame) -> Iterator[str]:
+    """What a person should know before freezing the rates of this arm and stage."""
+    row = _one(rows[rows["chosen"] == 1])
+    if row is None:
+        yield f"{arm}, {stage}: every rate diverged; add lower ones to tuning.grid, or look at the logs."
+    elif row["edge"]:
+        yield (
+            f"{arm}, {stage}: {rate_name(row['rate'])} is at the edge of the grid; a better one may lie "
+            "beyond: extend tuning.grid."
+        )
+    for lost in rows[(rows["diverged"] > 0) & (rows["trials"] > 1)].to_dict("records"):
+        share = f"{lost['diverged']} of {lost['trials']}"
+        yield f"{arm}, {stage}: {share} trials diverged at {rate_name(lost['rate'])}."
+
+
+def _one(rows: pd.DataFrame) -> dict[Any, Any] | None:
+    found: Sequence[dict[Any, Any]] = rows.to_dict("records")
+    return found[0] if found else None

@@ -1,0 +1,156 @@
+"""The two stages that choose: choose-start after the pre-trainings, choose-rates after everything.
+
+Both read the run records of the trials and need no model.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from saml.files import write_atomically
+from saml.tracking import RunRecord, read_record
+from saml.tuning.choice import Row, Trial, best_rate, choose, dev_loss
+from saml.tuning.rates import (
+    ADAPTATION,
+    PRETRAINING,
+    adaptation_trial,
+    pretraining_trial,
+    rate_name,
+    rates_of,
+)
+from saml.tuning.trial import SCORE, lose
+
+_HEAD = """\
+# Learning rates that `snakemake tune` chose, without test parts and target speakers; {table} has all losses.
+# Lay this file over the configuration (--configfile ... {name}), or copy its entries into it.
+"""
+
+
+def choose_start(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    seed: int,
+    results: Path,
+    out_adapter: Path,
+    out_description: Path,
+    record: Path,
+    corpus: str | None = None,
+) -> None:
+    """Copy an arm's best pre-trained adapter: what its adaptations on trial start from.
+
+    Where every rate diverged, the adapter is an empty file, and what starts from it is lost too.
+
+    Args:
+        experiment: name of the experiment.
+        settings: of the config's section `tuning` the key `grid`.
+        arm: name of the arm.
+        seed: of the pre-trainings.
+        results: results/<experiment>, where the pre-trainings lie.
+        out_adapter: output.
+        out_description: output, its JSON.
+        record: output, the run record: the dev loss at each rate.
+        corpus: name of the corpus, for the record.
+
+    Raises:
+        SamlError: a pre-training has not run, or its record is damaged.
+    """
+    run = RunRecord(
+        stage="choose-start", experiment=experiment, arm=arm, seed=seed, settings=settings, corpus=corpus
+    )
+    folders = {rate: pretraining_trial(results, arm, rate, seed) for rate in settings["tuning"]["grid"]}
+    losses = {rate: dev_loss(read_record(folder / "run.jsonl")) for rate, folder in folders.items()}
+    best = best_rate(losses)
+    if best is None:
+        lose(out_adapter, out_description)
+        run.score(SCORE, 1.0)
+    else:
+        write_atomically(out_adapter, (folders[best] / "adapter.safetensors").read_bytes())
+        write_atomically(out_description, (folders[best] / "adapter.json").read_bytes())
+        run.score("rate", best)
+    for rate, loss in losses.items():
+        run.score(f"lr{rate_name(rate)}/dev/loss", loss)
+    run.write(record)
+
+
+def choose_rates(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    results: Path,
+    rates: Path,
+    fragment: Path,
+    record: Path,
+    corpus: str | None = None,
+) -> None:
+    """Write the table of all rates, and what was chosen as a piece of configuration.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's section `tuning`, and `arms`: the arms that were tuned with their stages, such
+            as {"saml": ["pretraining", "adaptation"]}.
+        results: results/<experiment>, where the trials lie.
+        rates: output, the table.
+        fragment: output, the YAML to lay over a configuration; a stage of which every rate diverged is not
+            in it.
+        record: output, the run record.
+        corpus: name of the corpus, for the record.
+
+    Raises:
+        SamlError: a trial has not run, or its record is damaged.
+    """
+    from saml.reporting.tables import write_table
+
+    run = RunRecord(stage="choose-rates", experiment=experiment, settings=settings, corpus=corpus)
+    rows = choose(_trials(results, settings["arms"], settings["tuning"]))
+    write_table(rates_table(rows), rates)
+    text = yaml.safe_dump({"arms": chosen_rates(rows)}, sort_keys=False)
+    write_atomically(fragment, (_HEAD.format(table=rates.name, name=fragment.name) + text).encode())
+    for row in rows:
+        if math.isfinite(row.dev_loss):
+            run.score(f"{row.arm}/{row.stage}/lr{rate_name(row.rate)}/dev/loss", row.dev_loss)
+        if row.chosen:
+            run.score(f"{row.arm}/{row.stage}/rate", row.rate)
+    for path in (rates, fragment):
+        run.file(path)
+    run.write(record)
+
+
+def rates_table(rows: Sequence[Row]) -> Any:
+    """rates.csv as a data frame; yes and no are 1 and 0, a dev loss that is not to be had is empty."""
+    import pandas as pd
+
+    columns = ["arm", "stage", "rate", "dev_loss", "trials", "diverged", "chosen", "edge"]
+    cells = [
+        # The rate as text: a table's six decimals would cut it.
+        [r.arm, r.stage, rate_name(r.rate), r.dev_loss, r.trials, r.diverged, int(r.chosen), int(r.edge)]
+        for r in rows
+    ]
+    return pd.DataFrame(cells, columns=columns)
+
+
+def chosen_rates(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """The chosen rates as entries of the config's `arms`."""
+    arms: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row.chosen:
+            arms.setdefault(row.arm, {})[row.stage] = {"learning_rate": rates_of(row.rate)}
+    return arms
+
+
+def _trials(results: Path, arms: Mapping[str, Sequence[str]], tuning: Mapping[str, Any]) -> Iterator[Trial]:
+    """Every trial, from its run record."""
+    grid, seed, speakers = tuning["grid"], tuning["seed"], tuning["speakers"]
+    for arm, stages in arms.items():
+        for rate in grid:
+            folders = {
+                PRETRAINING: [pretraining_trial(results, arm, rate, seed)],
+                ADAPTATION: [adaptation_trial(results, arm, rate, speaker, seed) for speaker in speakers],
+            }
+            for stage in stages:
+                for folder in folders[stage]:
+                    yield Trial(arm, stage, rate, dev_loss(read_record(folder / "run.jsonl")))

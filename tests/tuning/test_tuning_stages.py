@@ -1,0 +1,164 @@
+"""The stages that choose, from hand-made records to what a person reads and a configuration takes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from saml import cli
+from saml.config import load, validate
+from saml.errors import SamlError
+from saml.tracking import RunRecord, read_record
+from saml.tuning.show import show_rates
+from saml.tuning.stages import choose_rates, choose_start
+
+ROOT = Path(__file__).resolve().parents[2]
+GRID = [0.001, 0.003, 0.01]
+SPEAKERS = ["a", "b b"]
+DIVERGED = None
+
+
+def trial(folder: Path, **scores: float) -> None:
+    """Leave what a training on trial leaves; without scores, one that diverged."""
+    record = RunRecord(stage="any", experiment="test")
+    for name, value in (scores or {"diverged": 1.0}).items():
+        record.score(name.replace("__", "/"), value)
+    record.write(folder / "run.jsonl")
+    (folder / "adapter.safetensors").write_bytes(str(folder.parent.name).encode() if scores else b"")
+    (folder / "adapter.json").write_bytes(b"{}" if scores else b"")
+
+
+def pretrained(results: Path, arm: str, losses: dict[float, float | None]) -> None:
+    for rate, loss in losses.items():
+        folder = results / "tuning" / arm / "pretraining" / f"lr{rate}" / "seed1"
+        trial(folder, **({} if loss is None else {"dev__loss": loss}))
+
+
+def adapted(results: Path, arm: str, losses: dict[float, list[float | None]]) -> None:
+    """Two speakers with two folds: their losses lie 0.02 around the given ones."""
+    for rate, each in losses.items():
+        for speaker, loss in zip(("a", "b%20b"), each, strict=True):
+            folder = results / "tuning" / arm / "adaptation" / f"lr{rate}" / speaker / "seed1"
+            folds = {} if loss is None else {"fold0__dev__loss": loss - 0.02, "fold1__dev__loss": loss + 0.02}
+            trial(folder, **folds)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Trials of three arms: one whose best pre-training is at the edge, one that always diverges."""
+    results = tmp_path / "results" / "test"
+    pretrained(results, "saml", {0.001: 0.4, 0.003: 0.5, 0.01: DIVERGED})
+    adapted(results, "saml", {0.001: [0.5, 0.7], 0.003: [0.3, 0.8], 0.01: [0.2, DIVERGED]})
+    adapted(results, "lora", {0.001: [0.9, 0.9], 0.003: [0.8, 0.8], 0.01: [0.8, 0.8]})
+    pretrained(results, "wild", dict.fromkeys(GRID, DIVERGED))
+    adapted(results, "wild", {rate: [DIVERGED, DIVERGED] for rate in GRID})
+    return results
+
+
+def run(results: Path) -> None:
+    both = ["pretraining", "adaptation"]
+    choose_rates(
+        experiment="test",
+        settings={
+            "tuning": {"grid": GRID, "seed": 1, "speakers": SPEAKERS},
+            "arms": {"saml": both, "lora": ["adaptation"], "wild": both},
+        },
+        results=results,
+        rates=results / "tuning" / "rates.csv",
+        fragment=results / "tuning" / "rates.yaml",
+        record=results / "tuning" / "run.jsonl",
+    )
+
+
+def test_the_table(results: Path) -> None:
+    run(results)
+    assert (results / "tuning" / "rates.csv").read_text().splitlines() == [
+        "arm,stage,rate,dev_loss,trials,diverged,chosen,edge",
+        "saml,pretraining,0.001,0.400000,1,0,1,1",
+        "saml,pretraining,0.003,0.500000,1,0,0,0",
+        "saml,pretraining,0.01,,1,1,0,0",
+        "saml,adaptation,0.001,0.600000,2,0,0,0",
+        "saml,adaptation,0.003,0.550000,2,0,1,0",
+        "saml,adaptation,0.01,,2,1,0,0",
+        "lora,adaptation,0.001,0.900000,2,0,0,0",
+        "lora,adaptation,0.003,0.800000,2,0,1,0",
+        "lora,adaptation,0.01,0.800000,2,0,0,0",
+        "wild,pretraining,0.001,,1,1,0,0",
+        "wild,pretraining,0.003,,1,1,0,0",
+        "wild,pretraining,0.01,,1,1,0,0",
+        "wild,adaptation,0.001,,2,2,0,0",
+        "wild,adaptation,0.003,,2,2,0,0",
+        "wild,adaptation,0.01,,2,2,0,0",
+    ]
+
+
+def test_the_fragment_is_a_configuration(results: Path, tmp_path: Path) -> None:
+    run(results)
+    fragment = results / "tuning" / "rates.yaml"
+    low, middle = ({"learning_rate": {"expert": rate, "router": rate}} for rate in (0.001, 0.003))
+    assert yaml.safe_load(fragment.read_text()) == {
+        "arms": {"saml": {"pretraining": low, "adaptation": middle}, "lora": {"adaptation": middle}}
+    }
+    (tmp_path / "arms.yaml").write_text("arms: {lora: {precision: nf4, adapted: true, experts: 1}}\n")
+    config = load([ROOT / "config" / "config.yaml", tmp_path / "arms.yaml", fragment])
+    validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
+    assert config["arms"]["saml"]["experts"] == 6 and config["arms"]["saml"]["pretraining"] == low
+
+
+def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(results)
+    assert cli.main(["show-rates", str(results)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = {tuple(line.split()[:2]): line.split()[2:] for line in lines}
+    assert cells["saml", "pretraining"] == ["0.4000", "0.5000", "diverged", "0.001", "(edge)"]
+    assert cells["lora", "adaptation"] == ["0.9000", "0.8000", "0.8000", "0.003"]
+    assert cells["wild", "adaptation"] == ["diverged"] * 3 + ["none"]
+    text = "\n".join(lines)
+    assert "saml, pretraining: 0.001 is at the edge of the grid" in text
+    assert "lora, adaptation: 0" not in text
+    assert "saml, adaptation: 1 of 2 trials diverged at 0.01." in text
+    assert "wild, pretraining: every rate diverged" in text
+    assert "dev parts of 2 tuning speakers" in text
+    assert str(results / "tuning" / "rates.yaml") in lines[-2]
+
+
+def start(results: Path, arm: str) -> Path:
+    folder = results / "tuning" / arm / "pretrained" / "seed1"
+    choose_start(
+        experiment="test",
+        settings={"tuning": {"grid": GRID}},
+        arm=arm,
+        seed=1,
+        results=results,
+        out_adapter=folder / "adapter.safetensors",
+        out_description=folder / "adapter.json",
+        record=folder / "run.jsonl",
+    )
+    return folder
+
+
+def test_adaptations_start_from_the_best_pre_training(results: Path) -> None:
+    folder = start(results, "saml")
+    assert (folder / "adapter.safetensors").read_text() == "lr0.001"
+    assert json.loads((folder / "adapter.json").read_text()) == {}
+    assert read_record(folder / "run.jsonl").scores["rate"] == 0.001
+
+
+def test_where_every_rate_diverged_the_start_is_empty(results: Path) -> None:
+    folder = start(results, "wild")
+    assert (folder / "adapter.safetensors").read_bytes() == b""
+    assert read_record(folder / "run.jsonl").scores["diverged"] == 1
+
+
+def test_a_trial_that_has_not_run_is_named(results: Path) -> None:
+    missing = results / "tuning" / "lora" / "adaptation" / "lr0.003" / "b%20b" / "seed1" / "run.jsonl"
+    missing.unlink()
+    with pytest.raises(SamlError) as error:
+        run(results)
+    assert str(missing) in str(error.value)
+
+
+def test_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(SamlError, match="no table to show"):
+        show_rates(tmp_path)

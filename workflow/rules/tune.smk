@@ -1,0 +1,153 @@
+# Learning rates from one grid, by the dev parts of people who are heard in no other role. No part of `all`.
+# The rules are those of the experiment; what differs is the rate in their settings, and that they may diverge.
+
+
+rule tune:
+    input:
+        f"{RESULTS}/tuning/rates.csv",
+        f"{RESULTS}/tuning/rates.yaml",
+
+
+use rule initialise_experts as tune_experts with:
+    output:
+        adapter="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.safetensors",
+        description="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.json",
+        record="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/run.jsonl",
+    log:
+        "results/{experiment}/logs/tune_experts/{arm}/lr{rate}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/tune_experts/{arm}/lr{rate}/seed{seed}.tsv"
+    params:
+        run=TRIAL,
+        settings=settings_at_rate("pretraining", "arm", "adapters", "pretraining", "initial_speakers"),
+        work="results/{experiment}/.work/tune_experts/{arm}/lr{rate}/seed{seed}",
+    message:
+        "Tuning: initialising the experts of {wildcards.arm} at {wildcards.rate}"
+
+
+use rule pretrain as tune_pretraining with:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
+        features="results/{experiment}/data/pools/pretrain/features.bin",
+        start=experts_on_trial("adapter.safetensors"),
+        start_description=experts_on_trial("adapter.json"),
+    output:
+        adapter="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.safetensors",
+        description="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.json",
+        record="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/run.jsonl",
+    log:
+        "results/{experiment}/logs/tune_pretraining/{arm}/lr{rate}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/tune_pretraining/{arm}/lr{rate}/seed{seed}.tsv"
+    params:
+        run=TRIAL,
+        settings=settings_at_rate("pretraining", "arm", "adapters", "pretraining", "initial_speakers"),
+        work="results/{experiment}/.work/tune_pretraining/{arm}/lr{rate}/seed{seed}",
+    message:
+        "Tuning: pre-training {wildcards.arm} at {wildcards.rate}"
+
+
+rule choose_start:
+    input:
+        adapters=pretrained_at_all_rates("adapter.safetensors"),
+        descriptions=pretrained_at_all_rates("adapter.json"),
+        records=pretrained_at_all_rates("run.jsonl"),
+    output:
+        adapter="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/adapter.safetensors",
+        description="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/adapter.json",
+        record="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/run.jsonl",
+    log:
+        "results/{experiment}/logs/choose_start/{arm}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/choose_start/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        arm=one_of(PRETRAINED),
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("choose_start")
+    resources:
+        cpus_per_task=threads_of("choose_start"),
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        run=RUN,
+        settings=settings("tuning.grid"),
+    message:
+        "Tuning: choosing the pre-trained {wildcards.arm} to start from"
+    shell:
+        "saml choose-start {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --seed {wildcards.seed:q}"
+        " --results results/{wildcards.experiment:q}"
+        " --out-adapter {output.adapter:q}"
+        " --out-description {output.description:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
+use rule adapt as tune_adaptation with:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
+        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        start=chosen_start("adapter.safetensors"),
+        start_description=chosen_start("adapter.json"),
+    output:
+        adapter="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.safetensors",
+        description="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.json",
+        record="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/run.jsonl",
+    log:
+        "results/{experiment}/logs/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.tsv"
+    params:
+        run=TRIAL,
+        settings=settings_at_rate("adaptation", "arm", "adapters", "adaptation", "partition.enrolment"),
+        work="results/{experiment}/.work/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}",
+    message:
+        "Tuning: adapting {wildcards.arm} to {wildcards.speaker} at {wildcards.rate}"
+
+
+rule choose_rates:
+    input:
+        records=all_trials,
+    output:
+        rates=report(
+            "results/{experiment}/tuning/rates.csv",
+            caption="../report/rates.rst",
+            category="6 Training",
+            labels={"what": "Table: dev losses by learning rate (CSV)"},
+        ),
+        fragment="results/{experiment}/tuning/rates.yaml",
+        record="results/{experiment}/tuning/run.jsonl",
+    log:
+        "results/{experiment}/logs/choose_rates.log",
+    benchmark:
+        "results/{experiment}/benchmarks/choose_rates.tsv"
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("choose_rates")
+    resources:
+        cpus_per_task=threads_of("choose_rates"),
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        run=RUN,
+        settings=tuning_as_json,
+    message:
+        "Tuning: choosing learning rates"
+    shell:
+        "saml choose-rates {params.run:q}"
+        " --results results/{wildcards.experiment:q}"
+        " --rates {output.rates:q}"
+        " --fragment {output.fragment:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"

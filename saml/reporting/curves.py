@@ -16,7 +16,7 @@ COLUMNS = 3
 
 
 def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> Figure:
-    """Base training, pre-training by arm, and the adaptation of every speaker, a panel per adapted arm.
+    """Base training, expert initialisation and pre-training by arm, and adaptation, a panel per adapted arm.
 
     Records of arms and speakers that are not named (of an earlier config, say) are passed over.
     """
@@ -27,16 +27,18 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> 
     decoded = _records(results, "speakers/*/*/*/run.jsonl")
     adapted = [one for one in decoded if one.arm in arms and one.speaker in speakers]
     adapted_arms = [arm for arm in arms if any(one.arm == arm and loss_curves(one, "dev") for one in adapted)]
-    count = 2 + len(adapted_arms)
+    trainings = {"base model": [(one, style.INK, "") for one in base]}
+    if experts:
+        trainings["experts, by arm"] = [(one, colour[str(one.arm)], str(one.arm)) for one in experts]
+    trainings["pre-training, by arm"] = [(one, colour[str(one.arm)], str(one.arm)) for one in pretrained]
+    count = len(trainings) + len(adapted_arms)
     rows = -(-count // COLUMNS)
     figure, panels = style.panels(COLUMNS, 10, 1.0 + 2.5 * rows, rows=rows)
     for axes in panels[count:]:
         axes.remove()
-    _training(panels[0], "base model", [(one, style.INK, "") for one in base])
-    stages = [(one, colour[str(one.arm)], f"{one.arm}: experts") for one in experts]
-    stages += [(one, colour[str(one.arm)], str(one.arm)) for one in pretrained]
-    _training(panels[1], "pre-training, by arm", stages)
-    shared = panels[2:count]
+    for axes, (name, stages) in zip(panels, trainings.items(), strict=False):
+        _training(axes, name, stages)
+    shared = panels[len(trainings) : count]
     for axes, arm in zip(shared, adapted_arms, strict=True):
         axes.sharey(shared[0])
         _adaptation(axes, arm, colour[arm], [one for one in adapted if one.arm == arm])
@@ -74,18 +76,17 @@ def _records(results: Path, pattern: str) -> Iterator[Record]:
 
 
 def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str, str]]) -> None:
-    """One panel of trainings, each a record with its colour and label; experts are drawn paler."""
+    """One panel of trainings, each a record with its colour and label."""
     drawn = set()
     for record, colour, label in stages:
-        alpha = 0.5 if label.endswith("experts") else 1.0
         for part, line in (("train", "--"), ("dev", "-")):
             for steps, values in loss_curves(record, part):
                 known = label in drawn or (part == "train")
                 drawn.update([] if known else [label])
                 shown = None if known or not label else label
-                axes.plot(steps, values, line, color=colour, alpha=alpha, lw=1.6, label=shown)
+                axes.plot(steps, values, line, color=colour, lw=1.6, label=shown)
     if any(drawn):
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper right")
     _finish(axes, name)
 
 

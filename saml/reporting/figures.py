@@ -75,6 +75,7 @@ def figures(
     output_dir: Path,
     record: Path,
     intervals: Path | None = None,
+    tables_record: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     corpus: str | None = None,
     family: str | None = None,
@@ -88,6 +89,7 @@ def figures(
         output_dir: where the figures go.
         record: the run record to write.
         intervals: the table of WER intervals; without it WERs are drawn without whiskers.
+        tables_record: the tables' run record, taken over: one run then has scores, tables and figures.
         settings, corpus, family: for the run record.
 
     Raises:
@@ -96,6 +98,8 @@ def figures(
     from saml.tracking import RunRecord
 
     run = RunRecord(stage="figures", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    if tables_record is not None:
+        run.include(tables_record)
     none = pd.DataFrame(columns=INTERVALS)
     report = Report(
         results,
@@ -142,6 +146,9 @@ def reductions(report: Report) -> Figure:
     colour = style.colours(report.arms)
     for axes, scorer in zip(panels, report.scorers, strict=True):
         for row, (one, other) in enumerate(names):
+            # Every other reference on grey: its rows belong together.
+            if list(dict.fromkeys(reference for _, reference in names)).index(other) % 2:
+                axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
             found = table[(table["arm_a"] == one) & (table["arm_b"] == other) & (table["scorer"] == scorer)]
             columns = ["rel", "rel_low", "rel_high", "rel_speakers_low", "rel_speakers_high"]
             # A reference without errors makes a reduction infinite: drawn at -200 %, the edge.
@@ -168,20 +175,18 @@ def wer_by_speaker(report: Report) -> Figure:
     rate = 100 * sums[list(style.ERRORS)].sum(axis=1) / sums["words"]
     first = rate.loc[scorers[-1]].xs(report.arms[0], level="arm")
     speakers = [str(name) for name in first.sort_values(ascending=False, kind="stable").index]
-    figure, panels = _per_scorer(report, len(speakers), speakers, inches=0.1 * len(report.arms) + 0.15)
+    figure, panels = _per_scorer(report, len(speakers), speakers, inches=0.062 * len(report.arms) + 0.12)
     colour = style.colours(report.arms)
-    offsets = np.linspace(-0.32, 0.32, len(report.arms)) if len(report.arms) > 1 else [0.0]
+    offsets = np.linspace(-0.38, 0.38, len(report.arms)) if len(report.arms) > 1 else [0.0]
     for axes, scorer in zip(panels, scorers, strict=True):
         for row, speaker in enumerate(speakers):
             if row % 2:
-                axes.axhspan(row - 0.5, row + 0.5, color="#f5f5f5", lw=0, zorder=0)
+                axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
             for arm, offset in zip(report.arms, offsets, strict=True):
                 value = float(rate.loc[(scorer, speaker, arm)])
                 low_high = report.whiskers(arm, speaker, scorer) or (value, value)
                 axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
-                axes.plot(
-                    value, row + offset, "o", color=colour[arm], ms=4.5, label=arm if row == 0 else None
-                )
+                axes.plot(value, row + offset, "o", color=colour[arm], ms=4, label=arm if row == 0 else None)
         axes.set_xlabel("WER, %")
         axes.set_xlim(left=0)
     handles, labels = panels[0].get_legend_handles_labels()

@@ -47,29 +47,38 @@ def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
     return list(seeds) if arm["adapted"] else [0]
 
 
-def decodings(arms: Arms, speakers: Sequence[str], seeds: Sequence[int]) -> Iterator[Decoding]:
-    """Every file of hypotheses that an experiment has."""
+def decodings(
+    arms: Arms, speakers: Sequence[str], seeds: Sequence[int], *, general: bool = True
+) -> Iterator[Decoding]:
+    """Every file of hypotheses that an experiment has, with or without those of general speech alone."""
     for name, arm in arms.items():
         for speaker in speakers:
             for seed in seeds_of(arm, seeds):
                 yield Decoding(name, speaker, seed)
-        if not arm["adapted"]:
+        if general and not arm["adapted"]:
             yield Decoding(name, None, 0)
 
 
 def read_counts(
-    results: Path, arms: Arms, speakers: Sequence[str], seeds: Sequence[int], scorers: Sequence[str]
+    results: Path,
+    arms: Arms,
+    speakers: Sequence[str],
+    seeds: Sequence[int],
+    scorers: Sequence[str],
+    *,
+    general: bool = True,
 ) -> pd.DataFrame:
     """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
 
     Columns: arm, speaker (the adapted one; "" where none is), seed, part, fold, utterance, scorer and COUNTS.
+    `general` says whether the files of general speech alone are read too.
 
     Raises:
         SamlError: a file is missing or damaged, or lacks a scorer; a speaker has no test utterance, or one
             twice, or not the same ones in every arm and seed.
     """
     rows: list[list[Any]] = []
-    for decoding in decodings(arms, speakers, seeds):
+    for decoding in decodings(arms, speakers, seeds, general=general):
         path = decoding.folder(results) / "hypotheses.jsonl"
         for line in _read_lines(path):
             rows.extend(_rows(decoding, line, scorers, path))

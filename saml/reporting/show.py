@@ -1,6 +1,5 @@
 """The summary for a terminal: the WER table, the caveat under it, and where to look next."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 
 from saml.errors import SamlError
 from saml.reporting.tables import caveat, read_table
+from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
 from saml.tracking.location import default_store
 
 HEAD = ["arm", "WER %", "general", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
@@ -74,21 +74,7 @@ def _row(row: dict) -> list[str]:
 
 
 def _pair(row: dict) -> list[str]:
-    who = f"{row['speakers_better']}, {row['speakers_worse']}, {row['speakers_equal']}"
-    names = f"{row['arm_a']} against {row['arm_b']}"
-    return [names, row["scorer"], reduction(row, "rel"), _p(row["p"]), who]
-
-
-def percent(rate: float) -> str:
-    """A fraction as per cent with one decimal; "-" for what is missing."""
-    return "-" if math.isnan(rate) else f"{100 * rate:.1f}"
-
-
-def reduction(row: dict, name: str) -> str:
-    """A reduction with its interval, in per cent: "45.0 [36.5, 53.1]"."""
-    if math.isnan(row[name]):
-        return "-"
-    return f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
+    return [pair(row), row["scorer"], reduction(row, "rel"), p_value(row["p"]), better_worse_equal(row)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -102,7 +88,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -16,6 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK = "#333333"
 FAINT = "#888888"
+BAND = "#f5f5f5"
 ARMS = {
     "fp32": "#444444",
     "nf4": "#a0a0a0",

@@ -16,6 +16,7 @@ import pandas as pd
 
 from saml.files import write_atomically
 from saml.progress import Progress
+from saml.reporting import pages as as_pages
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pairs import Paired, pairs, unadapted
 from saml.reporting.sizes import MB, Size, arm_size
@@ -49,6 +50,7 @@ def tabulate(
     comparisons: Path,
     record: Path,
     intervals: Path | None = None,
+    pages: Path | None = None,
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
@@ -62,6 +64,7 @@ def tabulate(
         seeds: the seeds of the adapted arms.
         settings: {"scoring": {"scorers", "draws", "seed"}}.
         wer, summary, comparisons, intervals: the tables to write; `intervals` may be left out.
+        pages: folder for the tables as pages; where it is left out there are none.
         record: the run record to write.
         corpus, family: for the run record.
 
@@ -72,6 +75,7 @@ def tabulate(
 
     scoring = settings["scoring"]
     scorers = list(scoring["scorers"])
+    names = {"wer": wer, "summary": summary, "comparisons": comparisons, "intervals": intervals}
     run = RunRecord(stage="tabulate", experiment=experiment, settings=settings, corpus=corpus, family=family)
     with Progress("tabulate", 3) as progress:
         counts = read_counts(results, arms, speakers, seeds, scorers)
@@ -90,6 +94,10 @@ def tabulate(
         for path, table in tables.items():
             write_table(table, path)
             run.file(path)
+        if pages is not None:
+            found = {name: read_table(path) for name, path in names.items() if path is not None}
+            for path in write_pages(pages, found, len(speakers)):
+                run.file(path)
         progress.update(3)
     for name in arms:
         for scorer in scorers:
@@ -156,6 +164,56 @@ def interval_table(
         for arm, scorer, rate, interval in paired.speaker_intervals(speaker):
             rows.append([arm, speaker, scorer, rate, interval.low, interval.high])
     return pd.DataFrame(rows, columns=INTERVALS)
+
+
+def write_pages(folder: Path, tables: Mapping[str, pd.DataFrame], speakers: int) -> list[Path]:
+    """The tables as pages in `folder`: what each is called, how to read it, its sections. Their paths."""
+    summary, wer = tables["summary"], tables["wer"]
+    resampled = "Intervals are of 95 %, from a paired bootstrap over utterances within speakers."
+    contents: dict[str, tuple[str, str, as_pages.Sections, pd.DataFrame]] = {
+        "summary": (
+            "Summary by arm",
+            "Words pooled over speakers and seeds. Below by: the share of the other model's WER that is gone "
+            f"(negative: that came on top). {resampled}",
+            as_pages.summary_sections(summary),
+            summary,
+        ),
+        "comparisons": (
+            "Arms in pairs",
+            "Below by: the share of the second arm's WER by which the first arm's is lower. An interval that "
+            f"contains 0 is no finding. {resampled}",
+            as_pages.comparison_sections(tables["comparisons"]),
+            tables["comparisons"],
+        ),
+        "errors": (
+            "Kinds of error by arm",
+            "Per 100 words of the reference. Substitutions, deletions and insertions together are the WER.",
+            as_pages.error_sections(wer),
+            wer.groupby(["arm", "scorer"], sort=False)[["words", *OPERATIONS]].sum().reset_index(),
+        ),
+        "counts": (
+            "Counts by speaker, arm and seed",
+            "Of the test parts; the folds of a cross-validation are summed. Seed 0: nothing is adapted.",
+            as_pages.count_sections(wer),
+            wer,
+        ),
+        "sizes": (
+            "Sizes",
+            "Bytes of the files as they are, in MB of a million bytes; routers and all experts are counted.",
+            as_pages.size_sections(summary),
+            summary[["arm", "model_mb", "speaker_mb", "ratio_fp32"]].drop_duplicates(),
+        ),
+    }
+    if "intervals" in tables:
+        contents["speakers"] = (
+            "WER by speaker and arm",
+            f"In per cent, seeds pooled. {resampled}",
+            as_pages.interval_sections(tables["intervals"]),
+            tables["intervals"],
+        )
+    for name, (title, note, sections, data) in contents.items():
+        as_pages.write_page(folder / f"{name}.html", title, f"{note} {caveat(speakers)}", sections, data)
+    return [folder / f"{name}.html" for name in contents]
 
 
 def caveat(speakers: int) -> str:

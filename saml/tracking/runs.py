@@ -17,6 +17,12 @@ from typing import Any
 from saml.errors import SamlError
 from saml.tracking.lines import Record, parse_record
 
+# What a person looks at, by stage: the runs that hold tables and figures.
+RESULTS = {
+    "figures": "RESULTS tables and figures",
+    "routing": "RESULTS routing",
+    "enrolment": "RESULTS enrolment curve",
+}
 # MLflow's limits: letters, digits and these in names; lengths of names, parameters and tags.
 _UNFIT = re.compile(r"[^\w\-./: ]", re.ASCII)
 _NAME, _PARAMETER, _TAG = 250, 6000, 8000
@@ -76,25 +82,48 @@ def run_name(found: Found) -> str:
 
     Decoding, the end of what is done for an arm and speaker, goes without its name: the column is narrow.
     """
-    own = found.record
+    own, size = found.record, _enrolment(found)
+    if own.stage in RESULTS:
+        return RESULTS[own.stage]
     parts = ["" if own.stage == "decode" and own.arm else own.stage, own.arm, own.speaker]
     if own.speaker is None and found.place.startswith("general/"):
         parts.append("general")
     if own.arm is None and own.speaker is None:
         # Stages that run once, or once a pool: the folder says which.
         parts.append(found.place.rpartition("/")[2].strip("."))
+    if size:
+        parts = [f"enrolment {size}:", *parts]
+    trial = _trial(found)
+    if trial:
+        parts = ["tuning", *parts, trial]
     if own.seed is not None:
         parts.append(f"seed{own.seed}")
     return " ".join(part for part in parts if part)
 
 
+def _trial(found: Found) -> str | None:
+    """Which rate a run of tuning tried, e.g. "lr0.003"; None for all other runs (see saml.tuning.rates)."""
+    parts = found.place.split("/")
+    return parts[3] if parts[0] == "tuning" and len(parts) > 3 and parts[3].startswith("lr") else None
+
+
+def _enrolment(found: Found) -> str | None:
+    """Of how many training utterances a run of the enrolment curve is; None for all other runs."""
+    parts = found.place.split("/")
+    return parts[1] if parts[0] == "enrolment" and len(parts) > 1 else None
+
+
 def tags(found: Found) -> dict[str, str]:
     """What runs are found, filtered and grouped by, and where a result comes from."""
-    own = found.record
+    own, trial, size = found.record, _trial(found), _enrolment(found)
     revision = own.revision or "unknown"
     values: dict[str, Any] = {
         "experiment": own.experiment,
-        "stage": own.stage,
+        # A trial is not one of the trainings that the experiment's models come from, and another enrolment's
+        # WER not the experiment's own.
+        "stage": "tuning" if trial else "enrolment" if size else own.stage,
+        "enrolment": size,
+        "trial": f"{own.stage} {trial}" if trial else None,
         "arm": own.arm,
         "speaker": own.speaker,
         "seed": own.seed,

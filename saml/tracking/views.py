@@ -18,7 +18,27 @@ _COLUMNS = [
     "params.`speaker`",
     "params.`seed`",
 ]
+_ENROLMENT = [
+    "metrics.`wer/whisper`",
+    "metrics.`wer/released`",
+    "tags.`enrolment`",
+    "params.`arm`",
+    "params.`seed`",
+]
+# Of the arms of the default configuration; the run of the tables has a metric for each arm that was run.
+_RESULTS = [f"metrics.`wer/released/{arm}`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
+_TUNING = [
+    "metrics.`final/dev/loss`",
+    "metrics.`diverged`",
+    "tags.`trial`",
+    "params.`arm`",
+    "params.`speaker`",
+]
 _BY_ARM = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
+_BY_SIZE = {
+    **_BY_ARM,
+    "groupByKeys": [{"mode": "tag", "groupByData": "arm"}, {"mode": "tag", "groupByData": "enrolment"}],
+}
 
 
 def experiment_tags() -> dict[str, str]:
@@ -32,7 +52,21 @@ def experiment_tags() -> dict[str, str]:
         ),
         **_view("saml-wer", "WER by arm and speaker", 'tags.stage = "decode"'),
         **_view("saml-arms", "Mean over speakers, by arm", 'tags.stage = "decode"', groupBy=_BY_ARM),
+        **_view(
+            "saml-results",
+            "Tables and figures",
+            'attributes.run_name LIKE "RESULTS%"',
+            selectedColumns=_RESULTS,
+        ),
+        **_view(
+            "saml-enrolment",
+            "Mean over speakers, by arm and number of training utterances",
+            'tags.stage = "enrolment" AND metrics.`wer/whisper` >= 0',
+            selectedColumns=_ENROLMENT,
+            groupBy=_BY_SIZE,
+        ),
         **_view("saml-training", "Training of the shared models", 'tags.stage LIKE "%train%"'),
+        **_view("saml-tuning", "Learning rates on trial", 'tags.stage = "tuning"', selectedColumns=_TUNING),
     }
 
 

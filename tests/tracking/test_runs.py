@@ -22,7 +22,23 @@ def found(root, place="speakers/x/saml/seed1", **more):
         ("data/pools/base", {"stage": "prepare-pool"}, "prepare-pool base"),
         ("data/speakers/x", {"stage": "prepare-speaker", "speaker": "x"}, "prepare-speaker x"),
         ("models/nf4", {"stage": "quantise"}, "quantise nf4"),
-        ("tables", {"stage": "tabulate"}, "tabulate tables"),
+        ("figures", {"stage": "figures"}, "RESULTS tables and figures"),
+        ("enrolment", {"stage": "enrolment"}, "RESULTS enrolment curve"),
+        (
+            "enrolment/3/speakers/x/saml/seed1",
+            {"arm": "saml", "speaker": "x", "seed": 1},
+            "enrolment 3: saml x seed1",
+        ),
+        (
+            "tuning/saml/adaptation/lr0.003/x/seed1",
+            {"stage": "adapt", "arm": "saml", "speaker": "x", "seed": 1},
+            "tuning adapt saml x lr0.003 seed1",
+        ),
+        (
+            "tuning/lr/pretrained/seed1",
+            {"stage": "choose-start", "arm": "lr", "seed": 1},
+            "choose-start lr seed1",
+        ),
     ],
 )
 def test_names(tmp_path, place, more, name):
@@ -37,6 +53,25 @@ def test_the_key_tells_runs_apart_and_nothing_else(tmp_path):
         assert found(tmp_path, **base | change).key != key
     # The pools have the same settings; only their folders differ.
     assert found(tmp_path, "data/pools/base").key != found(tmp_path, "data/pools/general").key
+
+
+def test_runs_of_another_enrolment_are_told_from_the_experiments_own(tmp_path):
+    """A view of decodings must not average them with the experiment's own."""
+    who = {"arm": "saml", "speaker": "x", "seed": 1}
+    own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **who) for where in ("", "enrolment/3/"))
+    assert runs.tags(own)["stage"] == "decode" and "enrolment" not in runs.tags(own)
+    assert runs.tags(other)["stage"] == "enrolment" and runs.tags(other)["enrolment"] == "3"
+    assert own.key != other.key
+
+
+def test_trials_of_learning_rates_are_told_from_the_experiments_own_trainings(tmp_path):
+    """By what saved views filter by, and by their keys, though stage, arm, seed and settings are the same."""
+    who = {"stage": "pretrain", "arm": "saml", "seed": 1}
+    own = found(tmp_path, "pretrained/saml/seed1", **who)
+    trial = found(tmp_path, "tuning/saml/pretraining/lr0.003/seed1", **who)
+    assert runs.tags(own)["stage"] == "pretrain" and "trial" not in runs.tags(own)
+    assert runs.tags(trial)["stage"] == "tuning" and runs.tags(trial)["trial"] == "pretrain lr0.003"
+    assert own.key != trial.key
 
 
 def test_settings_become_flat_parameters():

@@ -21,6 +21,8 @@ def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
         "decode": 6,
         "decode_unadapted": 4,
         "decode_general": 2,
+        "routes": 2,
+        "routing": 1,
         "tabulate": 1,
         "figures": 1,
     }
@@ -58,7 +60,8 @@ def test_command_lines(first_run: tuple[Project, Outcome]) -> None:
     assert option(saml, "adapter") == "results/test/pretrained/saml/seed1/adapter.safetensors"
     assert option(saml, "weights") == "results/test/models/nf4/model.safetensors"
     assert option(saml, "work") == f"results/test/.work/adapt/{ODD_FOLDER}/saml/seed1"
-    assert set(settings_of(saml)) == {"arm", "adapters", "adaptation"}
+    assert set(settings_of(saml)) == {"arm", "adapters", "adaptation", "partition"}
+    assert settings_of(saml)["partition"] == {"enrolment": 24}
     assert settings_of(saml)["arm"]["experts"] == 6
     pretraining = {option(call, "arm"): call for call in stages if call[0] == "pretrain"}
     assert option(pretraining["pqm"], "experts") is None
@@ -84,7 +87,7 @@ def test_command_lines_are_those_of_the_program(first_run: tuple[Project, Outcom
     for call in project.calls():
         _parser().parse_args(call)
     drawn = {path.stem for path in (project.folder / "results/test/figures").glob("*.svg")}
-    assert drawn == set(FIGURES)
+    assert drawn == {*FIGURES, "routing"}
 
 
 def test_a_second_run_finds_nothing_to_do(finished: Project) -> None:
@@ -129,7 +132,7 @@ def test_forcing_one_speaker_leaves_the_others_untouched(finished: Project) -> N
     changed = {name for name in before if after[name] != before[name]}
     ours = {name for name in before if name.startswith(f"speakers/{SPEAKERS[0]}/") and "seed1" in name}
     assert ours <= changed
-    assert {name.split("/")[0] for name in changed - ours} == {"tables", "figures", "config.yaml"}
+    assert {name.split("/")[0] for name in changed - ours} == {"tables", "pages", "figures", "config.yaml"}
     assert finished.dry_run("all").jobs == {}
 
 
@@ -149,6 +152,8 @@ def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Pr
         "adapt": 3,
         "decode": 3,
         "decode_unadapted": 2,
+        "routes": 1,
+        "routing": 1,
         "tabulate": 1,
         "figures": 1,
     }
@@ -168,6 +173,8 @@ def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> N
         "pretrain": 1,
         "adapt": 6,
         "decode": 6,
+        "routes": 2,
+        "routing": 1,
         "tabulate": 1,
         "figures": 1,
     }
@@ -179,6 +186,12 @@ def test_scorers_need_counts_and_statistics_do_not(finished: Project) -> None:
     assert rules == {"decode", "decode_unadapted", "decode_general", "tabulate", "figures"}
     finished.configure(scoring__draws=100)
     assert set(finished.dry_run("all").jobs) == {"tabulate", "figures"}
+
+
+def test_without_a_routed_arm_there_are_no_routes(finished: Project) -> None:
+    finished.configure(run_arms=["fp32", "nf4", "nf4-lora", "pqm"])
+    outcome = finished.dry_run("all")
+    assert outcome.status == 0 and outcome.jobs == {"tabulate": 1, "figures": 1}
 
 
 def test_a_failure_stops_only_what_depends_on_it(finished: Project) -> None:

@@ -40,6 +40,18 @@ if [[ $1 == figures ]]; then
         make results/test/figures/$name.png
     done
 fi
+page() { for name in "$@"; do make results/test/pages/$name.html; done; }
+if [[ $1 == tabulate ]]; then page summary comparisons speakers counts errors sizes; fi
+if [[ $1 == routing ]]; then
+    page routers routing
+    make results/test/figures/routing.svg
+    make results/test/figures/routing.png
+fi
+if [[ $1 == enrolment ]]; then
+    page enrolment
+    make results/test/figures/enrolment.svg
+    make results/test/figures/enrolment.png
+fi
 """
 
 

@@ -31,7 +31,7 @@ rule adapt:
         run=RUN,
         speaker=speaker,
         start=starting_from("adapter"),
-        settings=settings("arm", "adapters", "adaptation"),
+        settings=settings("arm", "adapters", "adaptation", "partition.enrolment"),
         work="results/{experiment}/.work/adapt/{speaker}/{arm}/seed{seed}",
     message:
         "Adapting {wildcards.arm} to {wildcards.speaker}, seed {wildcards.seed}"

@@ -103,7 +103,7 @@ rule prepare_speaker:
     params:
         run=RUN,
         speaker=speaker,
-        settings=settings("corpus", "model", "partition"),
+        settings=settings("corpus", "model", "partition.scheme", "partition.folds", "partition.seed"),
     message:
         "Features and parts of {wildcards.speaker}"
     shell:

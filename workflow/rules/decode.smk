@@ -32,6 +32,7 @@ rule decode:
     params:
         run=RUN,
         speaker=speaker,
+        general=given("general-cuts", "general_cuts"),
         settings=settings("arm", "decoding", "scoring.scorers"),
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
@@ -47,7 +48,7 @@ rule decode:
         " --adaptation-record {input.adaptation:q}"
         " --cuts {input.cuts:q}"
         " --splits {input.splits:q}"
-        " --general-cuts {input.general_cuts:q}"
+        " {params.general:q}"
         " --hypotheses {output.hypotheses:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"

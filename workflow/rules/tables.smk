@@ -6,31 +6,47 @@ rule tabulate:
         hypotheses=all_hypotheses,
         shipped=all_shipped,
     output:
-        wer=report(
-            "results/{experiment}/tables/wer.csv",
-            caption="../report/wer.rst",
-            category="Tables",
-            labels={"table": "Counts by arm, speaker and seed"},
-        ),
-        summary=report(
-            "results/{experiment}/tables/summary.csv",
+        wer="results/{experiment}/tables/wer.csv",
+        summary="results/{experiment}/tables/summary.csv",
+        comparisons="results/{experiment}/tables/comparisons.csv",
+        intervals="results/{experiment}/tables/intervals.csv",
+        summary_page=report(
+            "results/{experiment}/pages/summary.html",
             caption="../report/summary.rst",
-            category="Tables",
-            labels={"table": "Summary by arm"},
+            category="1 Word error rates",
+            labels={"what": "Table: summary by arm"},
         ),
-        comparisons=report(
-            "results/{experiment}/tables/comparisons.csv",
+        comparisons_page=report(
+            "results/{experiment}/pages/comparisons.html",
             caption="../report/comparisons.rst",
-            category="Tables",
-            labels={"table": "Arms in pairs"},
+            category="1 Word error rates",
+            labels={"what": "Table: arms in pairs"},
         ),
-        intervals=report(
-            "results/{experiment}/tables/intervals.csv",
+        speakers_page=report(
+            "results/{experiment}/pages/speakers.html",
             caption="../report/intervals.rst",
-            category="Tables",
-            labels={"table": "Intervals by arm and speaker"},
+            category="2 Speakers",
+            labels={"what": "Table: by speaker and arm, with intervals"},
         ),
-        record="results/{experiment}/tables/run.jsonl",
+        counts_page=report(
+            "results/{experiment}/pages/counts.html",
+            caption="../report/wer.rst",
+            category="2 Speakers",
+            labels={"what": "Table: counts by speaker, arm and seed"},
+        ),
+        errors_page=report(
+            "results/{experiment}/pages/errors.html",
+            caption="../report/errors.rst",
+            category="3 Kinds of error",
+            labels={"what": "Table: by arm"},
+        ),
+        sizes_page=report(
+            "results/{experiment}/pages/sizes.html",
+            caption="../report/sizes_table.rst",
+            category="7 Sizes",
+            labels={"what": "Table: by arm"},
+        ),
+        record="results/{experiment}/tables/tables.jsonl",
     log:
         "results/{experiment}/logs/tabulate.log",
     benchmark:
@@ -48,6 +64,7 @@ rule tabulate:
         seeds=lambda wildcards: config["seeds"],
         # In the order of run_arms, which is that of the tables' rows.
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["run_arms"]}),
+        pages=lambda wildcards, output: os.path.dirname(output.summary_page),
         settings=settings("scoring"),
     message:
         "Making the tables"
@@ -61,6 +78,7 @@ rule tabulate:
         " --summary {output.summary:q}"
         " --comparisons {output.comparisons:q}"
         " --intervals {output.intervals:q}"
+        " --pages {params.pages:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
@@ -73,43 +91,44 @@ rule figures:
         summary="results/{experiment}/tables/summary.csv",
         comparisons="results/{experiment}/tables/comparisons.csv",
         intervals="results/{experiment}/tables/intervals.csv",
+        tables_record="results/{experiment}/tables/tables.jsonl",
         records=all_records,
     output:
         wer_by_arm=report(
             "results/{experiment}/figures/wer_by_arm.svg",
             caption="../report/wer_by_arm.rst",
-            category="Figures",
-            labels={"figure": "WER by arm"},
+            category="1 Word error rates",
+            labels={"what": "Figure: WER by arm"},
         ),
         wer_by_speaker=report(
             "results/{experiment}/figures/wer_by_speaker.svg",
             caption="../report/wer_by_speaker.rst",
-            category="Figures",
-            labels={"figure": "WER by speaker"},
+            category="2 Speakers",
+            labels={"what": "Figure: WER by speaker and arm"},
         ),
         reductions=report(
             "results/{experiment}/figures/reductions.svg",
             caption="../report/reductions.rst",
-            category="Figures",
-            labels={"figure": "Reductions between arms"},
+            category="1 Word error rates",
+            labels={"what": "Figure: reductions between arms"},
         ),
         error_types=report(
             "results/{experiment}/figures/error_types.svg",
             caption="../report/error_types.rst",
-            category="Figures",
-            labels={"figure": "Kinds of errors"},
+            category="3 Kinds of error",
+            labels={"what": "Figure: by arm"},
         ),
         loss_curves=report(
             "results/{experiment}/figures/loss_curves.svg",
             caption="../report/loss_curves.rst",
-            category="Figures",
-            labels={"figure": "Loss curves"},
+            category="6 Training",
+            labels={"what": "Figure: loss curves"},
         ),
         sizes=report(
             "results/{experiment}/figures/sizes.svg",
             caption="../report/sizes.rst",
-            category="Figures",
-            labels={"figure": "Sizes"},
+            category="7 Sizes",
+            labels={"what": "Figure: by arm"},
         ),
         pictures=expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
         record="results/{experiment}/figures/run.jsonl",
@@ -136,6 +155,7 @@ rule figures:
         " --summary {input.summary:q}"
         " --comparisons {input.comparisons:q}"
         " --intervals {input.intervals:q}"
+        " --tables-record {input.tables_record:q}"
         " --output-dir {params.folder:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"

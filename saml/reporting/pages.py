@@ -1,0 +1,202 @@
+"""Tables as pages for people: rates in per cent, intervals beside them, one section a scorer.
+
+A page is one HTML file without anything from elsewhere, so that it opens in Snakemake's report and alone. The
+table that it was made from is inside it, to be saved as CSV.
+"""
+
+import base64
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saml.files import write_atomically
+from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
+from saml.scoring import OPERATIONS
+
+# A page's sections: their headings and what stands in each.
+Sections = Mapping[str, pd.DataFrame]
+
+STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2rem; }
+h1 { font-size: 1.25rem; margin: 0 0 .3rem; } h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+p { max-width: 46rem; margin: .3rem 0; color: #555; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .55rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th { border-bottom: 2px solid #333; vertical-align: bottom; position: sticky; top: 0; background: #fff; }
+thead th { white-space: normal; }
+td { border-bottom: 1px solid #e6e6e6; } tbody tr:hover td { background: #f5f5f5; }
+"""
+
+
+def write_page(path: Path, title: str, note: str, sections: Sections, data: pd.DataFrame) -> None:
+    """Write a page: `title`, a `note` that says how to read it, `sections`, and `data` to save."""
+    text = data.to_csv(index=False, lineterminator="\n").encode()
+    link = f"data:text/csv;base64,{base64.b64encode(text).decode()}"
+    body = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(note)}</p>"]
+    for heading, table in sections.items():
+        body.append(f"<h2>{html.escape(heading)}</h2>" if heading else "")
+        body.append(table.to_html(index=False, border=0, na_rep="-", justify="unset"))
+    body.append(f'<p><a download="{path.stem}.csv" href="{link}">the same numbers as CSV</a></p>')
+    page = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+    write_atomically(path, page.encode())
+
+
+def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each arm came to."""
+    return _per_scorer(
+        summary,
+        lambda row: {
+            "arm": row["arm"],
+            "WER, %": percent(row["wer"]),
+            "other people's, %": percent(row["wer_general"]),
+            "below fp32 by, %": reduction(row, "rel_fp32"),
+            "p": p_value(row["p_fp32"]),
+            "below nf4 by, %": reduction(row, "rel_nf4"),
+            "p ": p_value(row["p_nf4"]),
+            "model, MB": f"{row['model_mb']:.2f}",
+            "a speaker, MB": f"{row['speaker_mb']:.2f}",
+            "times smaller": f"{row['ratio_fp32']:.2f}",
+        },
+    )
+
+
+def comparison_sections(comparisons: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Arms in pairs, with both intervals."""
+    return _per_scorer(
+        comparisons,
+        lambda row: {
+            "": pair(row),
+            "below by, % [utterances resampled]": reduction(row, "rel"),
+            "p": p_value(row["p"]),
+            "[speakers too]": f"[{percent(row['rel_speakers_low'])}, {percent(row['rel_speakers_high'])}]",
+            "speakers better, worse, equal": better_worse_equal(row),
+        },
+    )
+
+
+def interval_sections(intervals: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Speakers down, arms across; all speakers together first."""
+    arms = list(dict.fromkeys(intervals["arm"]))
+    sections = {}
+    for scorer, mine in _scorers(intervals):
+        cells = mine.assign(cell=[reduction(row, "wer") for row in mine.to_dict("records")])
+        names = list(dict.fromkeys(cells["speaker"]))
+        wide = cells.pivot(index="speaker", columns="arm", values="cell").loc[names, arms]
+        wide = wide.rename_axis(columns=None)
+        wide.insert(0, "speaker", [name or "all" for name in names])
+        sections[scorer] = wide
+    return sections
+
+
+def error_sections(wer: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Kinds of error per 100 words of the reference, by arm."""
+    sections = {}
+    for scorer, mine in _scorers(wer):
+        rows = []
+        for arm in dict.fromkeys(mine["arm"]):
+            total = mine.loc[mine["arm"] == arm, ["words", *OPERATIONS]].sum()
+            shares = {kind: f"{100 * total[kind] / total['words']:.1f}" for kind in OPERATIONS}
+            rate = sum(int(total[kind]) for kind in OPERATIONS if kind != "hits") / total["words"]
+            rows.append({"arm": arm, "words": int(total["words"]), **shares, "WER, %": percent(rate)})
+        sections[scorer] = pd.DataFrame(rows)
+    return sections
+
+
+def count_sections(wer: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Counts of each speaker, arm and seed, the speaker's arms together."""
+    order = list(dict.fromkeys(wer["speaker"]))
+    by_speaker = wer.sort_values("speaker", key=lambda names: names.map(order.index), kind="stable")
+    return _per_scorer(
+        by_speaker,
+        lambda row: {
+            **{name: row[name] for name in ("speaker", "arm", "seed", "utterances", "words", *OPERATIONS)},
+            "WER, %": percent(row["wer"]),
+            "CER, %": percent(row["cer"]),
+        },
+    )
+
+
+def size_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Megabytes of each arm."""
+    first = summary[summary["scorer"] == summary["scorer"].iloc[0]]
+    rows = [
+        {
+            "arm": row["arm"],
+            "model, MB": f"{row['model_mb']:.3f}",
+            "a speaker, MB": f"{row['speaker_mb']:.3f}",
+            "together, MB": f"{row['model_mb'] + row['speaker_mb']:.3f}",
+            "times smaller than fp32": f"{row['ratio_fp32']:.2f}",
+        }
+        for row in first.to_dict("records")
+    ]
+    return {"": pd.DataFrame(rows)}
+
+
+def enrolment_sections(enrolment: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Arms by number of training utterances."""
+    return _per_scorer(
+        enrolment,
+        lambda row: {
+            "arm": row["arm"],
+            "utterances heard": f"{row['heard']:.3g}",
+            "WER, %": reduction(row, "wer"),
+            "against": row["reference"] or "-",
+            "below by, % [utterances resampled]": reduction(row, "rel"),
+            "p": p_value(row["p"]),
+            "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
+        },
+    )
+
+
+def router_sections(routers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each kind of router does, by arm and seed."""
+    rows = [
+        {
+            "arm": row["arm"],
+            "seed": row["seed"],
+            "routes of": row["kind"],
+            "experts mixed": f"{row['effective']:.2f} of {row['experts']}",
+            "variance explained by the speaker, %": percent(row["explained"]),
+            "p": p_value(row["p"]),
+            "speaker named rightly, %": percent(row["recognised"]),
+            "by chance, %": percent(row["chance"]),
+        }
+        for row in routers.to_dict("records")
+    ]
+    return {"": pd.DataFrame(rows)}
+
+
+def routing_sections(routing: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Per cent of the weight by speaker (down) and expert (across): a section an arm, seed and layer."""
+    sections = {}
+    for names, mine in routing.groupby(["arm", "seed", "layer"], sort=False):
+        arm, seed, layer = names
+        order = list(dict.fromkeys(mine["speaker"]))
+        wide = 100 * mine.pivot(index="speaker", columns="expert", values="weight").loc[order]
+        text = wide.map("{:.1f}".format).rename_axis(columns=None)
+        text.insert(0, "speaker", order)
+        mixed = mine.drop_duplicates("speaker").set_index("speaker")["effective"].loc[order]
+        text["experts mixed"] = [f"{value:.2f}" for value in mixed]
+        sections[f"{arm}, seed {seed}, {layer}"] = text
+    return sections
+
+
+def _per_scorer(table: pd.DataFrame, row: Any) -> dict[str, pd.DataFrame]:
+    return {
+        scorer: pd.DataFrame([row(line) for line in mine.to_dict("records")])
+        for scorer, mine in _scorers(table)
+    }
+
+
+def _scorers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each scorer with its rows, headed as a person reads it."""
+    names: Sequence[str] = list(dict.fromkeys(table["scorer"]))
+    for scorer in names:
+        yield f"scorer: {scorer}", table[table["scorer"] == scorer]

@@ -1,0 +1,124 @@
+"""What a router makes of somebody's speech: its weights for each utterance, without decoding a word.
+
+The stage lets the pre-trained adapter of an arm, before any adaptation, route all speech of one target
+speaker. All speakers meet one and the same router then, so routes that differ are speech that differs; after
+adaptation each speaker has a router of their own.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import MonoCut
+
+from saml.adapters.adapted import AdaptedRecogniser
+from saml.adapters.store import load_adapter
+from saml.errors import SamlError
+from saml.features import batches, collate, load_features
+from saml.files import write_atomically
+from saml.models.store import load_model
+from saml.progress import Progress
+from saml.tracking import RunRecord
+from saml.training.common import device, make_deterministic, read_cuts
+
+# Seconds of speech encoded at once, padding included; an utterance's route does not depend on its batch.
+BATCH_SECONDS = 60.0
+
+# Of one utterance and layer: the utterance's id, the layer's name, the weights of all experts.
+Routed = tuple[str, str, list[float]]
+
+
+@torch.inference_mode()
+def route(
+    adapted: AdaptedRecogniser, cuts: Sequence[MonoCut], progress: Progress | None = None
+) -> list[Routed]:
+    """The weights of every cut in every layer that is routed, in order of utterances, then of layers.
+
+    Layers are the encoder's attention modules by name, then `decoder_self` and `cross`.
+    """
+    features = load_features(cuts)
+    found: list[Routed] = []
+    for batch in batches(cuts, max_seconds=BATCH_SECONDS, shuffle=False):
+        padded, lengths, _ = collate(batch, features)
+        adapted.encode(padded.to(device()), lengths.to(device()))
+        for layer, weights in adapted.routes().items():
+            rows = zip(batch, weights.tolist(), strict=True)
+            found += [(cut.id, layer, row) for cut, row in rows]
+        if progress is not None:
+            progress.update(progress.done + len(batch))
+    return sorted(found, key=lambda one: one[0])  # stable: layers stay as they are
+
+
+def routes(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    speaker: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    adapter: Path,
+    adapter_description: Path,
+    routes: Path,
+    record: Path,
+    corpus: str | None = None,
+) -> None:
+    """The stage: route all speech of one speaker.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's section `arm`, the entry of this arm.
+        arm: name of the arm.
+        speaker: whose speech.
+        seed: the seed of the adapter.
+        weights: input, the model.
+        description: input, its JSON.
+        cuts: input, the speaker's cuts.
+        adapter: input, the adapter, its router included.
+        adapter_description: input, its JSON.
+        routes: output, a table with a row for each utterance and layer and a column for each expert.
+        record: output, the run record.
+        corpus: name of the corpus, for the record.
+
+    Raises:
+        SamlError: a file is missing or damaged, or the adapter has no router.
+    """
+    base, content = load_model(weights, description)
+    run = RunRecord(
+        stage="routes",
+        experiment=experiment,
+        arm=arm,
+        speaker=speaker,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+        family=content["family"],
+    )
+    make_deterministic()
+    stored = load_adapter(adapter, adapter_description, content)
+    adapted = AdaptedRecogniser(base, stored.spec, seed=0)
+    if not adapted.routers:
+        raise SamlError(f"{adapter}: arm {arm} has no router, so nothing is routed")
+    adapted.to(device())
+    adapted.load_state(stored.folds[0])
+    chosen = read_cuts(cuts)
+    with Progress(f"routing {speaker} with {arm}", len(chosen)) as progress:
+        found = route(adapted, chosen, progress)
+    write_atomically(routes, routes_table(found, stored.spec.experts).encode())
+    run.file(routes)
+    run.write(record)
+
+
+def routes_table(found: Iterable[Routed], experts: int) -> str:
+    """CSV with the columns utterance, layer, expert1, ..., expert<experts>."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["utterance", "layer", *(f"expert{number + 1}" for number in range(experts))])
+    for utterance, layer, weights in found:
+        writer.writerow([utterance, layer, *(f"{weight:.6f}" for weight in weights)])
+    return text.getvalue()

@@ -1,0 +1,80 @@
+"""Tables as pages: every number of the table is there as a person reads it, and nothing else is needed."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from results_tree import Tree, run
+
+from saml.reporting.pages import write_page
+
+NAMES = {"summary", "comparisons", "speakers", "counts", "errors", "sizes"}
+
+
+@pytest.fixture
+def pages(small: Tree) -> Path:
+    run(small, pages=small.root / "pages")
+    return small.root / "pages"
+
+
+def cells(path: Path) -> list[pd.DataFrame]:
+    """The page's tables as pandas reads them, all of it text."""
+    text = path.read_text(encoding="utf-8")
+    head = [
+        re.findall(r"<th>(.*?)</th>", part) for part in re.findall(r"<thead>.*?</thead>", text, re.DOTALL)
+    ]
+    bodies = re.findall(r"<tbody>.*?</tbody>", text, re.DOTALL)
+    rows = [[re.findall(r"<td>(.*?)</td>", row) for row in body.split("</tr>")[:-1]] for body in bodies]
+    return [pd.DataFrame(body, columns=names) for names, body in zip(head, rows, strict=True)]
+
+
+def test_there_is_a_page_for_each(pages: Path) -> None:
+    assert {path.stem for path in pages.iterdir()} == NAMES
+    for path in pages.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert "2 target speakers cannot speak for all speakers." in text
+        assert not re.search(r'(src|href)="(?!data:)', text), "a page must not need anything from elsewhere"
+
+
+def test_the_summary_in_per_cent(pages: Path) -> None:
+    released, whisper = cells(pages / "summary.html")
+    assert released["arm"].tolist() == ["fp32", "nf4", "pqm", "saml"]
+    # 2 of 10, 4 of 10, 2 and 2 of 20 words.
+    assert released["WER, %"].tolist() == whisper["WER, %"].tolist() == ["20.0", "40.0", "10.0", "10.0"]
+    assert released["below fp32 by, %"].iloc[0] == "-"
+    assert released["below fp32 by, %"].iloc[1].startswith("-100.0 [")
+
+
+def test_kinds_of_error_by_hand(pages: Path) -> None:
+    table = cells(pages / "errors.html")[0].set_index("arm")
+    # fp32: a substitution and a deletion in 10 words; pqm: a deletion and an insertion in 20.
+    assert table.loc["fp32", ["words", "hits", "substitutions", "deletions", "insertions"]].tolist() == [
+        *["10", "80.0", "10.0", "10.0", "0.0"]
+    ]
+    assert table.loc["pqm", ["substitutions", "deletions", "insertions", "WER, %"]].tolist() == [
+        *["0.0", "5.0", "5.0", "10.0"]
+    ]
+
+
+def test_speakers_down_and_arms_across(pages: Path) -> None:
+    table = cells(pages / "speakers.html")[0]
+    assert list(table) == ["speaker", "fp32", "nf4", "pqm", "saml"]
+    assert table["speaker"].tolist() == ["all", "b o", "anna"]
+    assert table["nf4"].tolist()[:2] == ["40.0 [33.3, 45.5]", "33.3 [33.3, 33.3]"]
+
+
+def test_the_data_are_inside(pages: Path, small: Tree) -> None:
+    text = (pages / "counts.html").read_text(encoding="utf-8")
+    (inside,) = re.findall(r'href="data:text/csv;base64,([^"]+)"', text)
+    found = pd.read_csv(io.BytesIO(base64.b64decode(inside)))
+    pd.testing.assert_frame_equal(found, pd.read_csv(small.root / "tables" / "wer.csv"))
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    table = pd.DataFrame({"speaker": ["<b>&"]})
+    write_page(tmp_path / "x.html", "A < B", "and & so", {"a > b": table}, table)
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;" in text and "A &lt; B" in text and "<b>&" not in text

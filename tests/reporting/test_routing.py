@@ -1,0 +1,186 @@
+"""Tables and figure of routes: means by hand, shares against plain loops, what cannot be judged."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from results_tree import Tree
+from sklearn.model_selection import StratifiedKFold
+
+from saml.corpora import folder_name
+from saml.errors import SamlError
+from saml.reporting import routing as module
+from saml.reporting.tables import read_table
+from saml.routing import routes_table
+from saml.tracking import read_record
+
+LAYERS = ["encoder.0.attention", "encoder.1.attention", "decoder_self", "cross"]
+SPEAKERS = ["b o", "anna"]
+
+
+@pytest.fixture
+def routed(tree: Tree) -> Tree:
+    """Anna's two utterances are sent to expert 1 (wholly, and for 80 %), those of "b o" to both alike."""
+    weights = {"anna": [[1.0, 0.0], [0.8, 0.2]], "b o": [[0.5, 0.5], [0.5, 0.5]]}
+    for speaker, rows in weights.items():
+        for seed in (1, 2):
+            found = [(f"{speaker}-{n}", layer, row) for n, row in enumerate(rows) for layer in LAYERS]
+            folder = tree.root / "pretrained/saml" / f"seed{seed}" / "routes" / folder_name(speaker)
+            folder.mkdir(parents=True)
+            (folder / "routes.csv").write_text(routes_table(found, 2))
+    return tree
+
+
+def run(tree: Tree, **changes: object) -> Path:
+    arguments = {
+        "results": tree.root,
+        "experiment": "made",
+        "arms": ["saml"],
+        "speakers": SPEAKERS,
+        "seeds": [1, 2],
+        "settings": {"scoring": {"seed": 1}},
+        "routing": tree.root / "tables" / "routing.csv",
+        "routers": tree.root / "tables" / "routers.csv",
+        "output_dir": tree.root / "figures",
+        "pages": tree.root / "pages",
+        "record": tree.root / "tables" / "routing" / "run.jsonl",
+    }
+    module.routing(**{**arguments, **changes})
+    return tree.root / "tables"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_mean_weights_by_hand(routed: Tree) -> None:
+    table = rows(run(routed) / "routing.csv")
+    assert len(table) == 2 * 4 * 2 * 2  # seeds, layers, speakers, experts
+    mine = {(row["speaker"], row["expert"]): row for row in table if row["layer"] == "cross"}
+    assert float(mine["anna", "1"]["weight"]) == pytest.approx(0.9)
+    assert float(mine["b o", "2"]["weight"]) == pytest.approx(0.5)
+    # exp of the entropy: 1 and exp(-0.8 log 0.8 - 0.2 log 0.2); two experts alike are two.
+    second = 0.8**-0.8 * 0.2**-0.2
+    assert float(mine["anna", "1"]["effective"]) == pytest.approx((1 + second) / 2, abs=1e-6)
+    assert float(mine["b o", "1"]["effective"]) == pytest.approx(2.0)
+
+
+def test_one_row_a_kind_of_router(routed: Tree) -> None:
+    table = [row for row in rows(run(routed) / "routers.csv") if row["seed"] == "1"]
+    found = [(row["kind"], row["layers"], row["utterances"]) for row in table]
+    assert found == [
+        ("all", "4", "4"),
+        ("encoder_self", "2", "4"),
+        ("decoder_self", "1", "4"),
+        ("cross", "1", "4"),
+    ]
+    second = 0.8**-0.8 * 0.2**-0.2
+    effective = [float(row["effective"]) for row in table]
+    assert effective == pytest.approx([(1 + second + 2 + 2) / 4] * 4, abs=1e-6)
+
+
+def made_routes(spread: float, per_speaker: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Routes of three speakers among four experts; `spread` is the noise around each speaker's own route."""
+    draw = np.random.default_rng(5)
+    own = np.eye(4)[:3]
+    routes = np.repeat(own, per_speaker, axis=0) + draw.normal(0, spread, (3 * per_speaker, 4))
+    return routes, np.repeat(["anna", "bert", "carl"], per_speaker)
+
+
+def test_explained_equals_plain_loops() -> None:
+    routes, speakers = made_routes(0.4)
+    wrong = total = 0.0
+    parts = StratifiedKFold(5, shuffle=True, random_state=3).split(routes, speakers)
+    for train, test in parts:
+        for one in test:
+            same = [other for other in train if speakers[other] == speakers[one]]
+            wrong += sum((routes[one] - sum(routes[other] for other in same) / len(same)) ** 2)
+    for one in routes:
+        total += sum((one - routes.mean(axis=0)) ** 2)
+    explained, *_ = module.told_apart(routes, speakers, 3)
+    assert explained == pytest.approx(1 - wrong / total)
+    assert 0.3 < explained < 0.7
+
+
+def test_speakers_with_routes_of_their_own_are_told_apart() -> None:
+    explained, p, recognised, chance = module.told_apart(*made_routes(0.01), 1)
+    assert explained > 0.99 and recognised == 1.0
+    assert p == pytest.approx(1 / 1000) and chance == pytest.approx(1 / 3)
+
+
+def test_small_differences_between_routes_count_as_much_as_large_ones() -> None:
+    """Routes that are nearly alike, but never by chance: all four numbers are free of scale."""
+    routes, speakers = made_routes(0.4)
+    small = module.told_apart(0.25 + 1e-3 * routes, speakers, 1)
+    assert small == pytest.approx(module.told_apart(routes, speakers, 1))
+
+
+def test_p_counts_shufflings_that_separate_as_much() -> None:
+    """Against sums of squares by hand, over the same number of shufflings from a generator of its own."""
+    routes, speakers = made_routes(4.0, per_speaker=6)
+
+    def between(names: np.ndarray) -> float:
+        groups = [routes[names == name] for name in "abc"]
+        return sum(len(one) * sum((one.mean(axis=0) - routes.mean(axis=0)) ** 2) for one in groups)
+
+    names = np.repeat(["a", "b", "c"], 6)
+    draw = np.random.default_rng(9)
+    larger = sum(between(draw.permutation(names)) >= between(names) - 1e-9 for _ in range(999))
+    _, p, *_ = module.told_apart(routes, speakers, 1)
+    assert 0.005 < p < 0.95, "a p at its end would show nothing"
+    assert p == pytest.approx((larger + 1) / 1000, abs=0.04)
+
+
+def test_routes_that_have_nothing_to_do_with_speakers() -> None:
+    routes, _ = made_routes(0.4)
+    speakers = np.tile(["anna", "bert", "carl"], 20)
+    explained, p, recognised, chance = module.told_apart(routes, speakers, 1)
+    assert explained < 0.05 and abs(recognised - chance) < 0.15 and p > 0.05
+
+
+def test_routers_that_send_all_speech_alike() -> None:
+    """A mixture that has shrunk to one expert: no variance, and speakers are named by chance."""
+    routes = np.tile([0.0, 1.0, 0.0], (30, 1))
+    explained, p, recognised, chance = module.told_apart(routes, np.repeat(["a", "b", "c"], 10), 1)
+    assert np.isnan(explained) and np.isnan(p) and recognised == chance == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("speakers", [["a", "a", "a", "a"], ["a", "a", "a", "b"]])
+def test_too_little_to_judge(speakers: list[str]) -> None:
+    found = module.told_apart(np.random.default_rng(1).random((4, 2)), np.array(speakers), 1)
+    assert np.isnan(found[:3]).all() and found[3] == pytest.approx(speakers.count("a") / 4)
+
+
+def test_cells_are_in_per_cent(routed: Tree) -> None:
+    tables = run(routed)
+    weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
+    figure = module.routing_map(weights, routers)
+    assert len(figure.axes) == 3, "one arm: a panel for each kind of router, the first seed only"
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["50", "50", "90", "10"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == SPEAKERS
+    # (1 + 1.65 + 2 + 2) / 4 of two experts; each of the four routes is nearer to its speaker's other one.
+    assert "1.7 of 2 experts mixed" in figure.axes[0].get_title()
+
+
+def test_files_are_listed(routed: Tree) -> None:
+    names = {file.name for file in read_record(run(routed) / "routing" / "run.jsonl").files}
+    expected = {"routing.csv", "routers.csv", "routing.svg", "routing.png", "routing.html", "routers.html"}
+    assert names == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read these routes"),
+        ("utterance,layer,expert1\na,cross,much\n", "cannot read these routes"),
+        ("utterance,layer,expert1,expert2\n", "nothing was routed here"),
+    ],
+)
+def test_damaged_routes_are_named(routed: Tree, content: str | None, message: str) -> None:
+    path = routed.root / "pretrained/saml/seed2/routes/anna/routes.csv"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(SamlError, match=rf"seed2/routes/anna/routes\.csv: {message}"):
+        run(routed)

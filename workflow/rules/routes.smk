@@ -1,0 +1,111 @@
+# Where routers send each speaker's speech: the pre-trained ones, so that all speakers meet the same router.
+
+
+rule routes:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        adapter="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.json",
+        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="results/{experiment}/data/speakers/{speaker}/features.bin",
+    output:
+        routes="results/{experiment}/pretrained/{arm}/seed{seed}/routes/{speaker}/routes.csv",
+        record="results/{experiment}/pretrained/{arm}/seed{seed}/routes/{speaker}/run.jsonl",
+    log:
+        "results/{experiment}/logs/routes/{speaker}/{arm}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/routes/{speaker}/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        arm=one_of(ROUTED),
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("routes")
+    resources:
+        cpus_per_task=threads_of("routes"),
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        run=RUN,
+        speaker=speaker,
+        settings=settings("arm"),
+    message:
+        "Routing {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "saml routes {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --speaker={params.speaker:q}"
+        " --seed {wildcards.seed:q}"
+        " --weights {input.weights:q}"
+        " --description {input.description:q}"
+        " --adapter {input.adapter:q}"
+        " --adapter-description {input.adapter_description:q}"
+        " --cuts {input.cuts:q}"
+        " --routes {output.routes:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
+rule routing:
+    input:
+        routes=all_routes,
+    output:
+        routers="results/{experiment}/tables/routers.csv",
+        routing="results/{experiment}/tables/routing.csv",
+        routers_page=report(
+            "results/{experiment}/pages/routers.html",
+            caption="../report/routers.rst",
+            category="5 Routing",
+            labels={"what": "Table: do routers tell speakers apart?"},
+        ),
+        routing_page=report(
+            "results/{experiment}/pages/routing.html",
+            caption="../report/routing_table.rst",
+            category="5 Routing",
+            labels={"what": "Table: weights by speaker and expert"},
+        ),
+        figure=report(
+            "results/{experiment}/figures/routing.svg",
+            caption="../report/routing.rst",
+            category="5 Routing",
+            labels={"what": "Figure: weights by speaker and expert"},
+        ),
+        picture="results/{experiment}/figures/routing.png",
+        record="results/{experiment}/tables/routing/run.jsonl",
+    log:
+        "results/{experiment}/logs/routing.log",
+    benchmark:
+        "results/{experiment}/benchmarks/routing.tsv"
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("routing")
+    resources:
+        cpus_per_task=threads_of("routing"),
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        run=RUN,
+        arms=lambda wildcards: run_arms(ROUTED),
+        speakers=lambda wildcards: config["target_speakers"],
+        seeds=lambda wildcards: config["seeds"],
+        folder=lambda wildcards, output: os.path.dirname(output.figure),
+        pages=lambda wildcards, output: os.path.dirname(output.routers_page),
+        settings=settings("scoring.seed"),
+    message:
+        "Drawing the routes"
+    shell:
+        "saml routing {params.run:q}"
+        " --results results/{wildcards.experiment:q}"
+        " --arms {params.arms:q}"
+        " --speakers {params.speakers:q}"
+        " --seeds {params.seeds:q}"
+        " --routing {output.routing:q}"
+        " --routers {output.routers:q}"
+        " --pages {params.pages:q}"
+        " --output-dir {params.folder:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"

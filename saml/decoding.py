@@ -18,7 +18,6 @@ from saml.features import batches, collate, load_features
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
-from saml.models.tokeniser import END, PAD, START
 from saml.progress import Progress
 from saml.scoring import count, error_rate, pool
 from saml.tracking import RunRecord
@@ -44,6 +43,8 @@ def transcribe(
     transformers' beam search does the rest.
     """
     features = load_features(cuts)
+    tokeniser = recogniser.tokeniser
+    prompt = torch.tensor([tokeniser.prompt], device=device())
     texts: dict[str, str] = {}
     for batch in batches(cuts, max_seconds=search.batch_seconds, shuffle=False):
         padded, lengths, _ = collate(batch, features)
@@ -54,18 +55,21 @@ def transcribe(
         tokens: Any = GenerationMixin.generate(
             recogniser.network,
             **recogniser.generation_inputs(encoded),
+            decoder_input_ids=prompt.repeat(len(batch), 1),
             generation_config=GenerationConfig(
                 num_beams=search.beams,
                 do_sample=False,
-                max_new_tokens=min(room, recogniser.max_tokens - 1),
-                decoder_start_token_id=START,
-                bos_token_id=START,
-                eos_token_id=END,
-                pad_token_id=PAD,
+                max_new_tokens=min(room, recogniser.max_tokens - len(tokeniser.prompt)),
+                decoder_start_token_id=tokeniser.prompt[0],
+                bos_token_id=tokeniser.prompt[0],
+                eos_token_id=tokeniser.end,
+                pad_token_id=tokeniser.pad,
+                suppress_tokens=list(tokeniser.never) or None,
+                begin_suppress_tokens=list(tokeniser.never_first) or None,
             ),
         )
         for cut, ids in zip(batch, tokens.tolist(), strict=True):
-            texts[cut.id] = recogniser.tokeniser.decode(ids)
+            texts[cut.id] = tokeniser.decode(ids)
         if progress is not None:
             progress.update(progress.done + len(batch))
     return texts
@@ -127,7 +131,7 @@ def decode(
     if adaptation_record is not None:
         run.include(adaptation_record)
     make_deterministic()
-    recogniser, states = _adapted(base, content, adapter, adapter_description)
+    recogniser, states = with_adapter(base, content, adapter, adapter_description)
     work = _work(speaker, cuts, splits, general_cuts)
     lines = []
     with Progress(f"decoding {arm} {speaker or 'general'}", sum(len(cuts) for *_, cuts in work)) as progress:
@@ -144,9 +148,13 @@ def decode(
     run.write(record)
 
 
-def _adapted(
+def with_adapter(
     base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
 ) -> tuple[Recogniser, list[dict[str, torch.Tensor]]]:
+    """The recogniser to decode with, and the adapter's state for each fold: none where there is no adapter.
+
+    Raises SamlError where the adapter has no description or belongs to another model.
+    """
     if adapter is None:
         as_module(base).to(device())
         return base, []

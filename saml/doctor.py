@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from saml import doctor_checks as checks
+from saml.base_checkpoint import is_given, weights_of
+from saml.config_role_checks import IN_PARTS
 from saml.doctor_checks import Line, first_line
+from saml.doctor_corpora import corpus_in_parts
 from saml.errors import SamlError
 
 LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
@@ -50,6 +53,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
         "config": lambda: iter([Line("ok", "config", f"experiment {config['experiment']}")]),
         "threads": lambda: threads(config),
         "corpus": lambda: corpus(config),
+        "base": lambda: base(config),
         "jobs": lambda: jobs(config),
     }
 
@@ -116,12 +120,14 @@ def threads(config: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
-    """Whether the speech is there: voices of the made corpus, the manifest of a folder."""
+    """Whether the speech is there: voices of the made corpus, the manifest of a folder, parts of a corpus."""
     name = config["corpus"]["name"]
     if name == "spoken_commands":
         yield from _voices(config["target_speakers"])
     elif name == "folder":
         yield from _folder(config)
+    elif name in IN_PARTS:
+        yield from corpus_in_parts(config)
     else:
         yield Line("warn", "corpus", f"{name}: nothing is known about it here", "its first job will tell")
 
@@ -155,6 +161,16 @@ def _folder(config: Mapping[str, Any]) -> Iterator[Line]:
     yield Line("ok", "corpus", finding)
 
 
+def base(config: Mapping[str, Any]) -> Iterator[Line]:
+    """Whether a base model that is given can be read and suits the configuration."""
+    if is_given(config["model"]):
+        from saml.models.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(config["model"])
+        size = sum(path.stat().st_size for path in weights_of(checkpoint.path))
+        yield Line("ok", "base", f"a checkpoint of {size / 1e6:.1f} MB in {checkpoint.path}")
+
+
 def jobs(config: Mapping[str, Any]) -> Iterator[Line]:
     """How many jobs a run from nothing will be, by stage."""
     counts = count_jobs(config)
@@ -168,18 +184,23 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
     adapted = sum(arm["adapted"] for arm in arms)
     pretrained = [arm for arm in arms if arm["adapted"] and arm.get("pretrained", False)]
     mixtures = sum(arm["experts"] > 1 for arm in pretrained)
+    routed = sum(arm["experts"] > 1 and arm.get("routed", False) for arm in pretrained)
     speakers, seeds = len(config["target_speakers"]), len(config["seeds"])
     unadapted = len(arms) - adapted
+    trained = not is_given(config["model"])
     return {
         "prepare-corpus": 1,
-        "prepare-pool": 2 + bool(pretrained),
+        "prepare-pool": 1 + trained + bool(pretrained),
         "prepare-speaker": speakers,
-        "train-base": 1,
+        "train-base": int(trained),
+        "import-base": int(not trained),
         "quantise": int(any(arm["precision"] == "nf4" for arm in arms)),
         "initialise-experts": mixtures * seeds,
         "pretrain": len(pretrained) * seeds,
         "adapt": adapted * speakers * seeds,
         "decode": (adapted * seeds + unadapted) * speakers + unadapted,
+        "routes": routed * seeds * speakers,
+        "routing": int(routed > 0),
         "tabulate": 1,
         "figures": 1,
     }

@@ -18,6 +18,7 @@ from saml._torchaudio import ensure
 
 ensure()
 from lhotse import MonoCut  # noqa: E402
+from lhotse.audio.backend import audio_backend  # noqa: E402
 from lhotse.features import FeatureExtractor, Features  # noqa: E402
 from lhotse.features.base import register_extractor  # noqa: E402
 from lhotse.utils import compute_num_frames  # noqa: E402
@@ -45,11 +46,13 @@ class LogMelConfig:
         kind: "conformer" or "whisper".
         bins: mel bins.
         pad_seconds: with whisper, the length that the model wants audio padded to; null: as long as it is.
+        tail_seconds: with whisper, silence after the utterance in place of that length; null: all of it.
     """
 
     kind: str = "conformer"
     bins: int = 80
     pad_seconds: float | None = None
+    tail_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For lhotse's manifests."""
@@ -70,7 +73,7 @@ def feature_config(model: Mapping[str, Any]) -> LogMelConfig:
     settings = dict(model[family].get("features") or {})
     defaults: dict[str, dict[str, Any]] = {
         "conformer": {"bins": 80},
-        "whisper": {"bins": 80, "pad_seconds": 30.0},
+        "whisper": {"bins": 80, "pad_seconds": 30.0, "tail_seconds": None},
     }
     if family not in defaults:
         raise SamlError(f"model.family: no features for family {family!r}; there are {', '.join(defaults)}")
@@ -138,12 +141,14 @@ class LogMel(FeatureExtractor):
             features = self._whisper(waveform) if self.config.kind == "whisper" else self._conformer(waveform)
         return features.numpy()
 
-    @property
-    def padded_frames(self) -> int | None:
-        """Frames that `collate` pads to at least by repeating the last; None where it pads with zeros."""
+    def padded_frames(self, frames: int) -> int | None:
+        """How many frames `collate` pads an utterance of so many to, repeating its last; None: with zeros."""
         if self.config.kind != "whisper":
             return None
-        return round((self.config.pad_seconds or 0.0) * SAMPLING_RATE) // _HOP
+        longest = round((self.config.pad_seconds or 0.0) * SAMPLING_RATE) // _HOP
+        if self.config.tail_seconds is None:
+            return longest
+        return min(longest, frames + round(self.config.tail_seconds * SAMPLING_RATE) // _HOP)
 
     def _conformer(self, waveform: Tensor) -> Tensor:
         frames = compute_num_frames(len(waveform) / SAMPLING_RATE, self.frame_shift, SAMPLING_RATE)
@@ -177,14 +182,17 @@ def store_features(cut: MonoCut, extractor: LogMel, archive: ArchiveWriter) -> M
 
     The features may be some frames longer than the cut (see `LogMel`); `cut.num_frames` counts the real ones.
     """
-    features = extractor.extract(cut.load_audio(), cut.sampling_rate)
+    # By soundfile, which has read it to its end before: for SPHERE, lhotse wants a program of its own.
+    with audio_backend("LibsndfileBackend"):
+        samples = cut.load_audio()
+    features = extractor.extract(samples, cut.sampling_rate)
     cut.features = Features(
         type=extractor.name,
         num_frames=features.shape[0],
         num_features=features.shape[1],
         frame_shift=extractor.frame_shift,
         sampling_rate=SAMPLING_RATE,
-        start=0.0,
+        start=cut.start,
         duration=round(features.shape[0] * extractor.frame_shift, ndigits=8),
         storage_type=archive.name,
         storage_path=archive.storage_path,
@@ -192,8 +200,9 @@ def store_features(cut: MonoCut, extractor: LogMel, archive: ArchiveWriter) -> M
         recording_id=cut.recording_id,
         channels=cut.channel,
     )
-    if extractor.padded_frames is not None:
-        cut.custom = {**(cut.custom or {}), "padded_frames": extractor.padded_frames}
+    padded = extractor.padded_frames(cut.num_frames)
+    if padded is not None:
+        cut.custom = {**(cut.custom or {}), "padded_frames": padded}
     return cut
 
 

@@ -1,4 +1,4 @@
-"""What Snakemake does not see: results of another version of saml, and a corpus that changed behind its back.
+"""What Snakemake does not see: results of another version of saml, a corpus or checkpoint that has changed.
 
 Neither reruns anything by itself, because hours of training should not start for a new version; the workflow
 names them when it starts.
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from saml import __version__
+from saml.base_checkpoint import checkpoint_path, checksums, is_given
+from saml.errors import SamlError
 
-RECORDS = ("run.jsonl", "adaptation.jsonl")
+RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
 # Folders with many files and no run record in them.
 PASSED_OVER = ("audio", "logs", "benchmarks", "figures", ".work")
 
@@ -30,6 +32,12 @@ def warnings(config: Mapping[str, Any], results: Path) -> Iterator[str]:
         yield (
             f"{manifest} has changed since {results / 'data' / 'corpus'} was made: results stay as they are; "
             "--forcerun prepare_corpus takes the change over"
+        )
+    checkpoint = other_checkpoint(config, results)
+    if checkpoint is not None:
+        yield (
+            f"{checkpoint} holds another model than {results / 'models' / 'base'} was made of: results stay "
+            "as they are; --forcerun import_base takes it over"
         )
 
 
@@ -59,6 +67,26 @@ def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
         return None
 
 
+def other_checkpoint(config: Mapping[str, Any], results: Path) -> Path | None:
+    """The checkpoint of the base model, where its files are others than those that were taken over.
+
+    They are read only if they are younger than what was made of them.
+    """
+    record = results / "models" / "base" / "run.jsonl"
+    try:
+        if not is_given(config["model"]):
+            return None
+        checkpoint = checkpoint_path(config["model"], fetch=False)
+        made = record.stat().st_mtime
+        folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+        if all(path.stat().st_mtime <= made for path in folder.iterdir()):
+            return None
+        known = _head(record).get("settings", {}).get("checkpoint", {}).get("sha256")
+        return checkpoint if known and known != checksums(checkpoint) else None
+    except (OSError, SamlError):  # nothing was made yet, or the checkpoint is not there now
+        return None
+
+
 def _records(results: Path) -> Iterator[Path]:
     for folder, below, files in os.walk(results):
         below[:] = sorted(name for name in below if name not in PASSED_OVER)
@@ -66,11 +94,16 @@ def _records(results: Path) -> Iterator[Path]:
 
 
 def _version(record: Path) -> str | None:
-    """The version in a record's first line; None where it cannot be read (its reader will say so)."""
+    """The version that wrote a record; None where it cannot be read (its reader will say so)."""
+    version = _head(record).get("saml")
+    return version if isinstance(version, str) else None
+
+
+def _head(record: Path) -> dict[str, Any]:
+    """A record's first line; empty where it cannot be read."""
     try:
         with record.open(encoding="utf-8") as stream:
             head = json.loads(stream.readline())
     except (OSError, ValueError):
-        return None
-    version = head.get("saml") if isinstance(head, dict) else None
-    return version if isinstance(version, str) else None
+        return {}
+    return head if isinstance(head, dict) else {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,19 +21,40 @@ TINY = {
     "subsampling_channels": 8,
     "dropout": 0.1,
 }
+TINY_WHISPER: dict[str, Any] = {
+    "checkpoint": None,
+    "characters": " 'abcdefghijklmnopqrstuvwxyz",
+    "hidden_size": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "heads": 2,
+    "encoder_feed_forward": 64,
+    "decoder_feed_forward": 64,
+    "max_target_positions": 64,
+    "dropout": 0.1,
+    "ctc_head": True,
+    "features": {"bins": 80, "pad_seconds": 1.4},
+}
+SECTIONS = {"conformer": TINY, "whisper": TINY_WHISPER}
 REAL_SPEECH = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(params=SECTIONS)
+def family(request: pytest.FixtureRequest) -> str:
+    """Every family in turn; a module about one overrides it."""
+    return str(request.param)
+
+
 @pytest.fixture
-def make_recogniser() -> Callable[[], Recogniser]:
-    """A function that makes the same tiny Conformer again and again, in evaluation mode."""
+def make_recogniser(family: str) -> Callable[[], Recogniser]:
+    """A function that makes the same tiny recogniser again and again, in evaluation mode."""
 
     def make() -> Recogniser:
         torch.manual_seed(7)
-        recogniser = build({"family": "conformer", "conformer": TINY})
+        recogniser = build({"family": family, family: SECTIONS[family]})
         with torch.no_grad():  # weights large enough for states, routes and losses to differ visibly
-            for parameter in as_module(recogniser).parameters():
-                if parameter.dim() > 1:
+            for name, parameter in as_module(recogniser).named_parameters():
+                if parameter.dim() > 1 and name not in recogniser.computed:
                     parameter.mul_(4.0)
         as_module(recogniser).eval()
         return recogniser
@@ -42,12 +64,19 @@ def make_recogniser() -> Callable[[], Recogniser]:
 
 @pytest.fixture
 def recogniser(make_recogniser: Callable[[], Recogniser]) -> Recogniser:
-    """A tiny Conformer in evaluation mode."""
+    """A tiny recogniser in evaluation mode."""
     return make_recogniser()
 
 
 @pytest.fixture
-def speech() -> tuple[torch.Tensor, torch.Tensor]:
-    """Features `(3, 90, 80)` of three utterances and their lengths."""
+def speech(family: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features `(3, 90, 80)` of three utterances and their lengths.
+
+    After an utterance's end Whisper has silence, the floor of the features; a Conformer may have anything.
+    """
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(3, 90, 80, generator=generator), torch.tensor([90, 71, 48])
+    features, lengths = torch.randn(3, 90, 80, generator=generator), torch.tensor([90, 71, 48])
+    if family == "whisper":
+        for utterance, length in zip(features, lengths.tolist(), strict=True):
+            utterance[length:] = utterance[:length].min()
+    return features, lengths

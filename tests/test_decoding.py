@@ -11,15 +11,16 @@ from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.decoding import Search, transcribe
 from saml.features import collate
 from saml.models import Recogniser
-from saml.models.tokeniser import END, START
+from saml.models.tokeniser import END, START, CharacterTokeniser
 from tests.training.conftest import write_pool
 
 SPEC = AdapterSpec(experts=3, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.2, routed=True)
 
 
 @pytest.fixture
-def cuts(tmp_path: Path) -> list:
-    path = write_pool(tmp_path / "pool", ["a", "b"], ["test"] * 3)
+def cuts(family: str, tmp_path: Path) -> list:
+    padded = 140 if family == "whisper" else None
+    path = write_pool(tmp_path / "pool", ["a", "b"], ["test"] * 3, padded)
     return list(CutSet.from_file(path))
 
 
@@ -50,15 +51,21 @@ def test_batch_mates_change_nothing(adapted: AdaptedRecogniser, cuts: list, beam
     assert len(set(together.values())) > 1
 
 
-def test_greedy_equals_a_loop_over_teacher_forced_logits(adapted: AdaptedRecogniser, cuts: list) -> None:
-    """Routes stay those of the encoder output at every step, with and without transformers' cache."""
+@pytest.mark.parametrize("prompt", [(START,), (START, 9, 4)])
+def test_greedy_equals_a_loop_over_teacher_forced_logits(
+    adapted: AdaptedRecogniser, cuts: list, prompt: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Routes stay those of the encoder output at every step, with and without transformers' cache, and a
+    tokeniser's prompt stands before the text.
+    """
+    monkeypatch.setattr(CharacterTokeniser, "prompt", prompt)
     cut = cuts[0]
     features, lengths, _ = collate([cut])
     limit = 11
     with torch.inference_mode():
         encoded = adapted.encode(features, lengths)
-        tokens = [START]
-        while len(tokens) <= limit and tokens[-1] != END:
+        tokens = list(prompt)
+        while len(tokens) < len(prompt) + limit and tokens[-1] != END:
             tokens.append(int(adapted.logits(encoded, torch.tensor([tokens]))[0, -1].argmax()))
     expected = adapted.tokeniser.decode(tokens)
     assert len(expected) >= 3

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from saml import doctor_checks as checks
-from saml.doctor import corpus, count_jobs, disk, doctor, jobs, threads
+from saml.doctor import base, corpus, count_jobs, disk, doctor, jobs, threads
+from saml.errors import SamlError
+from tests.models.conftest import save_checkpoint, section
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
@@ -149,6 +151,19 @@ def test_a_missing_corpus_says_how_to_get_it(folder, capsys, monkeypatch):
     folder["partition"]["scheme"] = "folds"
     assert doctor(folder, ROOT) == 1
     assert "SAML_FOLDER_ROOT" in lines_of(capsys.readouterr().out, "fail")[0]
+
+
+def test_a_given_base_is_read_and_counted(config, tmp_path):
+    assert list(base(config)) == []
+    folder = save_checkpoint(tmp_path / "checkpoint")
+    config["model"] = section(folder)
+    (line,) = base(config)
+    assert line.status == "ok" and line.finding.endswith(f"MB in {folder}")
+    counts = count_jobs(config)
+    assert (counts["train-base"], counts["import-base"], counts["prepare-pool"]) == (0, 1, 2)
+    (folder / "vocab.json").unlink()
+    with pytest.raises(SamlError, match=r"has no vocab\.json"):
+        list(base(config))
 
 
 def test_jobs_are_counted(config):

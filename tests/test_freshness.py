@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from saml import __version__
-from saml.freshness import newer_manifest, other_versions, warnings
+from saml.base_checkpoint import checksums
+from saml.freshness import newer_manifest, other_checkpoint, other_versions, warnings
 from saml.tracking import RunRecord
 
-MADE = {"corpus": {"name": "spoken_commands"}}
+TRAINED = {"family": "whisper", "whisper": {"checkpoint": None}}
+MADE = {"corpus": {"name": "spoken_commands"}, "model": TRAINED}
 
 
 def test_results_of_other_versions_are_found_by_their_records(tmp_path: Path) -> None:
@@ -40,7 +42,8 @@ def test_a_manifest_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     for path in (record, manifest):
         path.parent.mkdir(parents=True)
         path.touch()
-    config = {"corpus": {"name": "folder", "folder": {"root": None, "manifest": "manifest.tsv"}}}
+    folder = {"root": None, "manifest": "manifest.tsv"}
+    config = {"corpus": {"name": "folder", "folder": folder}, "model": TRAINED}
     results = tmp_path / "results"
     monkeypatch.delenv("SAML_FOLDER_ROOT", raising=False)
     assert newer_manifest(config, results) is None
@@ -53,3 +56,24 @@ def test_a_manifest_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert "--forcerun prepare_corpus" in next(iter(warnings(config, results)))
     manifest.unlink()
     assert newer_manifest(config, results) is None
+
+
+def test_a_checkpoint_with_other_files_is_named(tmp_path: Path) -> None:
+    """One that is only younger, a copy say, is not."""
+    folder, results = tmp_path / "checkpoint", tmp_path / "results"
+    folder.mkdir()
+    for name in ("config.json", "vocab.json", "model.safetensors"):
+        (folder / name).write_text(name)
+    config = {**MADE, "model": {"family": "whisper", "whisper": {"checkpoint": str(folder)}}}
+    assert other_checkpoint(config, results) is None
+    record = results / "models" / "base" / "run.jsonl"
+    origin = {"name": "checkpoint", "sha256": checksums(folder)}
+    RunRecord(stage="import-base", experiment="e", settings={"checkpoint": origin}).write(record)
+    os.utime(record, (100, 100))
+    assert list(warnings(config, results)) == []
+    (folder / "model.safetensors").write_text("other weights")
+    assert other_checkpoint(config, results) == folder
+    assert "--forcerun import_base" in next(iter(warnings(config, results)))
+    assert other_checkpoint(MADE, results) is None
+    (folder / "vocab.json").unlink()
+    assert other_checkpoint(config, results) is None

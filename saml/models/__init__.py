@@ -19,15 +19,18 @@ def build(model: Mapping[str, Any]) -> Recogniser:
 
 def rebuild(description: Mapping[str, Any]) -> Recogniser:
     """A recogniser with fresh weights from what `describe` returned (the `model.json` beside weights)."""
-    from saml.models.tokeniser import CharacterTokeniser
+    from saml.models.tokeniser import tokeniser_of
 
-    tokeniser = CharacterTokeniser(description["tokeniser"]["characters"])
-    return _construct(description["family"], description["settings"], tokeniser)
+    return _construct(description["family"], description["settings"], tokeniser_of(description["tokeniser"]))
 
 
-def _construct(family: str, settings: Mapping[str, Any], tokeniser: Any) -> Recogniser:
+def _construct(family: str, settings: Mapping[str, Any], tokeniser: Tokeniser) -> Recogniser:
     if family == "conformer":
         from saml.models.conformer import ConformerRecogniser
 
         return ConformerRecogniser(settings, tokeniser)
-    raise SamlError(f"model.family: no recogniser family {family!r}; there is: conformer")
+    if family == "whisper":
+        from saml.models.whisper import WhisperRecogniser
+
+        return WhisperRecogniser(settings, tokeniser)
+    raise SamlError(f"model.family: no recogniser family {family!r}; there are: conformer, whisper")

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from saml._torchaudio import ensure
 from saml.models.recogniser import Encoded, Tokeniser
-from saml.models.tokeniser import END, PAD, START, CharacterTokeniser
 
 ensure()
 from transformers import CohereAsrConfig, CohereAsrForConditionalGeneration  # noqa: E402
@@ -35,12 +34,13 @@ class ConformerRecogniser(nn.Module):
     # Parameters that stay as they are when the model is quantised, and tensors that are computed, not stored.
     positions: tuple[str, ...] = ("network.model.decoder.pos_emb.weight",)
     computed: tuple[str, ...] = positions
+    has_ctc = True
 
-    def __init__(self, settings: Mapping[str, Any], tokeniser: CharacterTokeniser) -> None:
+    def __init__(self, settings: Mapping[str, Any], tokeniser: Tokeniser) -> None:
         super().__init__()
         self.settings = dict(settings)
-        self.tokeniser: Tokeniser = tokeniser
-        self.network = CohereAsrForConditionalGeneration(network_config(settings, tokeniser.size))
+        self.tokeniser = tokeniser
+        self.network = CohereAsrForConditionalGeneration(network_config(settings, tokeniser))
         self.ctc_head = nn.Linear(settings["hidden_size"], tokeniser.size)
         positions = self.network.model.decoder.pos_emb.weight
         positions.requires_grad_(False)
@@ -77,7 +77,7 @@ class ConformerRecogniser(nn.Module):
         return output.logits
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
-        """CTC logits `(batch, encoder time, vocabulary)`; index 0 is the blank."""
+        """CTC logits `(batch, encoder time, vocabulary)`; the tokeniser's padding is the blank."""
         return self.ctc_head(encoded.states)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class ConformerRecogniser(nn.Module):
         )
 
 
-def network_config(settings: Mapping[str, Any], vocabulary: int) -> CohereAsrConfig:
+def network_config(settings: Mapping[str, Any], tokeniser: Tokeniser) -> CohereAsrConfig:
     """The transformers configuration of a config's `model.conformer` section."""
     dropout = settings["dropout"]
     encoder = {
@@ -116,16 +116,16 @@ def network_config(settings: Mapping[str, Any], vocabulary: int) -> CohereAsrCon
     }
     return CohereAsrConfig(
         encoder_config=encoder,
-        vocab_size=vocabulary,
+        vocab_size=tokeniser.size,
         hidden_size=settings["hidden_size"],
         num_hidden_layers=settings["decoder_layers"],
         num_attention_heads=settings["heads"],
         intermediate_size=settings["decoder_feed_forward"],
         attention_dropout=dropout,
-        pad_token_id=PAD,
-        bos_token_id=START,
-        decoder_start_token_id=START,
-        eos_token_id=END,
+        pad_token_id=tokeniser.pad,
+        bos_token_id=tokeniser.prompt[0],
+        decoder_start_token_id=tokeniser.prompt[0],
+        eos_token_id=tokeniser.end,
         tie_word_embeddings=True,
     )
 

@@ -9,17 +9,36 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoder states `(batch, time, dim)` and which of them are real, `(batch, time)` bool."""
+    """Encoder states `(batch, time, dim)` and which of them are real, `(batch, time)` bool.
+
+    `heard`, where it is given, is which of them the network itself attends to, `(batch, time)` bool.
+    """
 
     states: Tensor
     mask: Tensor
+    heard: Tensor | None = None
 
 
 class Tokeniser(Protocol):
-    """Text to token ids and back; see `saml.models.tokeniser`."""
+    """Text to token ids and back; see `saml.models.tokeniser`.
+
+    `prompt` is the decoder's input before the text, its start token first; no loss counts what stands in it.
+    `end` closes a text; `pad` is no text, and the blank of the CTC loss. A search takes none of `never`,
+    and does not begin with one of `never_first`.
+    """
 
     @property
+    def prompt(self) -> tuple[int, ...]: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def pad(self) -> int: ...
+    @property
     def size(self) -> int: ...
+    @property
+    def never(self) -> tuple[int, ...]: ...
+    @property
+    def never_first(self) -> tuple[int, ...]: ...
     def unknown(self, text: str) -> str: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -27,7 +46,10 @@ class Tokeniser(Protocol):
 
 
 class Recogniser(Protocol):
-    """A network with its tokeniser. Families differ behind these methods and nowhere else."""
+    """A network with its tokeniser. Families differ behind these methods and nowhere else.
+
+    `has_ctc` says whether there is a CTC head; without one `ctc_logits` raises SamlError.
+    """
 
     family: str
     sites: dict[str, str]
@@ -36,6 +58,8 @@ class Recogniser(Protocol):
     tokeniser: Tokeniser
     network: Any
 
+    @property
+    def has_ctc(self) -> bool: ...
     @property
     def width(self) -> int: ...
     @property

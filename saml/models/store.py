@@ -21,14 +21,19 @@ FORMAT = 1
 
 
 def full_state(recogniser: Recogniser) -> dict[str, Tensor]:
-    """Parameters and buffers that are stored: each tied one once, none that is computed."""
+    """Parameters and buffers that are stored, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in stored(recogniser).items()}
+
+
+def stored(recogniser: Recogniser) -> dict[str, Tensor]:
+    """The model's own parameters and buffers that are stored: each tied one once, none that is computed."""
     seen: dict[int, str] = {}
-    state = {}
-    for name, tensor in as_module(recogniser).state_dict().items():
-        tied = seen.setdefault(tensor.data_ptr(), name) != name and tensor.numel() > 1
+    kept = {}
+    for name, tensor in as_module(recogniser).state_dict(keep_vars=True).items():
+        tied = seen.setdefault(id(tensor), name) != name
         if not tied and name not in recogniser.computed and not name.endswith("num_batches_tracked"):
-            state[name] = tensor.detach().cpu().contiguous()
-    return state
+            kept[name] = tensor
+    return kept
 
 
 def save_model(

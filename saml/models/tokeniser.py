@@ -1,11 +1,13 @@
 """Text to token ids and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from saml.errors import SamlError
+from saml.models.recogniser import Tokeniser
 
 PAD, START, END = 0, 1, 2
+_SPECIAL = 3
 
 
 class CharacterTokeniser:
@@ -14,16 +16,22 @@ class CharacterTokeniser:
     Padding doubles as the blank of the CTC loss, which never meets padded labels.
     """
 
+    prompt: tuple[int, ...] = (START,)
+    end = END
+    pad = PAD
+    never: tuple[int, ...] = ()
+    never_first: tuple[int, ...] = ()
+
     def __init__(self, characters: str) -> None:
         if len(set(characters)) != len(characters) or characters != characters.lower():
             raise SamlError(f"characters of the tokeniser must be distinct and lower case: {characters!r}")
         self.characters = characters
-        self._ids = {character: 3 + index for index, character in enumerate(characters)}
+        self._ids = {character: _SPECIAL + index for index, character in enumerate(characters)}
 
     @property
     def size(self) -> int:
         """Number of token ids, the special ones included."""
-        return 3 + len(self.characters)
+        return _SPECIAL + len(self.characters)
 
     def unknown(self, text: str) -> str:
         """The characters of `text`, each once and in order, that the tokeniser lacks."""
@@ -41,10 +49,10 @@ class CharacterTokeniser:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; special tokens are left out."""
-        return "".join(self.characters[i - 3] for i in ids if 3 <= i < self.size).strip()
+        return "".join(self.characters[i - _SPECIAL] for i in ids if _SPECIAL <= i < self.size).strip()
 
     def describe(self) -> dict[str, Any]:
-        """What `saml.models.rebuild` needs to build this tokeniser again."""
+        """What `tokeniser_of` needs to build this tokeniser again."""
         return {"kind": "characters", "characters": self.characters}
 
 
@@ -54,5 +62,43 @@ def normalise_spaces(text: str) -> str:
 
 
 def build_tokeniser(model: Mapping[str, Any]) -> CharacterTokeniser:
-    """The tokeniser of a config's `model` section."""
+    """The tokeniser of a config's `model` section, for a network that is trained here."""
     return CharacterTokeniser(model[model["family"]]["characters"])
+
+
+def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
+    """A text to those of its characters that the tokeniser of a config's `model` section will lack.
+
+    A checkpoint's own vocabulary (no `characters`) is made of bytes, and has them all.
+    """
+    if model[model["family"]]["characters"] is None:
+        return lambda text: ""
+    return build_tokeniser(model).unknown
+
+
+def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
+    """The tokeniser that its `describe` described. Raises SamlError for a kind that does not exist."""
+    if description["kind"] == "bpe":
+        from saml.models.bpe import bpe_of
+
+        return bpe_of(description)
+    if description["kind"] != "characters":
+        raise SamlError(f"no tokeniser of kind {description['kind']!r}; made by another version of saml?")
+    return CharacterTokeniser(description["characters"])
+
+
+def tokeniser_of_vocabulary(vocabulary: Mapping[str, int]) -> CharacterTokeniser:
+    """The tokeniser whose tokens and ids are those of `vocabulary` (a checkpoint's vocab.json).
+
+    Raises SamlError where it holds anything but three special tokens (ids 0 padding, 1 start, 2 end, whatever
+    they are called) and lower-case characters from id 3 on.
+    """
+    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
+    special, characters = tokens[:_SPECIAL], tokens[_SPECIAL:]
+    whole = [vocabulary[token] for token in tokens] == list(range(len(tokens)))
+    if not whole or min(map(len, special), default=0) < 2 or any(len(token) != 1 for token in characters):
+        raise SamlError(
+            f"a vocabulary of {len(tokens)} tokens that are not padding, start, end (ids 0, 1, 2) and single "
+            "characters; for Whisper's own vocabulary say characters: null"
+        )
+    return CharacterTokeniser("".join(characters))

@@ -15,8 +15,10 @@ class Batch:
     Attributes:
         utterances: their ids.
         features: `(batch, time, bins)`; `lengths` `(batch,)` of its frames are real.
-        inputs: decoder inputs `(batch, tokens)`: start, then the text; padded with END, which no loss sees.
-        targets: the text, then end, `(batch, tokens)`; padded with IGNORED.
+        inputs: decoder inputs `(batch, tokens)`: the prompt, then the text; padded with the end token,
+            which no loss sees.
+        targets: what follows each input, `(batch, tokens)`: the text, then end; IGNORED in a prompt
+            of several tokens and in the padding.
         groups: which expert or speaker an utterance belongs to, `(batch,)`; all 0 where it does not matter.
     """
 

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import pad_sequence
 from saml.errors import SamlError
 from saml.features import collate, load_features
 from saml.models.recogniser import Recogniser
-from saml.models.tokeniser import END, START
 from saml.training.batch import IGNORED, Batch
 
 
@@ -20,6 +19,7 @@ class Examples:
         self.cuts = list(cuts)
         self._features = load_features(self.cuts)
         self._tokens = {cut.id: _tokens(cut, recogniser) for cut in self.cuts}
+        self._tokeniser = recogniser.tokeniser
 
     def part(self, part: str) -> list[MonoCut]:
         """The cuts marked as `part` (train or dev). Raises SamlError when there are none."""
@@ -37,13 +37,15 @@ class Examples:
         """The padded batch of `cuts`, which belong to `groups` (experts or speakers) where given."""
         features, lengths, _ = collate(cuts, self._features)
         tokens = [self._tokens[cut.id] for cut in cuts]
-        inputs = [torch.tensor([START, *ids]) for ids in tokens]
-        targets = [torch.tensor([*ids, END]) for ids in tokens]
+        prompt, end = self._tokeniser.prompt, self._tokeniser.end
+        given = [IGNORED] * (len(prompt) - 1)  # what a prompt says of itself is no target
+        inputs = [torch.tensor([*prompt, *ids]) for ids in tokens]
+        targets = [torch.tensor([*given, *ids, end]) for ids in tokens]
         return Batch(
             utterances=[cut.id for cut in cuts],
             features=features,
             lengths=lengths,
-            inputs=pad_sequence(inputs, batch_first=True, padding_value=END),
+            inputs=pad_sequence(inputs, batch_first=True, padding_value=end),
             targets=pad_sequence(targets, batch_first=True, padding_value=IGNORED),
             groups=torch.tensor(groups if groups is not None else [0] * len(cuts)),
         )
@@ -54,8 +56,7 @@ def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:
         ids = recogniser.tokeniser.encode(cut.supervisions[0].text)
     except SamlError as error:
         raise SamlError(f"utterance {cut.id}: {error}") from None
-    if len(ids) >= recogniser.max_tokens:  # start or end come on top
-        raise SamlError(
-            f"utterance {cut.id}: {len(ids)} tokens exceed the model's {recogniser.max_tokens - 1}"
-        )
+    room = recogniser.max_tokens - len(recogniser.tokeniser.prompt)
+    if len(ids) > room:
+        raise SamlError(f"utterance {cut.id}: {len(ids)} tokens exceed the model's {room}")
     return ids

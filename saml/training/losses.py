@@ -49,13 +49,14 @@ def utterance_losses(
 def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch) -> Tensor:
     """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text."""
     lengths = (batch.targets != IGNORED).sum(dim=1) - 1  # without the end token
+    text = batch.targets[:, len(recogniser.tokeniser.prompt) - 1 :]
     scores = recogniser.ctc_logits(encoded).float().log_softmax(dim=-1)
     losses = F.ctc_loss(  # on the CPU: its gradient has no deterministic form on a GPU
         scores.transpose(0, 1).cpu(),  # (time, batch, vocabulary)
-        batch.targets.clamp(min=0).cpu(),
+        text.clamp(min=0).cpu(),
         encoded.mask.sum(dim=1).cpu(),
         lengths.cpu(),
-        blank=0,
+        blank=recogniser.tokeniser.pad,
         reduction="none",
         zero_infinity=True,
     ).to(lengths.device)

@@ -3,14 +3,14 @@
 import pytest
 
 from saml.errors import SamlError
-from saml.models.tokeniser import END, PAD, START, CharacterTokeniser
+from saml.models.tokeniser import CharacterTokeniser, tokeniser_of, tokeniser_of_vocabulary
 
 
 def test_ids_by_hand() -> None:
     tokeniser = CharacterTokeniser(" 'abc")
-    assert (PAD, START, END) == (0, 1, 2) and tokeniser.size == 8
+    assert (tokeniser.pad, tokeniser.prompt, tokeniser.end) == (0, (1,), 2) and tokeniser.size == 8
     assert tokeniser.encode("Ab  c'A ") == [5, 6, 3, 7, 4, 5]
-    assert tokeniser.decode([START, 5, 6, 3, 7, 4, 5, END, PAD]) == "ab c'a"
+    assert tokeniser.decode([1, 5, 6, 3, 7, 4, 5, 2, 0]) == "ab c'a"
 
 
 def test_unknown_characters_are_named() -> None:
@@ -24,3 +24,15 @@ def test_unknown_characters_are_named() -> None:
 def test_an_alphabet_that_cannot_be(characters: str) -> None:
     with pytest.raises(SamlError, match="distinct and lower case"):
         CharacterTokeniser(characters)
+
+
+def test_a_description_gives_the_tokeniser_back() -> None:
+    assert tokeniser_of(CharacterTokeniser("ba c").describe()).encode("a b") == [4, 5, 3]
+    with pytest.raises(SamlError, match="no tokeniser of kind 'bytes'"):
+        tokeniser_of({"kind": "bytes"})
+
+
+def test_a_vocabulary_keeps_its_ids() -> None:
+    vocabulary = {"b": 4, " ": 3, "<pad>": 0, "[start]": 1, "</s>": 2, "a": 5}
+    tokeniser = tokeniser_of_vocabulary(vocabulary)
+    assert tokeniser.encode("a b") == [vocabulary[c] for c in "a b"]

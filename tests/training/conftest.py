@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
         "clip_norm": 5.0,
         "select": "loss",
         "time_stretch": [0.9, 1.1],
+        "opening": {"passes": 0, "learning_rate": 1e-3},
         "closing": {"passes": 1, "learning_rate": 1e-3},
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
         "seed": 1,
@@ -47,6 +48,7 @@ SETTINGS: dict[str, Any] = {
         "initialisation_share": 0.5,
         "batch_utterances": 4,
         "learning_rate": {"expert": 1e-2, "router": 1e-2},
+        "interleaved": True,
         "clip_norm": 5.0,
         "ctc_weight": 0.3,
         "select": "loss",
@@ -55,11 +57,13 @@ SETTINGS: dict[str, Any] = {
         "passes": 2,
         "batch_utterances": 4,
         "learning_rate": {"expert": 1e-2, "router": 1e-2},
+        "interleaved": True,
         "decay": 0.9,
         "clip_norm": 5.0,
         "ctc_weight": 0.3,
         "select": "loss",
     },
+    "partition": {"enrolment": None},
     "decoding": {"beams": 2, "batch_seconds": 20, "max_tokens_per_second": 10.0},
     "scoring": {"scorers": ["released", "whisper"]},
 }
@@ -74,8 +78,11 @@ def settings(*sections: str, arm: dict[str, Any] | None = None) -> dict[str, Any
     return {**chosen, "arm": arm} if arm is not None else chosen
 
 
-def write_pool(folder: Path, speakers: list[str], parts: list[str]) -> Path:
-    """Cuts of random features, one utterance a part for each speaker; returns the manifest's path."""
+def write_pool(folder: Path, speakers: list[str], parts: list[str], padded: int | None = None) -> Path:
+    """Cuts of random features, one utterance a part for each speaker; returns the manifest's path.
+
+    `padded` is the number of frames that Whisper wants, if it is for one.
+    """
     folder.mkdir(parents=True)
     chance = np.random.default_rng(len(speakers))
     cuts = []
@@ -85,6 +92,8 @@ def write_pool(folder: Path, speakers: list[str], parts: list[str]) -> Path:
                 cuts.append(
                     _cut(f"{speaker}-{index}", speaker, part, chance, archive, WORDS[index % len(WORDS)])
                 )
+    for cut in cuts:
+        cut.custom |= {} if padded is None else {"padded_frames": padded}
     path = folder / "cuts.jsonl.gz"
     CutSet.from_items(cuts).to_file(path)
     return path
@@ -144,7 +153,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train_base(folder: Path, name: str, work: Path | None = None) -> None:
+def train_base(folder: Path, name: str, work: Path | None = None, **changes: Any) -> None:
     """Run train-base into `<name>.safetensors`."""
     from saml.training.base import train_base as stage
 
@@ -156,6 +165,7 @@ def train_base(folder: Path, name: str, work: Path | None = None) -> None:
         out_description=folder / f"{name}.json",
         record=folder / f"{name}.run.jsonl",
         work=work,
+        **changes,
     )
 
 
@@ -204,7 +214,7 @@ def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **chan
     stage(
         **{
             "experiment": "test",
-            "settings": settings("adapters", "adaptation", arm=arm),
+            "settings": settings("adapters", "adaptation", "partition", arm=arm),
             "arm": out,
             "speaker": "t",
             "seed": 1,

@@ -1,38 +1,75 @@
-# The recogniser that everything starts from, trained on the pool `base`.
+# The recogniser that everything starts from: trained on the pool `base`, or given as a checkpoint.
 
+if GIVEN_BASE:
 
-rule train_base:
-    input:
-        cuts="results/{experiment}/data/pools/base/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/base/features.bin",
-    output:
-        weights="results/{experiment}/models/base/model.safetensors",
-        description="results/{experiment}/models/base/model.json",
-        record="results/{experiment}/models/base/run.jsonl",
-    log:
-        "results/{experiment}/logs/train_base.log",
-    benchmark:
-        "results/{experiment}/benchmarks/train_base.tsv"
-    conda:
-        "../../environment.yaml"
-    threads: threads_of("train_base")
-    resources:
-        cpus_per_task=threads_of("train_base"),
-        mem_mb=growing(3000),
-        runtime=growing(720),
-    params:
-        run=RUN,
-        settings=settings("model", "base_training"),
-        work="results/{experiment}/.work/train_base",
-    message:
-        "Training the base model"
-    shell:
-        "saml train-base {params.run:q}"
-        " --cuts {input.cuts:q}"
-        " --out-weights {output.weights:q}"
-        " --out-description {output.description:q}"
-        " --record {output.record:q}"
-        " --work {params.work:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+    # The checkpoint's files are no inputs: their place differs from machine to machine, and another place would run
+    # everything again. A changed checkpoint is named in a warning instead, as a changed corpus is.
+    rule import_base:
+        output:
+            weights="results/{experiment}/models/base/model.safetensors",
+            description="results/{experiment}/models/base/model.json",
+            record="results/{experiment}/models/base/run.jsonl",
+        log:
+            "results/{experiment}/logs/import_base.log",
+        benchmark:
+            "results/{experiment}/benchmarks/import_base.tsv"
+        conda:
+            "../../environment.yaml"
+        threads: threads_of("import_base")
+        resources:
+            cpus_per_task=threads_of("import_base"),
+            mem_mb=growing(3000),
+            runtime=growing(30),
+        params:
+            run=RUN,
+            settings=settings("model"),
+        message:
+            "Taking over the base model"
+        shell:
+            "saml import-base {params.run:q}"
+            " --out-weights {output.weights:q}"
+            " --out-description {output.description:q}"
+            " --record {output.record:q}"
+            " --threads {resources.cpus_per_task}"
+            " --settings {params.settings:q}"
+            " > {log:q} 2>&1"
+
+else:
+
+    rule train_base:
+        input:
+            cuts="results/{experiment}/data/pools/base/cuts.jsonl.gz",
+            features="results/{experiment}/data/pools/base/features.bin",
+        output:
+            weights="results/{experiment}/models/base/model.safetensors",
+            description="results/{experiment}/models/base/model.json",
+            record="results/{experiment}/models/base/run.jsonl",
+        log:
+            "results/{experiment}/logs/train_base.log",
+        benchmark:
+            "results/{experiment}/benchmarks/train_base.tsv"
+        conda:
+            "../../environment.yaml"
+        threads: threads_of("train_base")
+        resources:
+            cpus_per_task=threads_of("train_base"),
+            gpu=config["gpus"],
+            mem_mb=growing(3000),
+            runtime=growing(720),
+        params:
+            run=RUN,
+            settings=settings("model", "base_training"),
+            work="results/{experiment}/.work/train_base",
+        message:
+            "Training the base model"
+        shell:
+            "saml train-base {params.run:q}"
+            " --cuts {input.cuts:q}"
+            " --out-weights {output.weights:q}"
+            " --out-description {output.description:q}"
+            " --record {output.record:q}"
+            " --work {params.work:q}"
+            " --checkpoint-seconds {config[checkpoint_seconds]}"
+            " --threads {resources.cpus_per_task}"
+            " --settings {params.settings:q}"
+            " > {log:q} 2>&1"

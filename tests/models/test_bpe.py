@@ -1,0 +1,221 @@
+"""Whisper's own tokens against transformers' tokeniser, from every kind of file they come in."""
+
+import base64
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from saml.decoding import Search, transcribe
+from saml.errors import SamlError
+from saml.models.bpe import BpeTokeniser, Manners, Vocabulary
+from saml.models.checkpoint import import_base, open_checkpoint
+from saml.models.store import load_model
+from saml.models.tokeniser import tokeniser_of, unknown_characters
+from saml.models.vocabulary import read_vocabulary
+from saml.training.examples import Examples
+from tests.models.conftest import BPE, IDS, SPECIAL, save_bpe_checkpoint, section, whisper_tokeniser
+from tests.training.conftest import CutSet, write_pool
+
+TEXTS = ["the cat's hat", "A na\u00efve MAT,  on 2 \u732b", "", "sat <|endoftext|> sat"]
+
+
+def opened(folder: Path, **changes: object) -> BpeTokeniser:
+    tokeniser = open_checkpoint(section(folder, characters=None, **changes)).tokeniser
+    assert isinstance(tokeniser, BpeTokeniser)
+    return tokeniser
+
+
+@pytest.mark.parametrize("files", ["new", "old"])
+def test_ids_and_texts_are_those_of_transformers(tmp_path: Path, files: str) -> None:
+    """With one space before the first word, lower-cased; a special token's name is no special token."""
+    ours, theirs = opened(save_bpe_checkpoint(tmp_path / "bpe", files=files)), whisper_tokeniser()
+    for text in TEXTS:
+        plain = " ".join(text.lower().split())
+        expected = theirs(f" {plain}", add_special_tokens=False).input_ids if plain else []
+        if "<|" not in text:
+            assert ours.encode(text) == expected
+        assert max(ours.encode(text), default=0) < BPE
+        assert ours.decode([*ours.prompt, *ours.encode(text), ours.end, ours.end]) == plain
+        assert ours.unknown(text) == ""
+    assert len(ours.encode("the")) == 1  # " the" is a word of its own, "the" is not
+    assert (ours.size, ours.end, ours.pad) == (BPE + 15, BPE, BPE)
+
+
+@pytest.mark.parametrize("multilingual", [False, True])
+def test_the_prompt_is_that_of_transformers(tmp_path: Path, multilingual: bool) -> None:
+    ours, theirs = (
+        opened(save_bpe_checkpoint(tmp_path / "bpe", multilingual=multilingual)),
+        whisper_tokeniser(),
+    )
+    if multilingual:
+        theirs.set_prefix_tokens(language="en", task="transcribe", predict_timestamps=False)
+    assert list(ours.prompt) == theirs.prefix_tokens
+    # all special tokens but the end, timestamps without a name, and what generation_config.json names
+    assert set(ours.never) == {3} | set(range(BPE + 1, BPE + 15)) and ours.never_first == (4,)
+
+
+def test_letter_case_is_a_setting(tmp_path: Path) -> None:
+    folder = save_bpe_checkpoint(tmp_path / "bpe")
+    kept = opened(folder, letter_case="keep")
+    assert kept.decode(kept.encode(" The  CAT ")) == "The CAT"
+    assert opened(folder).decode(opened(folder).encode("The CAT")) == "the cat"
+
+
+def test_a_description_gives_the_tokeniser_back(tmp_path: Path) -> None:
+    ours = opened(save_bpe_checkpoint(tmp_path / "bpe", multilingual=True))
+    description = json.loads(json.dumps(ours.describe()))
+    again = tokeniser_of(description)
+    for text in TEXTS:
+        assert again.encode(text) == ours.encode(text)
+    for name in ("prompt", "end", "pad", "size", "never", "never_first"):
+        assert getattr(again, name) == getattr(ours, name)
+    assert again.describe() == description
+    with pytest.raises(SamlError, match=r"vocabulary of a model\.json is damaged"):
+        tokeniser_of({**description, "vocabulary": description["vocabulary"][:40]})
+
+
+def test_imported_it_trains_and_decodes_without_the_checkpoint(tmp_path: Path) -> None:
+    """Targets leave out the prompt of four tokens; logits and hypotheses are those of transformers."""
+    from transformers import GenerationConfig, GenerationMixin, WhisperForConditionalGeneration
+
+    folder = save_bpe_checkpoint(tmp_path / "bpe", multilingual=True)
+    theirs = WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    out = tmp_path / "base"
+    import_base(
+        experiment="test",
+        settings={"model": section(folder, characters=None)},
+        out_weights=out / "model.safetensors",
+        out_description=out / "model.json",
+        record=out / "run.jsonl",
+    )
+    folder.rename(tmp_path / "gone")
+    recogniser, _ = load_model(out / "model.safetensors", out / "model.json")
+    cuts = list(CutSet.from_file(write_pool(tmp_path / "pool", ["a"], ["test"] * 2, padded=140)))
+    batch = Examples(cuts, recogniser).batch(cuts)
+    prompt = [IDS[name] for name in ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")]
+    assert batch.inputs[:, :4].tolist() == [prompt] * 2
+    assert (batch.targets[:, :3] == -100).all() and (batch.targets[:, 3] >= 0).all()
+    mel = batch.features.transpose(1, 2)
+    with torch.inference_mode():
+        logits = recogniser.logits(recogniser.encode(batch.features, batch.lengths), batch.inputs)
+        expected = theirs(input_features=mel, decoder_input_ids=batch.inputs).logits
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+        ids = GenerationMixin.generate(  # that of all transformers' models, without Whisper's own extras
+            theirs,
+            mel,
+            decoder_input_ids=torch.tensor([prompt] * 2),
+            generation_config=GenerationConfig(
+                num_beams=2,
+                max_new_tokens=11,
+                suppress_tokens=[3, *range(BPE + 1, BPE + 15)],
+                begin_suppress_tokens=[4],
+                decoder_start_token_id=prompt[0],
+                pad_token_id=BPE,
+                eos_token_id=BPE,
+            ),
+        )
+    texts = transcribe(recogniser, cuts, Search(beams=2, batch_seconds=100, max_tokens_per_second=0.01))
+    own = whisper_tokeniser()
+    assert [texts[cut.id] for cut in cuts] == [
+        own.decode([i for i in row if i < BPE]).strip() for row in ids.tolist()
+    ]
+
+
+def test_openais_table_gives_the_same_ids(tmp_path: Path) -> None:
+    """A table of bytes and ranks, 15 merges; the ids of special tokens follow from the size."""
+    theirs = whisper_tokeniser()
+    letters = {letter: byte for byte, letter in enumerate(bytes_in_order())}
+    tokens = sorted((index, token) for token, index in theirs.get_vocab().items() if index < BPE)
+    lines = [
+        f"{base64.b64encode(bytes(letters[letter] for letter in token)).decode()} {index}"
+        for index, token in tokens
+    ]
+    (tmp_path / "tiny.tiktoken").write_text("\n".join(lines) + "\n")
+    size = BPE + 8 + 99 + 1501
+    found = read_vocabulary(tmp_path, size)
+    assert found.tokens == tuple(token for _, token in tokens)
+    ours = BpeTokeniser(found, Manners(size=size, multilingual=True))
+    assert ours.encode("the cat's hat") == theirs(" the cat's hat", add_special_tokens=False).input_ids
+    # end, start, 99 languages, translate, transcribe, startoflm, startofprev, nospeech, notimestamps, times
+    assert ours.prompt == (BPE + 1, BPE + 2, BPE + 102, size - 1502)
+    with pytest.raises(SamlError, match="do not suit a Whisper of 300; take the other table"):
+        read_vocabulary(tmp_path, 300)
+
+
+def bytes_in_order() -> list[str]:
+    """The letters that stand for bytes: visible Latin-1 for itself, the others from U+0100 on."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return [chr(byte) if byte in visible else chr(256 + hidden.index(byte)) for byte in range(256)]
+
+
+def test_vocabularies_that_cannot_be(tmp_path: Path) -> None:
+    folder = save_bpe_checkpoint(tmp_path / "bpe")
+    whole = json.loads((folder / "tokenizer.json").read_text())
+
+    def refused(message: str, **changes: object) -> None:
+        (folder / "tokenizer.json").write_text(json.dumps({**whole, **changes}))
+        with pytest.raises(SamlError, match=message):
+            opened(folder)
+
+    refused(r"tokenizer\.json: not a byte-level BPE", pre_tokenizer={"type": "Whitespace"})
+    fewer = [token for token in whole["added_tokens"] if token["content"] != "<|notimestamps|>"]
+    refused(r"bpe: a BPE vocabulary without the special token <\|notimestamps\|>", added_tokens=fewer)
+    gap = {**whole["model"], "vocab": {token: 2 * i for token, i in whole["model"]["vocab"].items()}}
+    refused("the ids of its tokens have gaps", model=gap)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(SamlError, match="no vocabulary of Whisper's; put its tokenizer.json"):
+        opened(folder)
+    with pytest.raises(SamlError, match="without tokens for 255 of the 256 bytes"):
+        BpeTokeniser(Vocabulary(("a",), (), IDS), Manners(size=400, multilingual=False))
+
+
+def test_characters_or_not_is_said_in_the_config(tmp_path: Path) -> None:
+    folder = save_bpe_checkpoint(tmp_path / "bpe", files="old")
+    with pytest.raises(SamlError, match=r"vocab\.json: .*for Whisper's own vocabulary say characters: null"):
+        open_checkpoint(section(folder))
+    lacking = unknown_characters({"family": "whisper", "whisper": {"characters": None}})
+    assert lacking("\u732b 7") == "" and SPECIAL[0] in IDS
+    assert unknown_characters({"family": "whisper", "whisper": {"characters": "ab "}})("abc") == "c"
+
+
+TABLES = "SAML_WHISPER_TABLES"
+
+
+@pytest.mark.skipif(
+    not os.environ.get(TABLES), reason=f"needs {TABLES}, whisper/assets of openai-whisper's package"
+)
+@pytest.mark.parametrize(
+    ("name", "size", "prompt", "multilingual"),
+    [
+        ("gpt2", 51864, (50257, 50362), False),
+        ("multilingual", 51865, (50258, 50259, 50359, 50363), True),
+    ],
+)
+def test_published_tables(
+    tmp_path: Path, name: str, size: int, prompt: tuple[int, ...], multilingual: bool
+) -> None:
+    """The published ids of the prompt, and words merged by hand: the pair of lowest rank first."""
+    table = Path(os.environ[TABLES]) / f"{name}.tiktoken"
+    (tmp_path / table.name).write_bytes(table.read_bytes())
+    ours = BpeTokeniser(read_vocabulary(tmp_path, size), Manners(size=size, multilingual=multilingual))
+    assert ours.prompt == prompt and len(json.dumps(ours.describe())) < 1e6
+    pairs = [line.split(" ") for line in table.read_text().splitlines()]
+    ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
+    again = tokeniser_of(ours.describe())
+    for (
+        word
+    ) in "she had your dark suit in greasy wash water na\u00efvely antidisestablishmentarianism".split():
+        parts = [bytes([byte]) for byte in f" {word}".encode()]
+        while True:
+            both = [a + b for a, b in pairwise(parts)]
+            found = [(ranks[pair], i) for i, pair in enumerate(both) if pair in ranks]
+            if not found:
+                break
+            _, i = min(found)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        assert ours.encode(word) == again.encode(word) == [ranks[part] for part in parts]

@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear, Route
-from saml.adapters.router import Router
+from saml.adapters.router import CrossRouter, Router
 from saml.errors import SamlError
 from saml.models.recogniser import Encoded, Recogniser, as_module
 
-ATTENTION = ("encoder_self", "decoder_self", "cross")
+DECODER = ("decoder_self", "cross")
+ATTENTION = ("encoder_self", *DECODER)
 FEED_FORWARD = "feed_forward"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSpec:
-    """What is put into a recogniser. `feed_forward_experts` 0 leaves the feed-forward linears alone."""
+    """What is put into a recogniser. `feed_forward_experts` 0 leaves the feed-forward linears alone.
+
+    `decoder_routing` is "encoder" or "input", see `AdaptedRecogniser`.
+    """
 
     experts: int
     feed_forward_experts: int
@@ -29,6 +33,7 @@ class AdapterSpec:
     mixing: str = "merge"
     routed: bool = False
     temperature: float = 1.0
+    decoder_routing: str = "encoder"
 
     def as_dict(self) -> dict[str, Any]:
         """The specification as JSON-ready values."""
@@ -52,6 +57,7 @@ def adapter_spec(arm: dict[str, Any], adapters: dict[str, Any]) -> AdapterSpec:
         mixing=chosen["mixing"],
         routed=bool(chosen.get("routed", False)),
         temperature=chosen["temperature"],
+        decoder_routing=chosen.get("decoder_routing", "encoder"),
     )
 
 
@@ -60,7 +66,9 @@ class AdaptedRecogniser:
 
     Encoder attention is routed by each layer's own input; decoder self- and cross-attention once per
     utterance from the encoder output, one route for all decoder layers: the decoder's own input would show
-    a router the future while training, and only the newest token while decoding.
+    a router the future while training, and only the newest token while decoding. The method was released so,
+    and the specification's `decoder_routing` "input" does it for comparison: each decoder layer is routed by
+    whatever it is given, targets to come and the padding after them included.
 
     The base's parameters are frozen. Raises SamlError when a pattern of `sites` matches no linear layer.
     """
@@ -70,24 +78,23 @@ class AdaptedRecogniser:
         self.spec = spec
         self.family, self.tokeniser, self.network = base.family, base.tokeniser, base.network
         self.sites, self.positions, self.computed = base.sites, base.positions, base.computed
-        self.width, self.max_tokens = base.width, base.max_tokens
+        self.width, self.max_tokens, self.has_ctc = base.width, base.max_tokens, base.has_ctc
         self._mask: Tensor | None = None
         self._fixed: Tensor | None = None
         self._encoder_routes: dict[str, Route] = {}
-        self._decoder_routes = {kind: Route() for kind in ("decoder_self", "cross")}
+        self._by_input = spec.decoder_routing == "input"
+        # By kind, or, routed by their inputs, by attention module.
+        self._decoder_routes = {} if self._by_input else {kind: Route() for kind in DECODER}
+        self._decoder_kinds: dict[str, str] = {}
+        self._heard: Tensor | None = None
         self._feed_forward_route = Route()
         as_module(base).requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = self._inject()
             routed = spec.routed and spec.experts > 1
-            self.routers = nn.ModuleDict(
-                {
-                    kind: Router(base.width, spec.experts, temperature=spec.temperature)
-                    for kind in (ATTENTION if routed else ())
-                }
-            )
-        self._hook_encoder()
+            self.routers = nn.ModuleDict({kind: self._router(kind) for kind in (ATTENTION if routed else ())})
+        self._hook_inputs()
         self.eval()
 
     # ---- what a recogniser offers -------------------------------------------------------------
@@ -135,30 +142,55 @@ class AdaptedRecogniser:
             route.weights = weights
 
     def route_decoder(self, encoded: Encoded) -> None:
-        """Set the decoder's routes from encoder states, once per utterance."""
-        if self._fixed is None and self.routers:
-            for kind, route in self._decoder_routes.items():
-                route.weights = self.routers[kind](encoded.states, encoded.mask)
+        """Set the decoder's routes from encoder states, once per utterance; by input, what they share."""
+        if self._fixed is not None or not self.routers:
+            return
+        if self._by_input:
+            self._heard = _cross(self.routers["cross"]).hear(encoded.states, encoded.mask)
+        for kind, route in self._decoder_routes.items():
+            # By input, a route stands from when its layer runs.
+            route.weights = None if self._by_input else self.routers[kind](encoded.states, encoded.mask)
 
     def routes(self) -> dict[str, Tensor]:
-        """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder)."""
+        """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder).
+
+        A decoder that is routed by its input has routes by attention module too, from when it runs.
+        """
         every = {**self._encoder_routes, **self._decoder_routes}
         return {name: route.weights.detach() for name, route in every.items() if route.weights is not None}
 
-    def _hook_encoder(self) -> None:
-        if "encoder_self" not in self.routers:
+    def _router(self, kind: str) -> nn.Module:
+        router = CrossRouter if kind == "cross" and self._by_input else Router
+        return router(self.base.width, self.spec.experts, temperature=self.spec.temperature)
+
+    def _hook_inputs(self) -> None:
+        """Have the routers see what attention modules are given, before these run."""
+        if not self.routers:
             return
         modules = dict(as_module(self.base).named_modules())
         for name, route in self._encoder_routes.items():
-            modules[name].register_forward_pre_hook(self._encoder_hook(route), with_kwargs=True)
+            modules[name].register_forward_pre_hook(self._hook("encoder_self", route), with_kwargs=True)
+        for name, kind in self._decoder_kinds.items():
+            hook = self._hook(kind, self._decoder_routes[name])
+            modules[name].register_forward_pre_hook(hook, with_kwargs=True)
 
-    def _encoder_hook(self, route: Route) -> Any:
+    def _hook(self, kind: str, route: Route) -> Any:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._fixed is None:
                 states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-                route.weights = self.routers["encoder_self"](states, self._mask)
+                route.weights = self._routed_by_input(kind, states)
 
         return before
+
+    def _routed_by_input(self, kind: str, states: Tensor) -> Tensor:
+        if kind == "encoder_self":
+            return self.routers[kind](states, self._mask)
+        every = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        if kind == "decoder_self":
+            return self.routers[kind](states, every)
+        assert self._heard is not None
+        heard = self._heard.repeat_interleave(len(states) // len(self._heard), dim=0)  # for beams
+        return self.routers[kind](states, every, heard)
 
     # ---- injection --------------------------------------------------------------------------
 
@@ -184,10 +216,13 @@ class AdaptedRecogniser:
     def _route(self, kind: str, name: str) -> Route:
         if kind == FEED_FORWARD:
             return self._feed_forward_route
-        if kind != "encoder_self":
-            return self._decoder_routes[kind]
         attention = name.rpartition(".")[0]  # q, k, v and output projection share their module's route
-        return self._encoder_routes.setdefault(attention, Route())
+        if kind == "encoder_self":
+            return self._encoder_routes.setdefault(attention, Route())
+        if not self._by_input:
+            return self._decoder_routes[kind]
+        self._decoder_kinds[attention] = kind
+        return self._decoder_routes.setdefault(attention, Route())
 
     # ---- parameters and state -----------------------------------------------------------------
 
@@ -277,3 +312,8 @@ def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
 def _mixture(layer: nn.Module) -> MixtureLinear:
     assert isinstance(layer, MixtureLinear)
     return layer
+
+
+def _cross(router: nn.Module) -> CrossRouter:
+    assert isinstance(router, CrossRouter)
+    return router

@@ -49,6 +49,7 @@ def initialise_experts(
     out_description: Path,
     record: Path,
     work: Path | None = None,
+    checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
     """Train one LoRA for each of the E initial speakers, all in the same batches by one-hot routes.
@@ -69,6 +70,7 @@ def initialise_experts(
         out_description: output.
         record: output, the run record.
         work: where checkpoints live until the job is done.
+        checkpoint_seconds: one is left so often; after a pass one is left in any case.
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
@@ -93,8 +95,9 @@ def initialise_experts(
         utterances=shares(settings)[0],
         updates=SeparateUpdates(
             list(adapted.expert_parameters().values()),
-            learning_rate=how["learning_rate"]["expert"],
+            learning_rate=how["learning_rate"].get("initialisation", how["learning_rate"]["expert"]),
             clip_norm=how["clip_norm"],
+            decay=how.get("decay", 1.0),
         ),
         get_state=adapted.state,
         set_state=adapted.load_state,
@@ -104,7 +107,9 @@ def initialise_experts(
         prepare=prepare,
         device=device(),
     )
-    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, weights))
+    checkpoints = Checkpoints(
+        work, identity(settings, seed, examples.cuts, cuts, weights), seconds=checkpoint_seconds
+    )
     run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "initial_speakers": list(speakers), "settings": dict(settings)}
     save_adapter(
@@ -128,6 +133,7 @@ def pretrain(
     experts: Path | None = None,
     experts_description: Path | None = None,
     work: Path | None = None,
+    checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
     """Train an arm's adapters on the pre-training pool; the best pass on its dev part is kept.
@@ -149,6 +155,7 @@ def pretrain(
         experts: input, what `initialise_experts` wrote; needed by an arm with several experts.
         experts_description: input, its JSON.
         work: where checkpoints live until the job is done.
+        checkpoint_seconds: one is left so often; after a pass one is left in any case.
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
@@ -172,7 +179,9 @@ def pretrain(
         how=section_for_arm(settings, "pretraining"),
         seed=seed,
     )
-    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, weights, experts))
+    checkpoints = Checkpoints(
+        work, identity(settings, seed, examples.cuts, cuts, weights, experts), seconds=checkpoint_seconds
+    )
     scores = run(task, record_, checkpoints)
     origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
     save_adapter(

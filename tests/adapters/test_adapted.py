@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from transformers import GenerationConfig, GenerationMixin
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec, find_sites
 from saml.errors import SamlError
@@ -31,9 +32,13 @@ def adapted(make: Make, **changes: object) -> AdaptedRecogniser:
     return made
 
 
-def test_sites_counted_by_hand(recogniser: Recogniser) -> None:
-    """2 encoder layers: q k v o, and two feed-forward modules of two linears; 2 decoder layers: q k v o
-    twice, and one of two. `relative_k_proj` and the CTC head are not among them.
+# Two feed-forward modules of two linears in each of 2 Conformer blocks, one in all others.
+FEED_FORWARD = {"conformer": 2 * 4 + 2 * 2, "whisper": 2 * 2 + 2 * 2}
+
+
+def test_sites_counted_by_hand(recogniser: Recogniser, family: str) -> None:
+    """2 encoder layers: q k v o, and feed-forward; 2 decoder layers: q k v o twice, and feed-forward.
+    `relative_k_proj` and the CTC head are not among them.
     """
     found = find_sites(recogniser, recogniser.sites)
     kinds = [kind for kind, _, _ in found]
@@ -41,7 +46,7 @@ def test_sites_counted_by_hand(recogniser: Recogniser) -> None:
         "encoder_self": 2 * 4,
         "decoder_self": 2 * 4,
         "cross": 2 * 4,
-        "feed_forward": 2 * 4 + 2 * 2,
+        "feed_forward": FEED_FORWARD[family],
     }
     assert not any("relative" in name or "ctc" in name for _, name, _ in found)
 
@@ -67,7 +72,8 @@ def test_padding_and_batch_mates_change_nothing(make_recogniser: Make, speech: S
     for row, length in enumerate(lengths.tolist()):
         alone = made.encode(features[row : row + 1, :length], lengths[row : row + 1])
         real = int(together.mask[row].sum())
-        torch.testing.assert_close(alone.states[0], together.states[row, :real], atol=1e-4, rtol=1e-4)
+        own = alone.states[0, :real]
+        torch.testing.assert_close(own, together.states[row, :real], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(made.logits(alone, tokens[:1])[0], logits[row], atol=1e-4, rtol=1e-4)
         for name, weights in made.routes().items():
             torch.testing.assert_close(weights[0], routes[name][row], atol=1e-5, rtol=1e-4)
@@ -95,6 +101,69 @@ def test_decoder_routes_do_not_see_the_text(make_recogniser: Make, speech: Speec
     assert (first[:, 2:] - other[:, 2:]).abs().max() > 1e-3
 
 
+def test_routed_by_its_input_the_decoder_sees_the_future(make_recogniser: Make, speech: Speech) -> None:
+    """The released behaviour: the last token changes the logits before it, and so does padding."""
+    made = adapted(make_recogniser, decoder_routing="input")
+    for parameter in made.router_parameters().values():
+        parameter.data.mul_(0.1)  # so that no frame and no expert takes all
+    encoded = made.encode(*speech)
+    assert not any("decoder" in name for name in made.routes())  # nothing is routed before the text is there
+    first = made.logits(encoded, torch.tensor([[1, 5, 6, 7]] * 3))
+    routes = made.routes()
+    decoder = [name for name in routes if "decoder.layers" in name]
+    assert len(decoder) == 2 * 2 and len(routes) == 2 + 4  # self- and cross-attention of two layers
+    assert (routes[decoder[0]] - routes[decoder[2]]).abs().max() > 1e-3
+    other = made.logits(encoded, torch.tensor([[1, 5, 6, 8]] * 3))
+    assert (first[:, :3] - other[:, :3]).abs().max() > 1e-3
+    padded = made.logits(encoded, torch.tensor([[1, 5, 6, 7, 2]] * 3))
+    assert (first - padded[:, :4]).abs().max() > 1e-3
+
+
+def test_routed_by_its_input_a_decoding_step_sees_the_newest_token(
+    make_recogniser: Make, speech: Speech
+) -> None:
+    """With a key-value cache, and beams: the routes of a step are those of its newest token alone."""
+    made = adapted(make_recogniser, decoder_routing="input")
+    encoded = made.encode(*speech)
+    repeated = {
+        name: value.repeat_interleave(2, dim=0) if isinstance(value, torch.Tensor) else value
+        for name, value in vars(encoded).items()
+    }
+    step = made.network.model.decoder.layers[0].self_attn
+    seen = []
+    step.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs.get("hidden_states", *args[:1])), with_kwargs=True
+    )
+    inputs = made.generation_inputs(type(encoded)(**repeated))
+    made.network.generation_config.max_length = None
+    GenerationMixin.generate(
+        made.network,
+        **inputs,
+        decoder_input_ids=torch.ones(6, 1, dtype=torch.long),
+        generation_config=GenerationConfig(
+            max_new_tokens=3,
+            min_new_tokens=3,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
+        ),
+    )
+    assert [tuple(states.shape[:2]) for states in seen] == [(6, 1)] * 3
+    name = next(name for name in made.routes() if name.endswith("decoder.layers.0.self_attn"))
+    alone = made.routers["decoder_self"](seen[-1], torch.ones(6, 1, dtype=torch.bool))
+    torch.testing.assert_close(made.routes()[name], alone)
+
+
+def test_fixed_routes_hold_for_a_decoder_routed_by_its_input(make_recogniser: Make, speech: Speech) -> None:
+    tokens, logits = torch.tensor([[1, 5, 6, 7]] * 3), []
+    for routing in ("encoder", "input"):
+        made = adapted(make_recogniser, decoder_routing=routing)
+        made.fix_routes(torch.eye(3))
+        logits.append(made.logits(made.encode(*speech), tokens))
+    assert torch.equal(*logits)
+
+
 def test_fixed_routes_replace_the_routers(make_recogniser: Make, speech: Speech) -> None:
     made = adapted(make_recogniser)
     free = made.encode(*speech).states
@@ -106,15 +175,15 @@ def test_fixed_routes_replace_the_routers(make_recogniser: Make, speech: Speech)
     torch.testing.assert_close(made.encode(*speech).states, free)
 
 
-def test_only_adapters_are_trained_and_saved(make_recogniser: Make) -> None:
+def test_only_adapters_are_trained_and_saved(make_recogniser: Make, family: str) -> None:
     made = adapted(make_recogniser)
     trained = {id(p) for p in [*made.expert_parameters().values(), *made.router_parameters().values()]}
     requiring = {id(p) for p in as_module(made.base).parameters() if p.requires_grad}
     assert requiring == {id(p) for p in made.expert_parameters().values()}
     assert len(trained) == len(made.state())
     # counted by hand: rank 1, width 32; attention has 24 linears of 32 x 32 with 3 experts, the
-    # feed-forward 12 of 32 x 64 with 1; a router is Conv1d(32, 32, 3), Linear(32, 1), Linear(32, 3)
-    experts = 24 * 3 * (32 + 32) + 12 * (32 + 64)
+    # feed-forward ones are 32 x 64 with 1; a router is Conv1d(32, 32, 3), Linear(32, 1), Linear(32, 3)
+    experts = 24 * 3 * (32 + 32) + FEED_FORWARD[family] * (32 + 64)
     routers = 3 * (32 * 32 * 3 + 32 + 32 + 1 + 32 * 3 + 3)
     assert sum(tensor.numel() for tensor in made.state().values()) == experts + routers
 
@@ -134,7 +203,7 @@ def test_state_round_trip_and_misfits(make_recogniser: Make, speech: Speech) -> 
 
 
 def test_dropout_returns_after_evaluation_and_batch_norm_never_trains(
-    make_recogniser: Make, speech: Speech
+    make_recogniser: Make, speech: Speech, family: str
 ) -> None:
     made = adapted(make_recogniser)
     norms = [m for m in as_module(made.base).modules() if isinstance(m, torch.nn.BatchNorm1d)]
@@ -145,5 +214,5 @@ def test_dropout_returns_after_evaluation_and_batch_norm_never_trains(
         assert not torch.equal(first, second)
         made.eval()
         torch.testing.assert_close(made.encode(*speech).states, made.encode(*speech).states)
-    assert norms and not any(norm.training for norm in norms)
+    assert bool(norms) == (family == "conformer") and not any(norm.training for norm in norms)
     assert all(torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True))

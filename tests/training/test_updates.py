@@ -32,6 +32,31 @@ def test_separate_updates_are_one_adam_per_expert() -> None:
                 torch.testing.assert_close(parameter[e], own, atol=1e-6, rtol=1e-5)
 
 
+def test_separate_updates_decay_by_passes_and_remember_it() -> None:
+    """As torch's exponential schedule over Adam; halfway the state goes into a fresh object."""
+    torch.manual_seed(0)
+    start = torch.randn(1, 4)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+
+    def fresh() -> SeparateUpdates:
+        return SeparateUpdates([ours], learning_rate=0.1, clip_norm=100.0, decay=0.5)
+
+    updates, adam = fresh(), torch.optim.Adam([theirs], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, 0.5)
+    for index in range(4):
+        for parameter in (ours, theirs):
+            parameter.grad = parameter.detach().square()
+        updates.step(torch.tensor([0]))
+        adam.step()
+        updates.end_pass()
+        schedule.step()
+        if index == 1:
+            state = updates.state_dict()
+            updates = fresh()
+            updates.load_state_dict(state)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
 def test_separate_updates_want_the_same_experts_everywhere() -> None:
     with pytest.raises(ValueError, match="first dimension"):
         SeparateUpdates(

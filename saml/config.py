@@ -77,7 +77,7 @@ def stage_settings(
     for name in sections:
         section, _, key = name.partition(".")
         content = _section(config, section, arm)
-        settings[section] = {key: content[key]} if key else content
+        settings[section] = {**settings.get(section, {}), key: content[key]} if key else content
     if arm is not None and "arm" in settings:
         others = {name for name in SECTIONS_OF_ARMS if name not in settings}
         settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}

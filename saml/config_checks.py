@@ -3,10 +3,12 @@
 Each check takes a configuration that has passed the schema and yields messages "<key path>: <what is wrong>".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from saml.base_checkpoint import is_given
+from saml.config_role_checks import complete_pretrain, drawn_roles, named_roles, pretrain_count
 from saml.corpora import folder_name
 
 Config = Mapping[str, Any]
@@ -57,29 +59,33 @@ def _run_arms(config: Config) -> Iterator[str]:
 
 
 def _speakers(config: Config) -> Iterator[str]:
-    for speaker in config["target_speakers"]:
-        if not speaker.isprintable():
-            yield f"target_speakers: {speaker!r} has a control character"
-        elif speaker.startswith("-"):
-            yield f"target_speakers: {speaker!r} would be taken for an option; it may not begin with '-'"
-        elif len(folder_name(speaker)) > LONGEST_FOLDER_NAME:
-            yield f"target_speakers: {speaker[:40] + '...'!r} makes a folder name that is too long"
+    """The ids of all whom something is adapted to must do as names of folders, and as options."""
+    for key, speakers in _adapted_to(config).items():
+        for speaker in speakers:
+            if not speaker.isprintable():
+                yield f"{key}: {speaker!r} has a control character"
+            elif speaker.startswith("-"):
+                yield f"{key}: {speaker!r} would be taken for an option; it may not begin with '-'"
+            elif len(folder_name(speaker)) > LONGEST_FOLDER_NAME:
+                yield f"{key}: {speaker[:40] + '...'!r} makes a folder name that is too long"
+
+
+def _adapted_to(config: Config) -> dict[str, Sequence[str]]:
+    return {"target_speakers": config["target_speakers"], "tuning.speakers": config["tuning"]["speakers"]}
 
 
 def _roles(config: Config) -> Iterator[str]:
-    """Nobody may be heard in two roles (only a folder corpus lists them)."""
-    if config["corpus"]["name"] != "folder" or "folder" not in config["corpus"]:
-        return
-    roles = config["corpus"]["folder"]["roles"]
-    listed = {"target_speakers": config["target_speakers"]}
-    listed |= {f"corpus.folder.roles.{role}": speakers for role, speakers in roles.items()}
+    """Nobody may be heard in two roles (a made corpus names nobody)."""
+    listed, roles = _adapted_to(config), named_roles(config)
+    listed |= roles
     for first, second in combinations(listed, 2):
         shared = sorted(set(listed[first]) & set(listed[second]))
         if shared:
             yield f"{second}: {shared[0]!r} stands in {first} too, and roles must not share speakers"
-    for speaker in config["initial_speakers"] or []:
-        if "pretrain" in roles and speaker not in roles["pretrain"]:
-            yield f"initial_speakers: {speaker!r} is not in corpus.folder.roles.pretrain"
+    for key, speakers in complete_pretrain(config).items():
+        for speaker in config["initial_speakers"] or []:
+            if speaker not in speakers:
+                yield f"initial_speakers: {speaker!r} is not in {key}"
 
 
 def _experts(config: Config) -> Iterator[str]:
@@ -103,9 +109,7 @@ def _pretrain_speakers(config: Config) -> tuple[int | None, str]:
     own = corpus.get(corpus["name"], {})
     if corpus["name"] == "spoken_commands" and own:
         return own["pretrain"]["voices"], "corpus.spoken_commands.pretrain.voices"
-    if corpus["name"] == "folder" and "pretrain" in own.get("roles", {}):
-        return len(own["roles"]["pretrain"]), "corpus.folder.roles.pretrain"
-    return None, ""
+    return pretrain_count(config)
 
 
 def _ranges(config: Config) -> Iterator[str]:
@@ -139,18 +143,75 @@ def _partition(config: Config) -> Iterator[str]:
         yield "partition.scheme: 'given' is for made corpora; recordings take contiguous, random or folds"
 
 
+def _enrolment(config: Config) -> Iterator[str]:
+    """The curve needs adapted arms, and its reference is one of them."""
+    own = config["enrolment"]
+    for name in own["arms"]:
+        if not config["arms"].get(name, {}).get("adapted", False):
+            yield f"enrolment.arms: {name!r} is not an adapted entry of arms"
+    if own["reference"] is not None and own["reference"] not in own["arms"]:
+        yield f"enrolment.reference: {own['reference']!r} is not one of enrolment.arms"
+
+
 def _model(config: Config) -> Iterator[str]:
-    model = config["model"].get("conformer")
-    if model is None:
+    for family in ("conformer", "whisper"):
+        for problem in _network(config["model"].get(family, {})):
+            yield f"model.{family}.{problem}"
+
+
+def _network(model: Mapping[str, Any]) -> Iterator[str]:
+    """What holds for the settings of any family that has them."""
+    if not model:
         return
     width, heads = model["hidden_size"], model["heads"]
     if width % heads:
-        yield f"model.conformer.hidden_size: {width} is not a multiple of the {heads} heads"
-    if model["kernel_size"] % 2 == 0:
-        yield f"model.conformer.kernel_size: {model['kernel_size']} is even"
+        yield f"hidden_size: {width} is not a multiple of the {heads} heads"
+    elif width % 2:
+        yield f"hidden_size: {width} is odd, and half of the positions' values are sines"
+    if model.get("kernel_size", 1) % 2 == 0:
+        yield f"kernel_size: {model['kernel_size']} is even"
     characters = model["characters"]
-    if len(set(characters)) != len(characters) or characters != characters.lower():
-        yield f"model.conformer.characters: {characters!r} must be distinct and lower case"
+    if characters is None:
+        if model.get("checkpoint") is None:
+            yield "characters: null is the vocabulary of a checkpoint; name one, or say which characters"
+    elif len(set(characters)) != len(characters) or characters != characters.lower():
+        yield f"characters: {characters!r} must be distinct and lower case"
+    seconds = model.get("features", {}).get("pad_seconds", 1.0)
+    if abs(seconds * 50 - round(seconds * 50)) > 1e-6:
+        yield f"features.pad_seconds: {seconds} is not a multiple of 0.02, the length of an encoder frame"
+
+
+def _whisper(config: Config) -> Iterator[str]:
+    """A Whisper has one length for all utterances, and a CTC head only where it is told to."""
+    model = config["model"]
+    own = model.get("whisper")
+    if model["family"] != "whisper" or own is None:
+        return
+    if is_given(model) and own["ctc_head"]:
+        yield "model.whisper.ctc_head: a checkpoint has none; say false"
+    if not own["ctc_head"]:
+        for key, weight in _ctc_weights(config):
+            if weight:
+                yield f"{key}: {weight}, but model.whisper.ctc_head is false; say 0"
+    if own["characters"] is not None and own.get("letter_case", "lower") != "lower":
+        yield "model.whisper.letter_case: characters are lower case; this is for Whisper's vocabulary"
+    stretch = config["base_training"]["time_stretch"]
+    longest, room = config["corpus"]["max_seconds"], own["features"]["pad_seconds"]
+    if not is_given(model) and stretch is not None and longest * stretch[1] > room:
+        yield (
+            f"base_training.time_stretch: corpus.max_seconds, {longest}, become {longest * stretch[1]:g}, "
+            f"more than the {room} of model.whisper.features.pad_seconds"
+        )
+
+
+def _ctc_weights(config: Config) -> Iterator[tuple[str, float]]:
+    """Every weight of a CTC loss that the experiment uses, by its key."""
+    if not is_given(config["model"]):
+        yield "base_training.ctc_weight", config["base_training"]["ctc_weight"]
+    for section in ("pretraining", "adaptation"):
+        yield f"{section}.ctc_weight", config[section]["ctc_weight"]
+        for name, arm in config["arms"].items():
+            yield f"arms.{name}.{section}.ctc_weight", arm.get(section, {}).get("ctc_weight", 0)
 
 
 CHECKS = (
@@ -159,9 +220,12 @@ CHECKS = (
     _run_arms,
     _speakers,
     _roles,
+    drawn_roles,
     _experts,
     _corpus,
     _ranges,
     _partition,
+    _enrolment,
     _model,
+    _whisper,
 )

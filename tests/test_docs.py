@@ -1,0 +1,49 @@
+"""What the pages promise is there: links, configurations, commands with their flags."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from saml.cli import _parser
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def code(page: Path) -> Iterator[str]:
+    """The lines of a page's code, continued lines joined, comments left out."""
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```\w*$\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    (\S.*(?:\n     .*)*)", text, re.MULTILINE)
+    for block in [*fenced, *indented]:
+        for line in block.replace("\\\n", " ").splitlines():
+            yield line.split(" #")[0].strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_configurations_are_there(page: Path) -> None:
+    named = set(re.findall(r"config/[a-z0-9_-]+\.yaml", page.read_text(encoding="utf-8")))
+    example = "config/plain-conformer.yaml"  # of the corpus that the page about corpora adds
+    assert all((ROOT / name).exists() for name in named - {example})
+
+
+def test_commands_are_understood() -> None:
+    """Every `saml ...` line of every page; a wrong command or flag ends the parser."""
+    lines = [line for page in PAGES for line in code(page) if line.startswith("saml ")]
+    assert {line.split()[1] for line in lines} >= {"personalise", "transcribe", "doctor"}
+    for line in lines:
+        assert _parser().parse_args(shlex.split(line)[1:]).command == line.split()[1]
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert all(f"](docs/{page.name})" in readme for page in PAGES[2:])

@@ -1,0 +1,144 @@
+"""Own recordings on an experiment's models: every recording tested once, the experiment left as it is."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+
+from saml.adapters import AdaptedRecogniser, adapter_spec
+from saml.adapters.store import save_adapter
+from saml.config import load, save
+from saml.errors import SamlError
+from saml.models import Recogniser
+from saml.models.store import load_model, save_model
+from saml.personalise import personalise
+from saml.quantise import quantise
+from saml.transcribe import transcribe_files
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parents[1]
+TEXTS = ["bin blue", "lay red at a", "set green", "place white now", "bin a", "lay b"]
+
+
+@pytest.fixture
+def family() -> str:
+    return "conformer"
+
+
+@pytest.fixture
+def experiment(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> Path:
+    """An experiment with models and a pre-trained saml arm, and nothing else."""
+    results = tmp_path / "results" / "small"
+    config = load([ROOT / "config" / "config.yaml", ROOT / "tests" / "config" / "tiny.yaml"])
+    config["model"]["conformer"] = TINY
+    config["run_arms"] = ["nf4", "nf4-lora", "saml"]
+    config["decoding"]["max_tokens_per_second"] = 0.5
+    save(config, results / "config.yaml")
+    base, nf4 = results / "models" / "base", results / "models" / "nf4"
+    save_model(make_recogniser(), base / "model.safetensors", base / "model.json")
+    quantise(
+        experiment="small",
+        settings={"quantisation": config["quantisation"]},
+        weights=base / "model.safetensors",
+        description=base / "model.json",
+        out_weights=nf4 / "model.safetensors",
+        out_description=nf4 / "model.json",
+        record=nf4 / "run.jsonl",
+    )
+    recogniser, content = load_model(nf4 / "model.safetensors", nf4 / "model.json")
+    spec = adapter_spec(config["arms"]["saml"], config["adapters"])
+    state = AdaptedRecogniser(recogniser, spec, seed=1).state()
+    folder = results / "pretrained" / "saml" / "seed1"
+    save_adapter(
+        folder / "adapter.safetensors",
+        folder / "adapter.json",
+        spec=spec,
+        folds=[state],
+        base=content,
+        origin={},
+    )
+    return results
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Six sentences of anna and six of ben (noise, at 22.05 kHz), without roles."""
+    folder = tmp_path / "my voice"
+    lines = ["utterance\tspeaker\tfile\ttext"]
+    chance = np.random.default_rng(1)
+    for speaker in ("anna", "ben b"):
+        for index, text in enumerate(TEXTS):
+            name = f"{speaker}-{index}"
+            folder.mkdir(exist_ok=True)
+            samples = chance.standard_normal(int(chance.integers(14_000, 20_000))) * 0.1
+            soundfile.write(folder / f"{name}.wav", samples, 22_050, subtype="PCM_16")
+            lines.append(f"{name}\t{speaker}\t{name}.wav\t{text}")
+    (folder / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def run(experiment: Path, recordings: Path, **options: object) -> Path:
+    out = experiment.parent / "own"
+    personalise(results=experiment, recordings=recordings, out=out, folds=3, **options)  # type: ignore[arg-type]
+    return out
+
+
+def test_each_recording_is_tested_once_and_the_experiment_stays(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in experiment.rglob("*.*")}
+    out = run(experiment, recordings, speakers=["ben b"])
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in experiment.rglob("*.*")} == before
+    printed = capsys.readouterr().out
+    assert "ben b: 6 recordings, 15 words" in printed and "anna" not in printed
+    made = load([out / "config.yaml"])
+    assert made["target_speakers"] == ["ben b"] and made["run_arms"] == ["nf4", "nf4-lora", "saml"]
+    for arm, seed in (("nf4", 0), ("nf4-lora", 1), ("saml", 1)):
+        folder = out / "speakers" / "ben%20b" / arm / f"seed{seed}"
+        lines = [json.loads(line) for line in (folder / "hypotheses.jsonl").read_text().splitlines()]
+        assert sorted(line["utterance"] for line in lines) == [f"ben b-{index}" for index in range(6)]
+        rate = jiwer.wer([line["reference"] for line in lines], [line["hypothesis"] for line in lines])
+        row = next(line.split() for line in printed.splitlines() if line.startswith(f"{arm} "))
+        assert row[1] == f"{100 * rate:.1f}"
+        adapter = folder / "adapter.json"
+        assert adapter.exists() == (seed == 1)
+        assert seed == 0 or json.loads(adapter.read_text())["folds"] == 3
+
+
+def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordings: Path) -> None:
+    """The way of a recording alone gives the text that the stage gave, each fold with its own adapter."""
+    out = run(experiment, recordings, speakers=["anna"], arms=["saml"])
+    folder = out / "speakers" / "anna" / "saml" / "seed1"
+    for line in (folder / "hypotheses.jsonl").read_text().splitlines()[::2]:
+        stored = json.loads(line)
+        [(_, text)] = transcribe_files(
+            files=[recordings / f"{stored['utterance']}.wav"],
+            weights=experiment / "models" / "nf4" / "model.safetensors",
+            adapter=folder / "adapter.safetensors",
+            fold=stored["fold"],
+            beams=2,
+        )
+        # Ten tokens were all that the stage had room for.
+        assert stored["hypothesis"] and text.startswith(stored["hypothesis"][:9])
+
+
+def test_what_is_missing_is_named_before_anything_is_made(experiment: Path, recordings: Path) -> None:
+    with pytest.raises(SamlError, match="--arms: fp32 is no adapted arm"):
+        run(experiment, recordings, arms=["fp32"])
+    with pytest.raises(SamlError, match=r"pqm.*snakemake --cores all .*pretrained/pqm/seed1/adapter"):
+        run(experiment, recordings, arms=["pqm"])
+    with pytest.raises(SamlError, match="speaker carl is not in the manifest; it has anna, ben b"):
+        run(experiment, recordings, speakers=["carl"])
+    with pytest.raises(SamlError, match="an experiment with models of its own"):
+        personalise(results=experiment, recordings=recordings, out=experiment)
+    with pytest.raises(SamlError, match="my voice: no config.yaml"):
+        run(recordings, recordings)
+    shutil.rmtree(recordings)
+    with pytest.raises(SamlError, match="manifest.tsv does not exist"):
+        run(experiment, recordings)
+    assert not (experiment.parent / "own").exists()

@@ -9,6 +9,9 @@ import torch
 
 from saml.models import Recogniser, as_module, build
 
+# Numbers that tests know must not depend on how many cores a machine has, and tiny networks gain nothing.
+torch.set_num_threads(1)
+
 TINY = {
     "characters": " 'abcdefghijklmnopqrstuvwxyz",
     "hidden_size": 32,

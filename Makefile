@@ -1,5 +1,6 @@
 # make all      install, run the default experiment, end with its WER table (15 minutes on 2 cores after installation)
 # make test     install, run the tests (at most 10 minutes on 2 cores)
+# make test-system  install, run the tests that need root, apt or a daemon (a Slurm of this machine), or kill things
 # make install  make .venv with the pinned packages and saml itself; done again only when the pins change
 # make format   put the sources into the project's form
 # make clean    remove .venv and caches; results/ stays
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all test install format clean
+.PHONY: all test test-system install format clean
 
 # Rules call `saml`, so the environment's programs come first.
 WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
@@ -25,6 +26,9 @@ all: install
 
 test: install
 	@$(WITHIN) python -m pytest $(ARGS)
+
+test-system: install
+	@$(WITHIN) python -m pytest -m "system or slurm" -rs $(ARGS)
 
 install: $(VENV)/.saml
 

@@ -4,6 +4,24 @@
 class SamlError(Exception):
     """Something the user can put right: the message names the file, key or utterance, and what to do.
 
-    The command line prints the message as a single line and exits with status 1; anything else that is
+    The command line prints the message as a single line and exits with `status`; anything else that is
     raised is a defect of the program and keeps its traceback.
     """
+
+    status = 1
+
+
+class Diverged(SamlError):
+    """A training whose losses or weights are no longer finite numbers."""
+
+
+class Interrupted(SamlError):
+    """A job that was asked to stop, and did in good order: started again, it goes on."""
+
+    status = 143  # what a shell gives for SIGTERM
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, of the machine, a limit or a GPU: each library says it in its way."""
+    words = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

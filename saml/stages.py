@@ -19,16 +19,24 @@ PATHS = {
     "experts": "initialised experts to start from (safetensors)",
     "experts-description": "their description (json)",
     "adaptation-record": "run record of the adaptation, taken over",
+    "tables-record": "run record of the tables, taken over",
     "out-weights": "model to write (safetensors)",
     "out-adapter": "adapter to write (safetensors)",
     "out-description": "description to write (json)",
     "hypotheses": "hypotheses with counts (jsonl)",
+    "routes": "weights of each utterance, layer and expert (csv)",
     "results": "an experiment's folder, results/<experiment>",
     "wer": "table of word error rates by arm, speaker and seed (csv)",
     "summary": "table of arms (csv)",
     "comparisons": "table of pairs of arms (csv)",
     "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
+    "routing": "table of mean weights by speaker and expert (csv)",
+    "routers": "table of routers, and how well they tell speakers apart (csv)",
+    "enrolment": "table of word error rates by number of training utterances (csv)",
+    "rates": "table of dev losses by learning rate (csv)",
+    "fragment": "the chosen learning rates, to lay over a configuration (yaml)",
     "output-dir": "folder for figures",
+    "pages": "folder for tables as pages (html)",
     "work": "folder for checkpoints, removed when the job is done",
     "record": "run record to write (jsonl)",
 }
@@ -39,7 +47,8 @@ class Stage:
     """A command that runs one function of the package.
 
     `paths` are required path flags, `optional` ones that may be left out, `sections` the config sections
-    that its --settings holds, `others` further flags with their types.
+    that its --settings holds, `others` further flags with their types. One that `trains_adapter` can be run
+    on trial, to find a learning rate.
     """
 
     name: str
@@ -51,6 +60,7 @@ class Stage:
     others: tuple[tuple[str, type], ...] = ()
     optional_others: tuple[tuple[str, type], ...] = ()
     takes_corpus: bool = True
+    trains_adapter: bool = False
 
 
 _MIXTURE = ("arm", "adapters", "pretraining", "initial_speakers")
@@ -92,6 +102,13 @@ STAGES = (
         ("work",),
     ),
     Stage(
+        "import-base",
+        "saml.models.checkpoint:import_base",
+        "take over a base model that transformers wrote",
+        ("model",),
+        ("out-weights", "out-description"),
+    ),
+    Stage(
         "quantise",
         "saml.quantise:quantise",
         "store a model as NF4",
@@ -106,6 +123,7 @@ STAGES = (
         ("weights", "description", "cuts", "out-adapter", "out-description"),
         ("work",),
         others=_ARM_SEED,
+        trains_adapter=True,
     ),
     Stage(
         "pretrain",
@@ -115,15 +133,17 @@ STAGES = (
         ("weights", "description", "cuts", "out-adapter", "out-description"),
         ("experts", "experts-description", "work"),
         others=_ARM_SEED,
+        trains_adapter=True,
     ),
     Stage(
         "adapt",
         "saml.training.adaptation:adapt",
         "adapt an arm to one target speaker",
-        ("arm", "adapters", "adaptation"),
+        ("arm", "adapters", "adaptation", "partition"),
         ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),
         ("adapter", "adapter-description", "work"),
         others=(("arm", str), ("speaker", str), ("seed", int)),
+        trains_adapter=True,
     ),
     Stage(
         "decode",
@@ -134,5 +154,28 @@ STAGES = (
         ("cuts", "splits", "general-cuts", "adapter", "adapter-description", "adaptation-record"),
         others=_ARM_SEED,
         optional_others=(("speaker", str),),
+    ),
+    Stage(
+        "routes",
+        "saml.routing:routes",
+        "route a speaker's speech with an arm's pre-trained router",
+        ("arm",),
+        ("weights", "description", "adapter", "adapter-description", "cuts", "routes"),
+        others=(("arm", str), ("speaker", str), ("seed", int)),
+    ),
+    Stage(
+        "choose-start",
+        "saml.tuning.stages:choose_start",
+        "of the pre-trainings on trial take the best, for adaptations on trial to start from",
+        ("tuning",),
+        ("results", "out-adapter", "out-description"),
+        others=_ARM_SEED,
+    ),
+    Stage(
+        "choose-rates",
+        "saml.tuning.stages:choose_rates",
+        "choose learning rates by the dev losses of all trials",
+        ("tuning", "arms"),
+        ("results", "rates", "fragment"),
     ),
 )

@@ -60,6 +60,17 @@ def test_tables_hold_what_the_hypotheses_say(project: Path) -> None:
     )
 
 
+def test_routes_of_every_speaker_are_in_the_tables(project: Path) -> None:
+    """Weights of two experts, which sum to 1 in every layer."""
+    routing = pd.read_csv(project / EXPERIMENT / "tables/routing.csv")
+    sums = routing.groupby(["speaker", "layer"])["weight"].sum()
+    assert len(sums) == 2 * 3  # speakers; one encoder layer, the decoder's two routes
+    assert sums.to_numpy() == pytest.approx(1.0, abs=1e-4)
+    routers = pd.read_csv(project / EXPERIMENT / "tables/routers.csv")
+    assert routers["kind"].tolist() == ["all", "encoder_self", "decoder_self", "cross"]
+    assert ((routers["effective"] >= 1) & (routers["effective"] <= 2)).all()
+
+
 def test_a_second_run_finds_nothing_to_do(project: Path) -> None:
     assert "Nothing to be done" in snakemake(project, "all")
 

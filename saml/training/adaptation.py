@@ -44,6 +44,7 @@ def adapt(
     adapter: Path | None = None,
     adapter_description: Path | None = None,
     work: Path | None = None,
+    checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
     """Train an arm's adapter on (so much of) a speaker's train part; the best pass on the dev part is kept.
@@ -67,6 +68,7 @@ def adapt(
         adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
         adapter_description: input, its JSON.
         work: where checkpoints live until the job is done.
+        checkpoint_seconds: one is left so often; after a pass one is left in any case.
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
@@ -87,7 +89,11 @@ def adapt(
     start = _start(adapted, settings["arm"], arm, adapter, adapter_description, content)
     examples = Examples(read_cuts(cuts), base)
     folds = read_splits(splits, {cut.id for cut in examples.cuts})
-    checkpoints = Checkpoints(work, identity(settings, seed, examples.cuts, cuts, splits, weights, adapter))
+    checkpoints = Checkpoints(
+        work,
+        identity(settings, seed, examples.cuts, cuts, splits, weights, adapter),
+        seconds=checkpoint_seconds,
+    )
     how = section_for_arm(settings, "adaptation")
     states = []
     for index, fold in enumerate(folds):

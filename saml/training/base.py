@@ -38,6 +38,7 @@ def train_base(
     out_description: Path,
     record: Path,
     work: Path | None = None,
+    checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
     """Train the recogniser of `settings["model"]` as `settings["base_training"]` says, and save it.
@@ -50,6 +51,7 @@ def train_base(
         out_description: output.
         record: output, the run record.
         work: where checkpoints live until the job is done.
+        checkpoint_seconds: one is left so often; after a pass one is left in any case.
         corpus: name of the corpus, for the record.
     """
     how, family = settings["base_training"], settings["model"]["family"]
@@ -60,7 +62,9 @@ def train_base(
     torch.manual_seed(seed_for("base", how["seed"]))
     recogniser = build(settings["model"])
     examples = Examples(read_cuts(cuts), recogniser)
-    checkpoints = Checkpoints(work, identity(settings, how["seed"], examples.cuts, cuts))
+    checkpoints = Checkpoints(
+        work, identity(settings, how["seed"], examples.cuts, cuts), seconds=checkpoint_seconds
+    )
     for name, train, phase in _phases(examples, how):
         torch.manual_seed(seed_for("base", how["seed"], name))
         scores = run(_task(name, train, phase, recogniser, examples), record_, checkpoints.scope(name))

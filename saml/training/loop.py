@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from saml.errors import SamlError
+from saml.errors import Diverged, Interrupted, SamlError
 from saml.models.recogniser import Recogniser
 from saml.progress import Progress
 from saml.tracking import RunRecord
 from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
+from saml.training.interruption import Interruption
 from saml.training.losses import grouped_mean, utterance_losses
 from saml.training.updates import Updates
 
@@ -73,45 +74,74 @@ class _Best:
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass
+class _Position:
+    """How far a training is: passes that are finished, and what is done of the next one."""
+
+    shown: int = 0
+    passes: int = 0
+    batches: int = 0
+    seen: int = 0
+    total: float = 0.0
+
+    def next_pass(self) -> None:
+        self.passes, self.batches, self.seen, self.total = self.passes + 1, 0, 0, 0.0
+
+
 def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, float]:
     """Train until `task.utterances` have been shown; leave the recogniser in its best state, evaluation mode.
 
-    Curves go to `record`. A checkpoint is left after every pass, and one that fits is taken up: the result
-    is the same as without the interruption.
+    Curves go to `record`. A checkpoint is left after every pass, whenever one is due, and when the job is
+    asked to stop; one that fits is taken up: the result is the same as without the interruption.
 
     Returns the dev scores of the kept state ("loss", "accuracy", "pass"; only "pass" without a dev part).
-    Raises SamlError when a loss is not finite.
+    Raises Diverged, a SamlError, when a loss or a weight is not finite; Interrupted after SIGTERM or SIGINT.
     """
-    best, shown, first = _Best(), 0, 0
+    best, at = _Best(), _Position()
     saved = checkpoints.load()
     if saved is not None:
-        best, shown, first = _resume(task, saved, record)
+        best, at = _resume(task, saved, record)
     elif task.judge_start:
-        _judge(task, best, 0, record)
-    with Progress(task.name, task.utterances, start=shown) as progress:
-        index = first
-        while shown < task.utterances:
-            before = shown
-            shown = _one_pass(task, index, shown, progress, record)
-            if shown == before:
+        _judge(task, best, _evaluate(task), 0, record)
+
+    def keep() -> bool:
+        return checkpoints.save(_snapshot(task, best, at, record))
+
+    with (
+        Progress(task.name, task.utterances, start=at.shown) as progress,
+        Interruption(wanted=checkpoints.kept) as interruption,
+    ):
+
+        def pause() -> None:
+            if interruption.signal is not None:
+                _stop(task, at, interruption.signal.name, saved=keep())
+            if checkpoints.due:
+                keep()
+
+        # A pass can be cut short when all is shown and only its end is missing.
+        while at.shown < task.utterances or at.batches:
+            _one_pass(task, at.passes, at, progress, pause)
+            if not at.batches:
                 raise SamlError(f"{task.name}: there is nothing to train on")
-            index += 1
+            scores = _evaluate(task, pause)
+            # From here to the checkpoint nothing may pause: what follows happens once a pass.
+            record.curve(f"{task.curve}train/loss", at.passes + 1, at.total / max(1, at.seen))
+            _judge(task, best, scores, at.passes + 1, record)
             task.updates.end_pass()
-            _judge(task, best, index, record)
-            checkpoints.save(_snapshot(task, best, shown, index, record))
+            at.next_pass()
+            keep()
     if task.dev:
         task.set_state(best.state)
     task.eval()
     _refuse_infinite_state(task)
-    return best.dev if task.dev else {"pass": float(index)}
+    return best.dev if task.dev else {"pass": float(at.passes)}
 
 
-def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: RunRecord) -> int:
-    """One pass over the data, or what the budget leaves of it; returns the utterances shown so far."""
+def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: Callable[[], None]) -> None:
+    """Pass `index` over the data, or what is left of it and of the budget; moves `at` on with every step."""
     task.train()
-    total, seen = 0.0, 0
-    for cuts, groups in task.batches(index):
-        room = task.utterances - shown
+    for cuts, groups in task.batches(index)[at.batches :]:
+        room = task.utterances - at.shown
         if room <= 0:
             break
         cuts, groups = cuts[:room], groups[:room] if groups is not None else None
@@ -122,10 +152,19 @@ def _one_pass(task: Task, index: int, shown: int, progress: Progress, record: Ru
         _refuse_infinite(task, losses, batch, f"in pass {index + 1}")
         grouped_mean(losses, batch.groups).backward()
         task.updates.step(batch.groups)
-        total, seen, shown = total + float(losses.detach().sum()), seen + len(cuts), shown + len(cuts)
-        progress.update(shown, f"pass {index + 1}, loss {total / seen:.3f}")
-    record.curve(f"{task.curve}train/loss", index + 1, total / max(1, seen))
-    return shown
+        at.total, at.seen = at.total + float(losses.detach().sum()), at.seen + len(cuts)
+        at.shown, at.batches = at.shown + len(cuts), at.batches + 1
+        progress.update(at.shown, f"pass {index + 1}, loss {at.total / at.seen:.3f}")
+        pause()
+
+
+def _stop(task: Task, at: _Position, why: str, *, saved: bool) -> None:
+    """End the job in good order."""
+    how = "a checkpoint is saved" if saved else "no checkpoint could be saved"
+    raise Interrupted(
+        f"{task.name}: stopped by {why} after {at.shown} of {task.utterances} utterances; {how}: "
+        + ("the same command goes on from there" if saved else "the same command goes on from the last one")
+    )
 
 
 def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> None:
@@ -135,7 +174,7 @@ def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> Non
         if not loss.isfinite()
     ]
     if bad:
-        raise SamlError(
+        raise Diverged(
             f"{task.name}: the loss of utterance {bad[0]} is not finite {when}: "
             "lower the learning rate, or look at that recording"
         )
@@ -144,14 +183,13 @@ def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> Non
 def _refuse_infinite_state(task: Task) -> None:
     for name, tensor in task.get_state().items():
         if not tensor.isfinite().all():
-            raise SamlError(f"{task.name}: {name} is not finite after training: lower the learning rate")
+            raise Diverged(f"{task.name}: {name} is not finite after training: lower the learning rate")
 
 
-def _judge(task: Task, best: _Best, index: int, record: RunRecord) -> None:
-    """Score the state after `index` passes on the dev part and keep it when it is the best so far."""
-    if not task.dev:
+def _judge(task: Task, best: _Best, scores: dict[str, float], index: int, record: RunRecord) -> None:
+    """Keep the state after `index` passes when its `scores` on the dev part are the best so far."""
+    if not scores:
         return
-    scores = _evaluate(task)
     for name, value in scores.items():
         record.curve(f"{task.curve}dev/{name}", index, value)
     score = -scores["loss"] if task.select == "loss" else scores["accuracy"]
@@ -161,8 +199,10 @@ def _judge(task: Task, best: _Best, index: int, record: RunRecord) -> None:
 
 
 @torch.no_grad()
-def _evaluate(task: Task) -> dict[str, float]:
+def _evaluate(task: Task, pause: Callable[[], None] = lambda: None) -> dict[str, float]:
     """Mean loss over utterances, and the share of tokens right, both teacher-forced, on the dev part."""
+    if not task.dev:
+        return {}
     task.eval()
     loss, utterances, correct, tokens = 0.0, 0, 0, 0
     for cuts in task.dev:
@@ -171,23 +211,23 @@ def _evaluate(task: Task) -> dict[str, float]:
         _refuse_infinite(task, each.loss, batch, "in the dev part")
         loss, utterances = loss + float(each.loss.sum()), utterances + len(cuts)
         correct, tokens = correct + int(each.correct.sum()), tokens + int(each.tokens.sum())
+        pause()
     return {"loss": loss / utterances, "accuracy": correct / tokens}
 
 
-def _snapshot(task: Task, best: _Best, shown: int, index: int, record: RunRecord) -> dict[str, Any]:
+def _snapshot(task: Task, best: _Best, at: _Position, record: RunRecord) -> dict[str, Any]:
     return {
         "state": task.get_state(),
         "updates": task.updates.state_dict(),
         "best": {"score": best.score, "dev": best.dev, "state": best.state},
-        "shown": shown,
-        "passes": index,
+        "at": asdict(at),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "curves": [[point.name, point.step, point.value] for point in record.record.points],
     }
 
 
-def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best, int, int]:
+def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best, _Position]:
     task.set_state(saved["state"])
     task.updates.load_state_dict(saved["updates"])
     torch.set_rng_state(saved["random"])
@@ -196,4 +236,4 @@ def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best
     for name, step, value in saved["curves"][len(record.record.points) :]:
         record.curve(name, step, value)
     best = saved["best"]
-    return _Best(best["score"], best["dev"], best["state"]), saved["shown"], saved["passes"]
+    return _Best(best["score"], best["dev"], best["state"]), _Position(**saved["at"])

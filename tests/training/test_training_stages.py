@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from saml.corpora.partition import enrolled
 from saml.errors import SamlError
 from saml.tracking import read_record
 from saml.training import loop
@@ -36,6 +37,16 @@ def test_experts_have_moved_and_differ(made: Path) -> None:
         assert tensor.shape[0] == 2, name
         if name.endswith(".up"):
             assert tensor[0].abs().max() > 0 and not torch.equal(tensor[0], tensor[1]), name
+
+
+def test_expert_initialisation_has_a_rate_of_its_own(made: Path) -> None:
+    """A rate of zero there leaves every B at zero, whatever the rate of experts is."""
+    chosen = run.settings("adapters", "pretraining", "initial_speakers", arm=SAML_ARM)
+    rates = {**chosen["pretraining"]["learning_rate"], "initialisation": 0.0}
+    chosen["pretraining"] = {**chosen["pretraining"], "learning_rate": rates, "decay": 0.9}
+    run.mixture(made, "initialise_experts", "unmoved", SAML_ARM, settings=chosen)
+    state = load_file(made / "unmoved.safetensors")
+    assert not any(tensor.any() for name, tensor in state.items() if name.endswith(".up"))
 
 
 def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -> None:
@@ -77,6 +88,19 @@ def test_folds_are_adapters_of_their_own(made: Path) -> None:
     for name, tensor in single.items():
         assert torch.equal(folds[f"fold0/{name}"], tensor)
     assert any(not torch.equal(folds[f"fold1/{name}"], tensor) for name, tensor in single.items())
+
+
+def test_a_smaller_enrolment_is_a_smaller_train_part(made: Path, tmp_path: Path) -> None:
+    """The same adapter as from splits that hold the chosen utterances only, and nothing else."""
+    chosen = {**run.settings("adapters", "adaptation", arm=LORA_ARM), "partition": {"enrolment": 2}}
+    run.adapt(made, "few", LORA_ARM, None, settings=chosen)
+    content = json.loads((made / "splits.json").read_text())
+    content["folds"][0]["train"] = enrolled(content["folds"][0]["train"], 2, "t")
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps(content))
+    run.adapt(made, "cut", LORA_ARM, None, splits=path)
+    assert (made / "few.safetensors").read_bytes() == (made / "cut.safetensors").read_bytes()
+    assert read_record(made / "few.run.jsonl").scores["train/utterances"] == 2
 
 
 @pytest.mark.parametrize("stage", ["base", "adapt"])
@@ -234,7 +258,7 @@ def test_a_checkpoint_of_other_speech_is_not_taken_up(
 
 def test_adapters_made_with_other_settings_are_refused(made: Path) -> None:
     """Shapes would fit; scale and number of experts are compared by name."""
-    chosen = copy.deepcopy(run.settings("adapters", "adaptation", arm=PQM_ARM))
+    chosen = copy.deepcopy(run.settings("adapters", "adaptation", "partition", arm=PQM_ARM))
     chosen["adapters"]["alpha"] = 400
     with pytest.raises(SamlError, match=r"pqm\.safetensors: made with other alpha than arm wrong has"):
         run.adapt(made, "wrong", PQM_ARM, "pqm", settings=chosen)

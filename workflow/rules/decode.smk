@@ -27,6 +27,7 @@ rule decode:
     threads: threads_of("decode")
     resources:
         cpus_per_task=threads_of("decode"),
+        gpu=config["gpus"],
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -77,6 +78,7 @@ rule decode_unadapted:
     threads: threads_of("decode_unadapted")
     resources:
         cpus_per_task=threads_of("decode_unadapted"),
+        gpu=config["gpus"],
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -121,6 +123,7 @@ rule decode_general:
     threads: threads_of("decode_general")
     resources:
         cpus_per_task=threads_of("decode_general"),
+        gpu=config["gpus"],
         mem_mb=growing(2000),
         runtime=growing(120),
     params:

@@ -22,6 +22,7 @@ rule initialise_experts:
     threads: threads_of("initialise_experts")
     resources:
         cpus_per_task=threads_of("initialise_experts"),
+        gpu=config["gpus"],
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
@@ -41,6 +42,7 @@ rule initialise_experts:
         " --out-description {output.description:q}"
         " --record {output.record:q}"
         " --work {params.work:q}"
+        " --checkpoint-seconds {config[checkpoint_seconds]}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"
@@ -69,6 +71,7 @@ rule pretrain:
     threads: threads_of("pretrain")
     resources:
         cpus_per_task=threads_of("pretrain"),
+        gpu=config["gpus"],
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
@@ -90,6 +93,7 @@ rule pretrain:
         " --out-description {output.description:q}"
         " --record {output.record:q}"
         " --work {params.work:q}"
+        " --checkpoint-seconds {config[checkpoint_seconds]}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"

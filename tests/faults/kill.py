@@ -1,0 +1,150 @@
+"""Kill the tiny experiment again and again, and see that nothing is lost.
+
+    python -m tests.faults.kill --times 100 --folder /tmp/kill
+
+runs it once undisturbed, then kills it so many times at random moments with SIGKILL, Snakemake itself or one
+of its jobs, and starts it again each time. Whenever it comes to its end, everything it made is compared with
+the undisturbed run, byte for byte, and thrown away, so that it is killed in its beginning, middle and end.
+After a kill of Snakemake no process may be left that goes on writing. Ends with status 1 at the first
+difference.
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.experiment import Experiment, kill
+
+# A checkpoint after each step, so that kills meet some being written.
+HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0")
+
+
+class Lost(Exception):
+    """Something is not as it would be without the kills."""
+
+
+@dataclass
+class Tally:
+    """What happened so far."""
+
+    kills: int = 0
+    of_snakemake: int = 0
+    of_jobs: int = 0
+    ends: int = 0
+    resumed: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills ({self.of_snakemake} of Snakemake, {self.of_jobs} of jobs), "
+            f"{self.resumed} jobs went on from a checkpoint, "
+            f"{self.ends} runs came to the end with the same bytes"
+        )
+
+
+def harness(folder: Path, times: int, seed: int, longest: float) -> Tally:
+    """Kill `times` times, each after at most `longest` seconds. Raises Lost."""
+    chance, tally = random.Random(seed), Tally()
+    undisturbed = Experiment.make(folder / "undisturbed")
+    undisturbed.run(*HOW)
+    expected = undisturbed.outcome()
+    disturbed = Experiment.make(folder / "disturbed")
+    while True:
+        ended = _one_run(disturbed, chance, longest, tally, kill_it=tally.kills < times)
+        tally.resumed += _count_resumed(disturbed)
+        if not ended:
+            continue
+        tally.ends += 1
+        _compare(expected, disturbed)
+        say(str(tally))
+        if tally.kills >= times:
+            return tally
+        shutil.rmtree(disturbed.results)
+
+
+def _one_run(
+    experiment: Experiment, chance: random.Random, longest: float, tally: Tally, *, kill_it: bool
+) -> bool:
+    """Start Snakemake, and kill it or one of its jobs; whether it came to a good end."""
+    if any((experiment.folder / ".snakemake/locks").glob("*")):
+        experiment.run("--unlock", "--cores", "1")  # as a person must after a kill of Snakemake
+    process = experiment.start(*HOW)
+    if kill_it and not _ends_within(process, chance.uniform(0, longest)):
+        jobs = experiment.jobs()
+        if jobs and chance.random() < 0.5:
+            if kill(chance.choice(jobs)):
+                tally.kills, tally.of_jobs = tally.kills + 1, tally.of_jobs + 1
+        else:
+            process.kill()
+            process.wait()
+            tally.kills, tally.of_snakemake = tally.kills + 1, tally.of_snakemake + 1
+            if left := experiment.wait_until_idle(seconds=20.0):
+                raise Lost(f"processes of a killed run are still there: {left}")
+            return False
+    status = process.wait()
+    if status and not kill_it:
+        raise Lost(f"a run that nobody disturbed failed:\n{experiment.printed()}")
+    return status == 0
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _count_resumed(experiment: Experiment) -> int:
+    """Jobs whose last start went on from a checkpoint; a log counts once."""
+    count = 0
+    for log in (experiment.results / "logs").rglob("*.log"):
+        if "done before)" in log.read_text(errors="replace"):
+            count += 1
+            log.unlink()
+    return count
+
+
+def _compare(expected: dict[str, str], experiment: Experiment) -> None:
+    actual = experiment.outcome()
+    different = sorted(
+        name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name)
+    )
+    if different:
+        raise Lost(f"not as in an undisturbed run: {', '.join(different)}")
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--times", type=int, default=10, help="kills (10)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments and of who is killed (1)")
+    parser.add_argument("--longest", type=float, default=25.0, help="seconds until a kill at most (25)")
+    parser.add_argument("--folder", type=Path, help="a new folder to work in (default: a temporary one)")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="saml-kill-"))
+    try:
+        tally = harness(folder, options.times, options.seed, options.longest)
+    except Lost as error:
+        print(f"kill: {error}\nkill: everything is still in {folder}", file=sys.stderr)
+        return 1
+    if options.folder is None:
+        shutil.rmtree(folder)
+    say(f"nothing lost: {tally}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The workflow on a real Slurm, of one machine."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.experiment import Experiment
+from tests.slurm import cluster
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+
+# What is special about this cluster: nobody keeps accounts, files appear at once, jobs take seconds.
+HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
+HERE += ["--latency-wait", "5", "--slurm-no-account"]
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """A running cluster; without one the tests are left out, saying why."""
+    try:
+        cluster.install()
+        cluster.start()
+    except cluster.Unavailable as error:
+        pytest.skip(f"no Slurm here: {error}")
+    yield
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """The tiny experiment, run without Slurm."""
+    experiment = Experiment.make(tmp_path_factory.mktemp("local") / "project")
+    experiment.run("all", "--cores", "2")
+    return experiment
+
+
+def test_the_profile_gives_the_tables_of_a_local_run(slurm: None, local: Experiment, tmp_path: Path) -> None:
+    experiment = Experiment.make(tmp_path / "project")
+    printed = experiment.run("--profile", "slurm", "all", *HERE)
+    assert "has been submitted with SLURM jobid" in printed and "(100%) done" in printed
+    assert experiment.outcome() == local.outcome()
+    assert "Nothing to be done" in experiment.run("--profile", "slurm", "all", *HERE)
+
+
+def _holds(log: Path, word: str) -> bool:
+    return log.exists() and word in log.read_text()
+
+
+def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(
+    slurm: None, local: Experiment, tmp_path: Path
+) -> None:
+    """Slurm ends the job as in a preemption (SIGTERM first) and starts it again; Snakemake waits for it."""
+    experiment = local.copy(tmp_path / "project")
+    longer = experiment.folder / "longer.yaml"
+    longer.write_text("base_training: {passes: 60}\n")
+    target = "results/tiny/models/base/model.safetensors"
+    log = experiment.results / "logs/train_base.log"
+    log.unlink(missing_ok=True)  # of the local run
+    process = experiment.start("--profile", "slurm", target, *HERE, configs=("longer.yaml",))
+    try:
+        cluster.wait_until(
+            lambda: log.exists() and "loss" in log.read_text(), "training does not start", seconds=600
+        )
+        job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
+        subprocess.run(["scontrol", "requeue", job], check=True)
+        assert process.wait(timeout=600) == 0, experiment.printed()
+    finally:
+        process.kill()
+    assert "done before)" in log.read_text()
+    alone = Experiment.make(tmp_path / "alone")
+    shutil.copytree(local.results / "data", alone.results / "data")
+    alone.run(target, "--cores", "2", configs=(str(longer),))
+    assert (experiment.folder / target).read_bytes() == (alone.folder / target).read_bytes()

@@ -25,7 +25,8 @@ rule adapt:
     threads: threads_of("adapt")
     resources:
         cpus_per_task=threads_of("adapt"),
-        gpu=config["gpus"],
+        gpu=GPUS,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -50,7 +51,7 @@ rule adapt:
         " --out-description {output.description:q}"
         " --record {output.record:q}"
         " --work {params.work:q}"
-        " --checkpoint-seconds {config[checkpoint_seconds]}"
+        " --checkpoint-seconds {resources.checkpoint_seconds}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"

@@ -53,7 +53,8 @@ else:
         threads: threads_of("train_base")
         resources:
             cpus_per_task=threads_of("train_base"),
-            gpu=config["gpus"],
+            gpu=GPUS,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
             mem_mb=growing(3000),
             runtime=growing(720),
         params:
@@ -69,7 +70,7 @@ else:
             " --out-description {output.description:q}"
             " --record {output.record:q}"
             " --work {params.work:q}"
-            " --checkpoint-seconds {config[checkpoint_seconds]}"
+            " --checkpoint-seconds {resources.checkpoint_seconds}"
             " --threads {resources.cpus_per_task}"
             " --settings {params.settings:q}"
             " > {log:q} 2>&1"

@@ -54,6 +54,13 @@ if workflow.is_main_process:
 shell.prefix('set -euo pipefail; export SAML_PARENT=$PPID; saml() {{ exec saml "$@"; }}; ')
 
 
+# For each job that trains, decodes or routes.
+GPUS = config["gpus"]
+
+# A resource of trainings and no param: a change of it runs nothing again.
+CHECKPOINT_SECONDS = config["checkpoint_seconds"]
+
+
 def one_of(names):
     """A pattern for any of `names` and nothing else."""
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -27,7 +27,7 @@ rule decode:
     threads: threads_of("decode")
     resources:
         cpus_per_task=threads_of("decode"),
-        gpu=config["gpus"],
+        gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -78,7 +78,7 @@ rule decode_unadapted:
     threads: threads_of("decode_unadapted")
     resources:
         cpus_per_task=threads_of("decode_unadapted"),
-        gpu=config["gpus"],
+        gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -123,7 +123,7 @@ rule decode_general:
     threads: threads_of("decode_general")
     resources:
         cpus_per_task=threads_of("decode_general"),
-        gpu=config["gpus"],
+        gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:

@@ -22,7 +22,8 @@ rule initialise_experts:
     threads: threads_of("initialise_experts")
     resources:
         cpus_per_task=threads_of("initialise_experts"),
-        gpu=config["gpus"],
+        gpu=GPUS,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
@@ -42,7 +43,7 @@ rule initialise_experts:
         " --out-description {output.description:q}"
         " --record {output.record:q}"
         " --work {params.work:q}"
-        " --checkpoint-seconds {config[checkpoint_seconds]}"
+        " --checkpoint-seconds {resources.checkpoint_seconds}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"
@@ -71,7 +72,8 @@ rule pretrain:
     threads: threads_of("pretrain")
     resources:
         cpus_per_task=threads_of("pretrain"),
-        gpu=config["gpus"],
+        gpu=GPUS,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
@@ -93,7 +95,7 @@ rule pretrain:
         " --out-description {output.description:q}"
         " --record {output.record:q}"
         " --work {params.work:q}"
-        " --checkpoint-seconds {config[checkpoint_seconds]}"
+        " --checkpoint-seconds {resources.checkpoint_seconds}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"

@@ -23,7 +23,7 @@ rule routes:
     threads: threads_of("routes")
     resources:
         cpus_per_task=threads_of("routes"),
-        gpu=config["gpus"],
+        gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(60),
     params:

@@ -25,3 +25,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was short, of the machine, a limit or a GPU: each library says it in its way."""
     words = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def in_one_line(error: Exception) -> str | None:
+    """What a user is told of an error that can be put right; None for a defect, which keeps its traceback."""
+    if isinstance(error, SamlError):
+        return str(error)
+    if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
+        return "out of memory: give the job more, or lower batch_utterances or batch_seconds of its section"
+    if isinstance(error, OSError) and not (error.filename is None and error.strerror is None):
+        return f"{error.filename or 'file'}: {error.strerror}"
+    return None

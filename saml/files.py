@@ -1,11 +1,14 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent: written in one step, read with a clear word where they are damaged."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from saml.errors import SamlError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -36,6 +39,23 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         raise
     _flush_folder(path.parent)
+
+
+def read_json_object(path: Path, advice: str = "") -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises SamlError, naming the file and ending with `advice`, when it is missing or holds anything else.
+    """
+    ending = advice and f"; {advice}"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SamlError(f"{path}: no such file{ending}") from None
+    except (ValueError, RecursionError) as error:
+        raise SamlError(f"{path}: not JSON ({error}){ending}") from None
+    if not isinstance(content, dict):
+        raise SamlError(f"{path}: not a JSON object{ending}")
+    return content
 
 
 def _flush_folder(folder: Path) -> None:

@@ -104,6 +104,6 @@ def _head(record: Path) -> dict[str, Any]:
     try:
         with record.open(encoding="utf-8") as stream:
             head = json.loads(stream.readline())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return head if isinstance(head, dict) else {}

@@ -5,7 +5,6 @@ speaker (prepare-corpus, prepare-speaker, adapt, decode), with the experiment's 
 lays their outputs out as any experiment has them. The experiment stays as it is.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from saml.corpora.folder import read_rows
 from saml.corpora.stages import prepare_corpus, prepare_speaker
 from saml.decoding import decode
 from saml.errors import SamlError
+from saml.reporting.hypotheses import read_lines
 from saml.reporting.show import aligned
 from saml.reporting.wording import percent
 from saml.scoring import error_rate, pool
@@ -212,7 +212,7 @@ def _decode(
         adaptation_record=folder / "adaptation.jsonl" if adapted else None,
         corpus="folder",
     )
-    return [json.loads(line) for line in (folder / "hypotheses.jsonl").read_text().splitlines()]
+    return list(read_lines(folder / "hypotheses.jsonl"))
 
 
 def _data(out: Path, speaker: str) -> Path:

@@ -3,6 +3,7 @@
 import collections
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -179,6 +180,43 @@ def test_the_archive_gives_back_what_was_stored(tmp_path):
     path.unlink()
     with pytest.raises(SamlError, match="no such features"):
         reader.read(keys[0])
+
+
+def test_a_changed_byte_in_stored_features_is_named(tmp_path):
+    """Wherever it is, whichever frames are asked for; an archive of before there were checksums is taken."""
+    matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
+    path = tmp_path / "a.bin"
+    with ArchiveWriter(path) as archive:
+        archive.write("", matrix)
+        key = archive.write("", matrix)
+    assert key == f"48,4,3,{zlib.crc32(matrix.tobytes()):08x}"
+    data = path.read_bytes()
+    for place in (48, 70, 95):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        for frames in ((0, None), (1, 2)):
+            with pytest.raises(SamlError, match=rf"{path}: a checksum differs"):
+                ArchiveReader(path).read(key, *frames)
+        old = ArchiveReader(path).read("48,4,3")
+        assert (old != matrix).sum() == 1
+    path.write_bytes(data)
+    assert np.array_equal(ArchiveReader(path).read("48,4,3"), matrix)
+
+
+@pytest.mark.parametrize("key", ["", "0,4", "0,4,3,xyz", "0,4,3,0,0", "-1,4,3", "0,-4,3", "a,b,c"])
+def test_a_place_that_makes_no_sense_is_named(tmp_path, key):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(48))
+    with pytest.raises(SamlError, match="is no place in a features file"):
+        ArchiveReader(path).read(key)
+    with pytest.raises(SamlError, match="cut short"):  # before any memory is taken
+        ArchiveReader(path).read(f"0,{1 << 60},80")
+
+
+def test_an_archive_that_was_not_finished_is_not_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt), ArchiveWriter(tmp_path / "a.bin") as archive:
+        archive.write("", np.zeros((1, 1)))
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_collate_pads_with_zeros_and_tells_lengths(tmp_path):

@@ -17,7 +17,7 @@ from saml import __version__
 from saml.adapters.adapted import AdapterSpec
 from saml.errors import SamlError
 from saml.files import write_atomically
-from saml.models.store import FORMAT, read_description, read_tensors
+from saml.models.store import FORMAT, as_described, read_description, read_tensors
 
 State = dict[str, Tensor]
 
@@ -90,12 +90,30 @@ def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> S
     content = read_description(description)
     if content.get("base_sha256") != base["sha256"]:
         raise SamlError(f"{weights}: this adapter belongs to another base model; adapt again on this one")
-    tensors = read_tensors(weights, content["sha256"])
-    spec = AdapterSpec(**content["spec"])
-    if "folds" not in content:
-        return StoredAdapter(spec, [tensors], content)
-    folds: list[State] = [{} for _ in range(content["folds"])]
+    with as_described(description):
+        tensors = read_tensors(weights, content["sha256"])
+        spec = AdapterSpec(**content["spec"])
+        _refuse_larger(spec, tensors)
+        folds = _folds(tensors, content["folds"]) if "folds" in content else [tensors]
+    return StoredAdapter(spec, folds, content)
+
+
+def _refuse_larger(spec: AdapterSpec, tensors: State) -> None:
+    """Raise ValueError for a specification of more than is stored, which could take all of the memory."""
+    stored = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    for name in ("experts", "feed_forward_experts", "rank"):
+        size = getattr(spec, name)
+        if type(size) is not int or not 0 <= size <= stored:
+            raise ValueError(f"{name} {size}")
+
+
+def _folds(tensors: State, count: int) -> list[State]:
+    """A state for each fold. Raises ValueError for a tensor that is of none, or a fold without any."""
+    by_name: dict[str, State] = {}
     for name, tensor in tensors.items():
         fold, _, own = name.partition("/")
-        folds[int(fold.removeprefix("fold"))][own] = tensor
-    return StoredAdapter(spec, folds, content)
+        by_name.setdefault(fold, {})[own] = tensor
+    names = [f"fold{index}" for index in range(len(by_name))]
+    if count != len(names) or set(names) != by_name.keys():
+        raise ValueError(f"{count} folds, but tensors of {', '.join(by_name)}")
+    return [by_name[name] for name in names]

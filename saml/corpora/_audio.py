@@ -1,5 +1,7 @@
 """Audio files: what is wrong with one, and how it becomes 16 kHz mono."""
 
+import math
+import os
 import struct
 from functools import cache
 from pathlib import Path
@@ -9,6 +11,7 @@ import soundfile
 import torch
 
 from saml._torchaudio import ensure
+from saml.errors import SamlError
 from saml.features import SAMPLING_RATE
 
 ensure()
@@ -16,6 +19,14 @@ from lhotse import AudioSource, Recording  # noqa: E402
 from torchaudio.transforms import Resample  # noqa: E402
 
 _BLOCK = 1 << 20  # samples read at a time
+# Rates that speech is recorded at lie between these. The kernel that resamples has this many numbers at most:
+# it is small where a rate and 16 kHz have much in common, and fills the memory where they have nothing.
+_RATES = range(4_000, 384_001)
+_LARGEST_KERNEL = 1 << 25
+# Full scale is 1; files of floating-point numbers can exceed it. From here on, squares would not be finite.
+_LOUDEST = 1e6
+# A file's name may have 255 bytes on the usual file systems.
+_LONGEST_NAME = 255
 
 
 def fault(path: Path) -> str | None:
@@ -31,10 +42,11 @@ def fault(path: Path) -> str | None:
     try:
         with soundfile.SoundFile(path) as file:
             declared = file.frames
-            read, finite = 0, True
+            read, finite, loudest = 0, True, 0.0
             for block in file.blocks(_BLOCK, dtype="float32"):
                 read += len(block)
                 finite = finite and bool(np.isfinite(block).all())
+                loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
     except soundfile.LibsndfileError as error:
         if "shorten" in sphere.get("sample_coding", ""):
             return "is compressed with shorten, which cannot be read here (sph2pipe unpacks it)"
@@ -44,9 +56,13 @@ def fault(path: Path) -> str | None:
         )
     if declared == 0:
         return "holds no samples"
+    if not _can_resample(file.samplerate):
+        return f"is at {file.samplerate} Hz; convert it to a usual rate, best {SAMPLING_RATE} Hz"
     if read < max(declared, int(sphere.get("sample_count", 0))) or _riff_is_cut_short(path):
         return "is truncated"
-    return None if finite else "holds samples that are not finite"
+    if not finite:
+        return "holds samples that are not finite"
+    return None if loudest <= _LOUDEST else "holds samples far beyond full scale"
 
 
 def _riff_is_cut_short(path: Path) -> bool:
@@ -84,8 +100,10 @@ def as_recording(path: Path, utterance: str, converted: Path) -> Recording:
     info = soundfile.info(path)
     if info.samplerate == SAMPLING_RATE and info.channels == 1:
         return describe(path, utterance, info.frames)
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return write_recording(resample(samples.mean(axis=1), rate), utterance, converted)
+    # The mean over channels of a block at a time: an hour of eight channels would not fit otherwise.
+    with soundfile.SoundFile(path) as file:
+        blocks = [block.mean(axis=1) for block in file.blocks(_BLOCK, dtype="float32", always_2d=True)]
+    return write_recording(resample(np.concatenate(blocks), info.samplerate), utterance, converted)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -98,6 +116,11 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def write_recording(samples: np.ndarray, utterance: str, path: Path) -> Recording:
     """Write samples `(samples,)` in [-1, 1] at 16 kHz as FLAC of 16 bits, and describe the file."""
+    if max(len(os.fsencode(name)) for name in path.parts) > _LONGEST_NAME:
+        raise SamlError(
+            f"utterance {utterance[:40]!r}...: its id, or its speaker's, is too long for the name of a file; "
+            "shorten it"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # Resampling overshoots at the loudest places.
     soundfile.write(path, np.clip(samples, -1.0, 1.0), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
@@ -114,6 +137,11 @@ def describe(path: Path, utterance: str, samples: int) -> Recording:
         duration=samples / SAMPLING_RATE,
         channel_ids=[0],
     )
+
+
+def _can_resample(rate: int) -> bool:
+    common = math.gcd(rate, SAMPLING_RATE)
+    return rate in _RATES and rate // common * (SAMPLING_RATE // common) <= _LARGEST_KERNEL
 
 
 @cache

@@ -2,14 +2,30 @@
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
-from lhotse import CutSet, RecordingSet, SupervisionSet, validate
+from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSet, validate
+from lhotse.cut import Cut
 from lhotse.qa import validate_recordings_and_supervisions
 
+from saml._archive import ArchiveReader
 from saml.errors import SamlError
 from saml.files import write_atomically
+
+# What lhotse, gzip and zlib make of a file that is no manifest, or a damaged one.
+_DAMAGES = (
+    OSError,
+    EOFError,
+    ValueError,
+    AssertionError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    zlib.error,
+)
 
 
 def write_manifest(manifest: RecordingSet | SupervisionSet | CutSet, path: Path) -> None:
@@ -31,11 +47,29 @@ def read_manifest(kind: Any, path: Path) -> Any:
     try:
         manifest = kind.from_file(path)
         items = list(manifest)
-    except (OSError, EOFError, ValueError, AssertionError, KeyError, TypeError) as error:
+        for item in items:
+            _refuse_foreign(item)
+    except _DAMAGES as error:
         raise SamlError(
             f"{path}: cannot read this manifest ({error}); run the stage that makes it again"
         ) from None
     return kind.from_items(items)
+
+
+def _refuse_foreign(item: Any) -> None:
+    """Raise ValueError for speech or features that are not in files as saml's own stages write them.
+
+    lhotse knows others: shell commands whose output is audio, addresses, archives read by further libraries.
+    """
+    if isinstance(item, Cut) and not isinstance(item, MonoCut):
+        raise ValueError(f"{item.id!r} is no cut of one channel")
+    recording = item if isinstance(item, Recording) else getattr(item, "recording", None)
+    for source in recording.sources if recording is not None else ():
+        if source.type != "file":
+            raise ValueError(f"the audio of {item.id!r} is a {source.type}, not a file")
+    features = getattr(item, "features", None)
+    if features is not None and features.storage_type != ArchiveReader.name:
+        raise ValueError(f"the features of {item.id!r} are stored as {features.storage_type}")
 
 
 def validate_pair(recordings: RecordingSet, supervisions: SupervisionSet) -> None:

@@ -1,6 +1,5 @@
 """A base model that somebody else trained, as transformers or OpenAI store it: the stage that reads it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from saml._torchaudio import ensure
 from saml.base_checkpoint import CONFIG, GENERATION, VOCABULARY, checkpoint_path, checksums
 from saml.errors import SamlError
+from saml.files import read_json_object
 from saml.models.bpe import BpeTokeniser, Manners
 from saml.models.openai import read_openai
 from saml.models.recogniser import Tokeniser
@@ -56,7 +56,7 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     """
     path = checkpoint_path(model)
     named = path if path.is_file() else path / CONFIG
-    config = read_openai(path)[0] if path.is_file() else _read(named)
+    config = read_openai(path)[0] if path.is_file() else read_json_object(named)
     _expect(config, _EXPECTED, named)
     own = model[model["family"]]
     if own["characters"] is None:
@@ -78,8 +78,9 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
 def _characters(path: Path) -> CharacterTokeniser:
     if path.is_file():
         raise SamlError(f"{path}: its tokens are no characters; say model.whisper.characters: null")
+    vocabulary = read_json_object(path / VOCABULARY)
     try:
-        return tokeniser_of_vocabulary(_read(path / VOCABULARY))
+        return tokeniser_of_vocabulary(vocabulary)
     except SamlError as error:
         raise SamlError(f"{path / VOCABULARY}: {error}") from None
 
@@ -87,7 +88,7 @@ def _characters(path: Path) -> CharacterTokeniser:
 def _own_tokeniser(path: Path, config: Mapping[str, Any], *, lower: bool) -> BpeTokeniser:
     """Whisper's own tokeniser, and what the checkpoint says of decoding."""
     folder = path.parent if path.is_file() else path
-    said = _read(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    said = read_json_object(folder / GENERATION) if (folder / GENERATION).is_file() else {}
     size = config["vocab_size"]
 
     def suppressed(key: str) -> list[int]:
@@ -259,13 +260,3 @@ def _rounding(positions: Tensor, folder: Path) -> str:
     if errors[best].max() > _TOLERANCE:
         raise SamlError(f"{folder}: the encoder's positions are not Whisper's sinusoids, as they must be")
     return best
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SamlError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise SamlError(f"{path}: not a JSON object")
-    return content

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from saml import __version__
-from saml.errors import SamlError
-from saml.files import write_atomically
+from saml.errors import SamlError, is_out_of_memory
+from saml.files import read_json_object, write_atomically
 from saml.models import rebuild
 from saml.models.recogniser import Recogniser, as_module
 
@@ -65,10 +66,11 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
     Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
     content = read_description(description)
-    state = read_tensors(weights, content["sha256"])
-    recogniser = rebuild(content)
-    if content["precision"] == "nf4":
-        state = _dequantise(recogniser, state, content["quantisation"])
+    with as_described(description):
+        state = read_tensors(weights, content["sha256"])
+        recogniser = rebuild(content)
+        if content["precision"] == "nf4":
+            state = _dequantise(recogniser, state, content["quantisation"])
     _fill(recogniser, state, weights)
     as_module(recogniser).eval()
     return recogniser, content
@@ -76,15 +78,24 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
 
 def read_description(path: Path) -> dict[str, Any]:
     """The JSON beside a model or adapter. Raises SamlError when it is missing or is not one of ours."""
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise SamlError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise SamlError(f"{path}: not a JSON description ({error}); make it again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json_object(path, "make it again")
+    if content.get("format") != FORMAT:
         raise SamlError(f"{path}: not a description of format {FORMAT}; made by another version of saml?")
     return content
+
+
+@contextmanager
+def as_described(path: Path) -> Iterator[None]:
+    """What goes wrong inside for want of a key, or with a senseless value, is the fault of this description.
+
+    Raises SamlError, naming it.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise SamlError(f"{path}: does not describe these weights ({error!r:.200}); make it again") from None
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from saml._torchaudio import ensure
 from saml.base_checkpoint import ADDED, MERGES, TOKENIZER, VOCABULARY
 from saml.errors import SamlError
+from saml.files import read_json_object
 from saml.models.bpe import END, LANGUAGE, NO_TIMESTAMPS, START, TASK, Vocabulary
 
 _SPECIAL = re.compile(r"<\|.+\|>")
@@ -29,9 +29,9 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         return _of_tokenizer(folder / TOKENIZER)
     if (folder / MERGES).is_file() and (folder / VOCABULARY).is_file():
         lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
-        added = _json(folder / ADDED) if (folder / ADDED).is_file() else {}
+        added = read_json_object(folder / ADDED) if (folder / ADDED).is_file() else {}
         merges = [line for line in lines if line and not line.startswith("#version")]
-        return _vocabulary(_json(folder / VOCABULARY), added, merges, folder / VOCABULARY)
+        return _vocabulary(read_json_object(folder / VOCABULARY), added, merges, folder / VOCABULARY)
     if len(tables) == 1:
         return _of_table(tables[0], size)
     raise SamlError(
@@ -41,7 +41,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 
 
 def _of_tokenizer(path: Path) -> Vocabulary:
-    content = _json(path)
+    content = read_json_object(path)
     model = content.get("model", {})
     if model.get("type") != "BPE" or "ByteLevel" not in json.dumps(content.get("pre_tokenizer")):
         raise SamlError(f"{path}: not a byte-level BPE, which Whisper's vocabulary is")
@@ -88,13 +88,3 @@ def _pair(merge: str | Sequence[str], path: Path) -> tuple[str, str]:
     if len(parts) != 2:
         raise SamlError(f"{path}: {merge!r} is no merge of two tokens")
     return parts[0], parts[1]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SamlError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise SamlError(f"{path}: not a JSON object")
-    return content

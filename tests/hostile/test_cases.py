@@ -1,0 +1,242 @@
+"""Every case of cases.py: it works, or one line says what is wrong, and nothing is carried out."""
+
+import copy
+import gzip
+import hashlib
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lhotse import CutSet
+from safetensors.torch import load
+
+from saml import config
+from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
+from saml.adapters.store import load_adapter, save_adapter
+from saml.corpora import folder, folder_name, speaker_id
+from saml.corpora._stm import read_stm
+from saml.corpora.checks import check_cuts
+from saml.corpora.stages import _cuts
+from saml.errors import in_one_line
+from saml.files import read_json_object
+from saml.models import build
+from saml.models.store import load_model, read_description, save_model
+from saml.models.tokeniser import CharacterTokeniser
+from saml.scoring import SCORERS, count
+from saml.training.common import read_cuts, read_splits
+from tests.conftest import TINY
+from tests.hostile.cases import CASES, Case
+from tests.training.conftest import write_pool
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+LETTERS = CharacterTokeniser(" 'abcdefghijklmnopqrstuvwxyz")
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model, an adapter of two folds to it, and cuts."""
+    place = tmp_path_factory.mktemp("stored")
+    torch.manual_seed(1)
+    recogniser = build({"family": "conformer", "conformer": TINY})
+    save_model(recogniser, place / "model.safetensors", place / "model.json")
+    spec = AdapterSpec(experts=2, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.0, routed=True)
+    state = AdaptedRecogniser(recogniser, spec, seed=1).state()
+    save_adapter(
+        place / "adapter.safetensors",
+        place / "adapter.json",
+        spec=spec,
+        folds=[state, {name: tensor.clone() for name, tensor in state.items()}],
+        base=read_description(place / "model.json"),
+        origin={},
+    )
+    write_pool(place / "pool", ["t"], ["train"])
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what is stored, and the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for path in stored.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`content` with other values at key paths; ... takes a key away."""
+    content = copy.deepcopy(content)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        section = content
+        for name in path:
+            section = section[name]
+        if value is ...:
+            del section[last]
+        else:
+            section[last] = value
+    return content
+
+
+def manifest(given: str, place: Path) -> None:
+    """Read as a corpus, with audio that has to be converted."""
+    (place / "mine").mkdir()
+    soundfile.write(place / "mine/a.wav", np.zeros(8_000), 8_000)
+    (place / "mine/manifest.tsv").write_text(f"utterance\tspeaker\tfile\ttext\n{given}\n", encoding="utf-8")
+    own = {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.0, "seed": 1}
+    settings = {"name": "folder", "on_bad_utterance": "error", "folder": own}
+    recordings, supervisions, _ = folder.prepare_corpus(settings, place / "audio")
+    (made,) = (place / "audio").rglob("*.flac")
+    assert len(made.relative_to(place / "audio").parts) == 2
+    who = next(iter(supervisions)).speaker
+    _, spoken, _ = folder.prepare_speaker(settings, who, recordings, supervisions, place / "audio")
+    assert len(spoken) == 1
+
+
+def speaker(given: Any, place: Path) -> None:
+    """Asked for in a configuration; then the name of a folder, and, quoted, of an argument."""
+    chosen = config.load([ROOT / "config/config.yaml"]) | {"target_speakers": [given]}
+    config.validate(chosen, SCHEMA)
+    name = folder_name(given)
+    assert speaker_id(name) == given and Path(name).name == name and name not in (".", "..")
+    assert not set(name) & set("/ $`;|&><*?!~#'\"\\{}\n") and not name.startswith(".")
+    printed = subprocess.run(
+        ["bash", "-c", f"printf %s {shlex.quote(given)}"], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == given
+
+
+def audio(given: tuple[int, int, int, float], place: Path) -> None:
+    """As the only recording of a corpus, prepared and checked."""
+    frames, rate, channels, value = given
+    (place / "mine").mkdir()
+    kind = "FLOAT" if frames < 1_000_000 else "PCM_16"
+    with soundfile.SoundFile(place / "mine/a.wav", "w", rate, channels, subtype=kind) as file:
+        for start in range(0, frames, 1_000_000):
+            file.write(np.full((min(frames - start, 1_000_000), channels), value, np.float32))
+    (place / "mine/manifest.tsv").write_text("utterance\tspeaker\tfile\ttext\nu1\tanna\ta.wav\tone\n")
+    own = {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.0, "seed": 1}
+    settings = {"name": "folder", "on_bad_utterance": "error", "folder": own}
+    recordings, supervisions, _ = folder.prepare_corpus(settings, place / "audio")
+    limits: dict[str, Any] = {"min_seconds": 0.2, "max_seconds": 20.0, "on_bad": "error"}
+    (cut,), _ = check_cuts(_cuts(recordings, supervisions), unknown_characters=LETTERS.unknown, **limits)
+    samples, rate = soundfile.read(cut.recording.sources[0].source)
+    assert samples.shape == (16_000,) and rate == 16_000 and np.isfinite(samples).all()
+
+
+def text(given: str, place: Path) -> None:
+    """As a reference: the tokeniser has it whole. Counting takes any text."""
+    if len(given) < 100:
+        for hypothesis in (given, "one two", ""):
+            assert set(count(given, hypothesis, SCORERS)) == set(SCORERS)
+    cut = next(iter(CutSet.from_file(write_pool(place / "pool", ["t"], ["train"]))))
+    cut.supervisions[0].text = given
+    limits: dict[str, Any] = {"min_seconds": 0.2, "max_seconds": 20.0, "on_bad": "error"}
+    check_cuts([cut], unknown_characters=LETTERS.unknown, **limits)
+    assert LETTERS.decode(LETTERS.encode(given)) == " ".join(given.lower().split())
+
+
+def config_(given: str | bytes, place: Path) -> None:
+    path = place / "given.yaml"
+    path.write_bytes(given if isinstance(given, bytes) else given.encode())
+    config.load([ROOT / "config/config.yaml", path])
+
+
+def change(given: tuple[str, Any], place: Path) -> None:
+    chosen = changed(config.load([ROOT / "config/config.yaml"]), dict([given]))
+    config.validate(chosen, SCHEMA)
+
+
+def object_(given: bytes, place: Path) -> None:
+    (place / "given.json").write_bytes(given)
+    read_json_object(place / "given.json")
+
+
+def splits(given: Any, place: Path) -> None:
+    (place / "splits.json").write_text(json.dumps(given))
+    read_splits(place / "splits.json", {"a", "b", "c"})
+
+
+def stm(given: str, place: Path) -> None:
+    (place / "talk.stm").write_text(given)
+    assert [line.text for line in read_stm(place / "talk.stm")] == [""]
+
+
+def model(given: dict[str, Any], place: Path) -> None:
+    path = place / "model.json"
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), given)))
+    load_model(place / "model.safetensors", path)
+
+
+def adapter(given: dict[str, Any], place: Path) -> None:
+    path = place / "adapter.json"
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), given)))
+    base, content = load_model(place / "model.safetensors", place / "model.json")
+    found = load_adapter(place / "adapter.safetensors", path, content)
+    AdaptedRecogniser(base, found.spec, seed=0).load_state(found.folds[0])
+
+
+def tensors(given: str | bytes, place: Path) -> None:
+    """In the place of a model's weights, its checksum in the description."""
+    if isinstance(given, str):
+        given = len(given).to_bytes(8, "little") + given.encode() + bytes(4)
+    (place / "model.safetensors").write_bytes(given)
+    model({"sha256": hashlib.sha256(given).hexdigest()}, place)
+
+
+def cuts(given: dict[str, Any], place: Path) -> None:
+    path = write_pool(place / "pool", ["t"], ["train"])
+    line = changed(json.loads(gzip.decompress(path.read_bytes())), given)
+    path.write_bytes(gzip.compress(json.dumps(line).encode() + b"\n"))
+    assert [cut.id for cut in read_cuts(path)] == ["t-0"]
+
+
+DONE_WITH: dict[str, Callable[[Any, Path], None]] = {
+    "manifest": manifest,
+    "speaker": speaker,
+    "audio": audio,
+    "text": text,
+    "config": config_,
+    "change": change,
+    "object": object_,
+    "splits": splits,
+    "stm": stm,
+    "model": model,
+    "adapter": adapter,
+    "tensors": tensors,
+    "cuts": cuts,
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")
+def test_it_works_or_one_line_says_why(case: Case, place: Path) -> None:
+    if case.says is None:
+        DONE_WITH[case.kind](case.given, place)
+    else:
+        with pytest.raises(Exception) as error:
+            DONE_WITH[case.kind](case.given, place)
+        line = in_one_line(error.value)
+        assert line is not None, repr(error.value)
+        assert case.says in line and "\n" not in line and len(line) < 1000, line
+    assert not (place / "hurt").exists()
+
+
+def test_the_table_is_whole() -> None:
+    """Every kind is done something with, and there is enough of it."""
+    assert {case.kind for case in CASES} == set(DONE_WITH)
+    assert len(CASES) >= 60
+
+
+def test_what_is_stored_is_read(place: Path) -> None:
+    """The cases of models and adapters start from files that are right."""
+    model({}, place)
+    adapter({}, place)
+    assert load((place / "model.safetensors").read_bytes())

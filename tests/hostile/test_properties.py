@@ -1,0 +1,151 @@
+"""Whatever is given: it is taken as it is meant, or refused in one line. Hypothesis looks for what is not."""
+
+import copy
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from saml import config
+from saml._archive import ArchiveReader, ArchiveWriter
+from saml.corpora import folder, folder_name, speaker_id
+from saml.corpora._stm import read_stm
+from saml.errors import SamlError
+from saml.files import read_json_object
+from saml.reporting.hypotheses import read_lines
+from saml.scoring import SCORERS, count, errors, normalise, reference_units
+from saml.tracking import read_record
+from saml.training.common import read_splits
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+CONFIG = config.load([ROOT / "config/config.yaml"])
+
+# The same examples in every run, and no limit of time to one: the machine may be busy.
+settings.register_profile("saml", derandomize=True, deadline=None, max_examples=40, database=None)
+settings.load_profile("saml")
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@contextmanager
+def refused_in_one_line() -> Iterator[None]:
+    """A SamlError is no failure, as long as it is one line."""
+    try:
+        yield
+    except SamlError as error:
+        assert str(error) and "\n" not in str(error)
+
+
+@contextmanager
+def written(content: bytes, name: str = "given") -> Iterator[Path]:
+    """A file with this content."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, name)
+        path.write_bytes(content)
+        yield path
+
+
+@given(st.lists(TEXT.filter(bool), min_size=2, max_size=4, unique=True))
+def test_folders_of_speakers_are_their_own_and_safe(speakers: list[str]) -> None:
+    names = [folder_name(speaker) for speaker in speakers]
+    assert [speaker_id(name) for name in names] == speakers and len(set(names)) == len(speakers)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-%"
+    assert all(set(name) <= set(letters) and not name.startswith(".") for name in names)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@given(reference=TEXT, hypothesis=TEXT)
+def test_any_texts_are_counted(scorer: str, reference: str, hypothesis: str) -> None:
+    counts = count(reference, hypothesis, [scorer])[scorer]
+    words, heard = normalise(reference, scorer).split(), normalise(hypothesis, scorer).split()
+    assert reference_units(counts["words"]) == len(words)
+    assert counts["words"]["hits"] + counts["words"]["substitutions"] + counts["words"]["insertions"] == len(
+        heard
+    )
+    assert (errors(counts["words"]) == 0) == (words == heard)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, TEXT, TEXT), max_size=3), st.sampled_from(["", "../", "/", "a/../../"]))
+def test_no_manifest_leads_out_of_its_folder(rows: list[tuple[str, ...]], start: str) -> None:
+    lines = ["utterance\tspeaker\tfile\ttext"]
+    lines += ["\t".join((row[0], row[1], start + row[2], row[3])) for row in rows]
+    with written("\n".join(lines).encode(), "manifest.tsv") as path, refused_in_one_line():
+        for row in folder.read_rows({"root": str(path.parent), "manifest": path.name}):
+            assert Path(os.path.normpath(row.path)).is_relative_to(path.parent)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "an object": read_json_object,
+    "hypotheses": lambda path: list(read_lines(path)),
+    "a record": read_record,
+    "folds": lambda path: read_splits(path, {"a", "b"}),
+    "a configuration": lambda path: config.load([path]),
+    "an STM file": lambda path: list(read_stm(path)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(
+    content=st.binary(max_size=60)
+    | TEXT.map(str.encode)
+    | VALUES.map(lambda value: json.dumps(value).encode())
+)
+def test_files_of_anything_are_read_or_refused(reader: str, content: bytes) -> None:
+    with written(content) as path, refused_in_one_line():
+        READERS[reader](path)
+
+
+def paths(section: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key path of a configuration."""
+    if isinstance(section, dict):
+        for key, value in section.items():
+            yield (*above, key)
+            yield from paths(value, (*above, key))
+
+
+@given(st.sampled_from(sorted(paths(CONFIG))), VALUES)
+def test_any_value_of_any_key_is_right_or_refused(path: tuple[str, ...], value: Any) -> None:
+    chosen = copy.deepcopy(CONFIG)
+    section = chosen
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    with refused_in_one_line():
+        config.validate(chosen, SCHEMA)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.data())
+def test_no_changed_byte_of_stored_features_goes_unnoticed(
+    frames: int, bins: int, data: st.DataObject
+) -> None:
+    matrix = np.random.default_rng(frames * 10 + bins).standard_normal((frames, bins)).astype(np.float32)
+    with written(b"", "features.bin") as path:
+        with ArchiveWriter(path) as archive:
+            key = archive.write("", matrix)
+        assert np.array_equal(ArchiveReader(path).read(key), matrix)
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(content)
+        with pytest.raises(SamlError, match="features.bin: a checksum differs"):
+            ArchiveReader(path).read(key)
+
+
+@given(TEXT)
+def test_any_place_in_an_archive_is_read_or_refused(key: str) -> None:
+    assume(len(key) < 30)
+    with written(bytes(16)) as path, refused_in_one_line():
+        ArchiveReader(path).read(key)

@@ -1,4 +1,4 @@
-"""The tiny experiment in a folder of its own, for tests that disturb it."""
+"""The tiny experiment in a folder of its own, for tests that disturb it, and what it is made of."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"
 # What a run is made of. Records, logs and benchmarks hold times, pictures a date: they may differ.
-KEPT = ("data", "models", "pretrained", "speakers", "general", "tables")
+KEPT = ("data", "models", "pretrained", "speakers", "general", "enrolment", "tuning", "pruned", "tables")
 RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
 
 
@@ -74,12 +74,7 @@ class Experiment:
 
     def outcome(self) -> dict[str, str]:
         """File to checksum, of all that a run is made of: equal outcomes are equal byte for byte."""
-        files = (path for name in KEPT for path in (self.results / name).rglob("*") if path.is_file())
-        return {
-            path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in files
-            if path.name not in RECORDS
-        }
+        return outcome(self.results)
 
     def processes(self) -> dict[int, str]:
         """The processes that work in this folder (id to command line), this one apart."""
@@ -109,6 +104,21 @@ class Experiment:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return left
+
+
+def outcome(results: Path) -> dict[str, str]:
+    """File to checksum, of all that the experiment in the folder `results` is made of."""
+    files = (path for name in KEPT for path in (results / name).rglob("*") if path.is_file())
+    return {
+        path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name not in RECORDS
+    }
+
+
+def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """The files that two outcomes do not have alike, sorted: other bytes, or in one of them only."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def kill(pid: int) -> bool:

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.experiment import Experiment, kill
+from tests.faults.experiment import Experiment, differences, kill
 
 # A checkpoint after each step, so that kills meet some being written.
 HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0")
@@ -112,11 +112,7 @@ def _count_resumed(experiment: Experiment) -> int:
 
 
 def _compare(expected: dict[str, str], experiment: Experiment) -> None:
-    actual = experiment.outcome()
-    different = sorted(
-        name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name)
-    )
-    if different:
+    if different := differences(expected, experiment.outcome()):
         raise Lost(f"not as in an undisturbed run: {', '.join(different)}")
 
 

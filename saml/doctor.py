@@ -15,6 +15,7 @@ from saml.config_role_checks import IN_PARTS
 from saml.doctor_checks import Line, first_line
 from saml.doctor_corpora import corpus_in_parts
 from saml.errors import SamlError
+from saml.optional import load, wanted
 
 LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
 _WIDTH = 12
@@ -51,6 +52,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
     return {
         **installation,
         "config": lambda: iter([Line("ok", "config", f"experiment {config['experiment']}")]),
+        "libraries": lambda: libraries(config),
         "threads": lambda: threads(config),
         "corpus": lambda: corpus(config),
         "base": lambda: base(config),
@@ -103,6 +105,13 @@ def disk(results: Path) -> Iterator[Line]:
         yield Line("warn", "disk", finding, "enough for the default experiment; real corpora need more")
     else:
         yield Line("ok", "disk", finding)
+
+
+def libraries(config: Mapping[str, Any]) -> Iterator[Line]:
+    """k2 and icefall, where a key asks for them."""
+    for module, key, otherwise in wanted(config):
+        load(module, key, otherwise)
+        yield Line("ok", key, f"{module.partition('.')[0]} can be imported")
 
 
 def threads(config: Mapping[str, Any]) -> Iterator[Line]:
@@ -203,4 +212,5 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "routing": int(routed > 0),
         "tabulate": 1,
         "figures": 1,
+        "transcripts": 1,
     }

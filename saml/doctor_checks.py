@@ -132,7 +132,7 @@ def nf4() -> Iterator[Line]:
 
 
 def optional() -> Iterator[Line]:
-    """k2 and icefall, which are used where they can be imported."""
+    """k2 and icefall, which are used where a key of the configuration asks for them."""
     for name in ("k2", "icefall"):
         if importlib.util.find_spec(name) is None:
             yield Line("ok", name, "not there; optional (environment.yaml says how to get it)")
@@ -143,7 +143,7 @@ def optional() -> Iterator[Line]:
             advice = "it is left alone; install the build for this torch to have it used"
             yield Line("warn", name, f"installed, but cannot be imported ({first_line(error)})", advice)
         else:
-            yield Line("ok", name, "can be imported and is used")
+            yield Line("ok", name, "can be imported, and is used where the configuration asks for it")
 
 
 def memory() -> Iterator[Line]:

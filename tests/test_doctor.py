@@ -1,6 +1,7 @@
 """`saml doctor` on installations and configs that are right, odd and wrong."""
 
 import copy
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_a_wrong_config_fails_by_name_and_the_rest_is_still_checked(config, caps
     output = capsys.readouterr().out
     assert "passses" in lines_of(output, "fail")[0]
     assert "disk" in output and "jobs" not in output
+
+
+def test_a_library_that_is_asked_for_and_not_there_fails(config, capsys, monkeypatch):
+    for heavy in ("torchaudio", "gpu", "nf4"):
+        monkeypatch.setattr(checks, heavy, lambda: iter([]))
+    for name in ("k2", "icefall"):
+        monkeypatch.setitem(sys.modules, name, None)
+    config["arms"]["saml"]["adaptation"] = {"ctc_backend": "k2"}
+    assert doctor(config, ROOT) == 1
+    assert "arms.saml.adaptation.ctc_backend wants k2, which" in lines_of(capsys.readouterr().out, "fail")[0]
 
 
 def test_a_check_that_breaks_is_a_failure_and_not_the_end(config, capsys, monkeypatch):
@@ -177,4 +188,4 @@ def test_jobs_are_counted(config):
     counts = count_jobs(config)
     assert (counts["quantise"], counts["prepare-pool"], counts["pretrain"], counts["adapt"]) == (0, 2, 0, 0)
     (line,) = jobs(config)
-    assert line.finding.startswith("21 from nothing: 1 prepare-corpus")
+    assert line.finding.startswith("22 from nothing: 1 prepare-corpus")

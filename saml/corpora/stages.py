@@ -16,6 +16,7 @@ from saml.corpora import corpus
 from saml.corpora.checks import POOLS, Dropped, check_cuts, write_dropped
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.partition import split_speaker
+from saml.corpora.speeds import at_speeds
 from saml.errors import SamlError
 from saml.features import LogMel, feature_config, store_features
 from saml.files import write_atomically
@@ -77,7 +78,8 @@ def prepare_pool(
     Args:
         experiment: name of the experiment.
         role: base, pretrain or general.
-        settings: the config's sections `corpus` and `model`, under those keys.
+        settings: the config's sections `corpus` and `model`, under those keys, and for the role base of
+            `base_training` the key `speed_perturbation`, where there is one.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -108,7 +110,9 @@ def prepare_pool(
         raise SamlError(
             f"role {role}: none of its {len(made)} utterances is left; the first: {bad[0].reason}"
         )
-    _write_cuts(kept, settings, cuts, features)
+    # Copies at other speeds are for training: the records count what was spoken.
+    copies = at_speeds(kept, settings.get("base_training", {}).get("speed_perturbation"))
+    _write_cuts(copies, settings, cuts, features)
     write_dropped(bad, dropped)
     _note(run, kept, bad, features)
     run.write(record)

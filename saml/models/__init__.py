@@ -1,6 +1,6 @@
 """Recognisers of every family behind one builder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from saml.errors import SamlError
@@ -9,12 +9,15 @@ from saml.models.recogniser import Encoded, Recogniser, Tokeniser, as_module
 __all__ = ["Encoded", "Recogniser", "Tokeniser", "as_module", "build", "rebuild"]
 
 
-def build(model: Mapping[str, Any]) -> Recogniser:
-    """A recogniser with fresh weights from a config's `model` section."""
+def build(model: Mapping[str, Any], transcripts: Iterable[str] | None = None) -> Recogniser:
+    """A recogniser with fresh weights from a config's `model` section.
+
+    `transcripts` of the speech that it will be trained on are needed where its tokens are learned from them.
+    """
     from saml.models.tokeniser import build_tokeniser
 
     family = model["family"]
-    return _construct(family, model[family], build_tokeniser(model))
+    return _construct(family, model[family], build_tokeniser(model, transcripts))
 
 
 def rebuild(description: Mapping[str, Any]) -> Recogniser:

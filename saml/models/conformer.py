@@ -17,7 +17,7 @@ _PROJECTIONS = r"\.(?:q|k|v|o)_proj"
 
 
 class ConformerRecogniser(nn.Module):
-    """Log-mel features to characters: a Conformer encoder, an attention decoder and a CTC head.
+    """Log-mel features to text: a Conformer encoder, an attention decoder and a CTC head.
 
     Positions of the decoder are fixed sinusoids, so they are neither trained nor stored.
     """

@@ -1,6 +1,6 @@
 """Text to token ids and back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from saml.errors import SamlError
@@ -61,19 +61,32 @@ def normalise_spaces(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def build_tokeniser(model: Mapping[str, Any]) -> CharacterTokeniser:
-    """The tokeniser of a config's `model` section, for a network that is trained here."""
-    return CharacterTokeniser(model[model["family"]]["characters"])
+def build_tokeniser(model: Mapping[str, Any], transcripts: Iterable[str] | None = None) -> Tokeniser:
+    """The tokeniser of a config's `model` section, for a network that is trained here.
+
+    With `bpe` its tokens are pieces, learned from `transcripts`. Raises SamlError where these are not given.
+    """
+    family = model["family"]
+    own = model[family]
+    if own.get("bpe") is None:
+        return CharacterTokeniser(own["characters"])
+    if transcripts is None:
+        raise SamlError(f"model.{family}.bpe: pieces are learned from transcripts, and there are none here")
+    from saml.models.pieces import learn_pieces
+
+    return learn_pieces(transcripts, own["characters"], own["bpe"], f"model.{family}.bpe")
 
 
 def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
     """A text to those of its characters that the tokeniser of a config's `model` section will lack.
 
-    A checkpoint's own vocabulary (no `characters`) is made of bytes, and has them all.
+    A checkpoint's own vocabulary (no `characters`) is made of bytes, and has them all; pieces are made of the
+    same `characters` as characters are.
     """
-    if model[model["family"]]["characters"] is None:
+    characters = model[model["family"]]["characters"]
+    if characters is None:
         return lambda text: ""
-    return build_tokeniser(model).unknown
+    return CharacterTokeniser(characters).unknown
 
 
 def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
@@ -82,6 +95,10 @@ def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
         from saml.models.bpe import bpe_of
 
         return bpe_of(description)
+    if description["kind"] == "pieces":
+        from saml.models.pieces import pieces_of
+
+        return pieces_of(description)
     if description["kind"] != "characters":
         raise SamlError(f"no tokeniser of kind {description['kind']!r}; made by another version of saml?")
     return CharacterTokeniser(description["characters"])

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lhotse import MonoCut
+from torch import nn
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.training.common import device, in_order, shuffled
+from saml.errors import SamlError
+from saml.training.common import device, in_bfloat16, in_order, shuffled
 from saml.training.examples import Examples
 from saml.training.loop import Task
 from saml.training.updates import AlternatingUpdates
@@ -26,8 +28,12 @@ def adapter_task(
     """Show `utterances` of `train` in shuffled passes and keep the best state on `dev`.
 
     The state before the first pass is a candidate too. `how` is the config's section `pretraining` or
-    `adaptation`.
+    `adaptation`; what it calls `frozen`, "expert" (feed-forward LoRAs too) or "router", stays as it is.
+
+    Raises:
+        SamlError: nothing is left to train.
     """
+    trained = _trained(adapted, how.get("frozen"), name)
     return Task(
         name=name,
         recogniser=adapted,
@@ -36,8 +42,8 @@ def adapter_task(
         utterances=utterances,
         dev=in_order(dev),
         updates=AlternatingUpdates(
-            list(adapted.expert_parameters().values()),
-            list(adapted.router_parameters().values()),
+            trained["expert"],
+            trained["router"],
             learning_rate=how["learning_rate"],
             clip_norm=how["clip_norm"],
             decay=how.get("decay", 1.0),
@@ -50,5 +56,22 @@ def adapter_task(
         select=how["select"],
         judge_start=True,
         ctc_weight=how["ctc_weight"],
+        ctc_backend=how.get("ctc_backend", "torch"),
+        bfloat16=in_bfloat16(how),
         device=device(),
     )
+
+
+def _trained(adapted: AdaptedRecogniser, frozen: str | None, name: str) -> dict[str, list[nn.Parameter]]:
+    """What moves, by the name of its learning rate; what does not is told that it needs no gradient."""
+    groups = {
+        "expert": list(adapted.expert_parameters().values()),
+        "router": list(adapted.router_parameters().values()),
+    }
+    if frozen is not None:
+        for parameter in groups[frozen]:
+            parameter.requires_grad_(False)
+        groups[frozen] = []
+    if not any(groups.values()):
+        raise SamlError(f"{name}: {frozen} is frozen and there is nothing else to train; take `frozen` away")
+    return groups

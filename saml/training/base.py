@@ -1,4 +1,4 @@
-"""Training a base model from scratch: joint CTC/attention, SpecAugment, the best pass of the dev part."""
+"""Training a base model from scratch: joint CTC/attention, SpecAugment, the best passes on the dev part."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,6 +12,7 @@ from saml.errors import SamlError
 from saml.features import batches
 from saml.models import Recogniser, as_module, build
 from saml.models.store import full_state, save_model
+from saml.optional import asked, load
 from saml.tracking import RunRecord
 from saml.training.augment import spec_augment, stretch_time
 from saml.training.batch import Batch
@@ -19,12 +20,13 @@ from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
     device,
     identity,
+    in_bfloat16,
     in_order,
     make_deterministic,
     read_cuts,
     seed_for,
 )
-from saml.training.examples import Examples
+from saml.training.examples import Examples, part_of
 from saml.training.loop import Task, run
 from saml.training.updates import WarmUpUpdates
 
@@ -58,12 +60,17 @@ def train_base(
     record_ = RunRecord(
         stage="train-base", experiment=experiment, settings=settings, corpus=corpus, family=family
     )
+    for library in asked("base_training", how):
+        load(*library)  # what is missing is missed now, not at the end
     make_deterministic()
     torch.manual_seed(seed_for("base", how["seed"]))
-    recogniser = build(settings["model"])
-    examples = Examples(read_cuts(cuts), recogniser)
+    heard = read_cuts(cuts)
+    recogniser = build(settings["model"], [cut.supervisions[0].text for cut in part_of(heard, "train")])
+    examples = Examples(heard, recogniser)
+    # What was learned from transcripts may differ with another version of the library that learns it.
+    start = {**settings, "tokeniser": recogniser.tokeniser.describe()}
     checkpoints = Checkpoints(
-        work, identity(settings, how["seed"], examples.cuts, cuts), seconds=checkpoint_seconds
+        work, identity(start, how["seed"], examples.cuts, cuts), seconds=checkpoint_seconds
     )
     for name, train, phase in _phases(examples, how):
         torch.manual_seed(seed_for("base", how["seed"], name))
@@ -125,6 +132,7 @@ def _task(
         updates=WarmUpUpdates(
             [parameter for parameter in module.parameters() if parameter.requires_grad],
             steps=steps,
+            schedule=how.get("schedule", "cosine"),
             **{key: how[key] for key in ("learning_rate", "weight_decay", "warm_up_share", "clip_norm")},
         ),
         get_state=partial(full_state, recogniser),
@@ -133,7 +141,11 @@ def _task(
         eval=lambda: _mode(module, training=False),
         select=how["select"],
         judge_start=name == "closing",
+        average=max(1, how.get("average", 1)),
+        average_by=how.get("average_by", "saml"),
+        bfloat16=in_bfloat16(how),
         ctc_weight=how["ctc_weight"],
+        ctc_backend=how.get("ctc_backend", "torch"),
         label_smoothing=how["label_smoothing"],
         prepare=partial(_augment, how=how),
         device=device(),

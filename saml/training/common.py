@@ -1,7 +1,6 @@
 """What the training stages share."""
 
 import hashlib
-import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,23 @@ from saml.corpora.manifests import read_manifest
 from saml.corpora.partition import PARTS
 from saml.errors import SamlError
 from saml.features import batches
+from saml.files import read_json_object
+
+# What a checkpoint of the training loop holds: of another number it is not taken up.
+_CHECKPOINT = 2
 
 
 def device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def in_bfloat16(how: Mapping[str, Any]) -> bool:
+    """Whether a training computes in bfloat16: as its `precision` says; `auto` is where a GPU has it."""
+    precision = how.get("precision", "fp32")
+    if precision == "auto":
+        return device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(precision == "bf16")
 
 
 def make_deterministic() -> None:
@@ -50,19 +61,20 @@ def read_splits(path: Path, known: Container[str]) -> list[Fold]:
     Raises SamlError, naming file, fold and utterance, when it is no such file, a part is missing or empty, an
     utterance is not among the `known` ids or stands in two parts.
     """
+    content = read_json_object(path)
     try:
-        folds = [{part: list(fold[part]) for part in PARTS} for fold in json.loads(path.read_text())["folds"]]
-    except FileNotFoundError:
-        raise SamlError(f"{path}: no such file") from None
-    except (ValueError, KeyError, TypeError) as error:
+        folds = [{part: list(fold[part]) for part in PARTS} for fold in content["folds"]]
+    except (KeyError, TypeError) as error:
         raise SamlError(f"{path}: not a file of folds with train, dev and test ({error!r})") from None
+    if not folds:
+        raise SamlError(f"{path}: there is no fold; make the file again, or give it one")
     for index, fold in enumerate(folds):
         seen: dict[str, str] = {}
         for part, ids in fold.items():
             if not ids:
                 raise SamlError(f"{path}: fold {index} has nothing in its {part} part")
             for utterance in ids:
-                if utterance not in known:
+                if not isinstance(utterance, str) or utterance not in known:
                     raise SamlError(f"{path}: fold {index}: the speaker has no utterance {utterance!r}")
                 if seen.setdefault(utterance, part) != part:
                     where = f"{seen[utterance]} and {part}"
@@ -85,8 +97,15 @@ def identity(
         "saml": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "inputs": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
+        "checkpoint": _CHECKPOINT,
+        "inputs": [_checksum(path) for path in files],
     }
+
+
+def _checksum(path: Path) -> str:
+    """SHA-256 of a file that may be larger than memory has room for."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def section_for_arm(settings: Mapping[str, Any], section: str) -> dict[str, Any]:

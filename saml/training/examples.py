@@ -11,22 +11,24 @@ from saml.features import collate, load_features
 from saml.models.recogniser import Recogniser
 from saml.training.batch import IGNORED, Batch
 
+# Features up to so many bytes stay in memory; those of a hundred hours, 12 GB, are read batch by batch.
+IN_MEMORY = 1 << 30
+
 
 class Examples:
-    """Features and tokens of a set of cuts, read from disk once and kept."""
+    """Features and tokens of a set of cuts, read once; features larger than `in_memory` batch by batch."""
 
-    def __init__(self, cuts: Iterable[MonoCut], recogniser: Recogniser) -> None:
+    def __init__(
+        self, cuts: Iterable[MonoCut], recogniser: Recogniser, *, in_memory: int = IN_MEMORY
+    ) -> None:
         self.cuts = list(cuts)
-        self._features = load_features(self.cuts)
+        self._features = load_features(self.cuts) if _bytes(self.cuts) <= in_memory else None
         self._tokens = {cut.id: _tokens(cut, recogniser) for cut in self.cuts}
         self._tokeniser = recogniser.tokeniser
 
     def part(self, part: str) -> list[MonoCut]:
         """The cuts marked as `part` (train or dev). Raises SamlError when there are none."""
-        chosen = [cut for cut in self.cuts if cut.custom["part"] == part]
-        if not chosen:
-            raise SamlError(f"no utterance of the pool is in its {part} part; see its dropped.tsv")
-        return chosen
+        return part_of(self.cuts, part)
 
     def choose(self, utterances: Iterable[str]) -> list[MonoCut]:
         """The cuts with these ids, in the order of the ids."""
@@ -49,6 +51,19 @@ class Examples:
             targets=pad_sequence(targets, batch_first=True, padding_value=IGNORED),
             groups=torch.tensor(groups if groups is not None else [0] * len(cuts)),
         )
+
+
+def part_of(cuts: Iterable[MonoCut], part: str) -> list[MonoCut]:
+    """The cuts marked as `part` (train or dev). Raises SamlError when there are none."""
+    chosen = [cut for cut in cuts if cut.custom["part"] == part]
+    if not chosen:
+        raise SamlError(f"no utterance of the pool is in its {part} part; see its dropped.tsv")
+    return chosen
+
+
+def _bytes(cuts: Iterable[MonoCut]) -> int:
+    """What the features of `cuts` take in memory, in float32."""
+    return sum(4 * cut.features.num_frames * cut.features.num_features for cut in cuts)
 
 
 def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:

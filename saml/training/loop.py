@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from saml.errors import Diverged, Interrupted, SamlError
 from saml.models.recogniser import Recogniser
 from saml.progress import Progress
 from saml.tracking import RunRecord
+from saml.training import icefall_average
 from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
@@ -44,6 +45,10 @@ class Task:
         train, eval: switch modes.
         select: the best pass has the lowest dev "loss" or the highest dev "accuracy" (of tokens).
         judge_start: the state before the first pass is a candidate too.
+        ctc_weight, ctc_backend: of the CTC loss, how much it counts and who computes it.
+        average: of so many best passes the mean is kept, with 1 the best alone.
+        average_by: who computes that mean, "saml" or "icefall".
+        bfloat16: the losses that are trained are computed in it, where torch holds that to be safe.
         prepare: a last change to a batch: augmentation, routes.
     """
 
@@ -61,17 +66,23 @@ class Task:
     dev: Sequence[Sequence[MonoCut]] = ()
     select: str = "loss"
     judge_start: bool = False
+    average: int = 1
+    average_by: str = "saml"
+    bfloat16: bool = False
     ctc_weight: float = 0.0
+    ctc_backend: str = "torch"
     label_smoothing: float = 0.0
     prepare: Callable[[Batch], Batch] = field(default=lambda batch: batch)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @dataclass
-class _Best:
-    score: float = float("-inf")
-    dev: dict[str, float] = field(default_factory=dict)
-    state: dict[str, Tensor] = field(default_factory=dict)
+class _Kept:
+    """A state that may be the result, or have a share in it, and how it does on the dev part."""
+
+    score: float
+    dev: dict[str, float]
+    state: dict[str, Tensor]
 
 
 @dataclass
@@ -91,21 +102,23 @@ class _Position:
 def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, float]:
     """Train until `task.utterances` have been shown; leave the recogniser in its best state, evaluation mode.
 
+    The best state is that of the best pass on the dev part, or the mean of the best ones (`task.average`).
+
     Curves go to `record`. A checkpoint is left after every pass, whenever one is due, and when the job is
     asked to stop; one that fits is taken up: the result is the same as without the interruption.
 
     Returns the dev scores of the kept state ("loss", "accuracy", "pass"; only "pass" without a dev part).
     Raises Diverged, a SamlError, when a loss or a weight is not finite; Interrupted after SIGTERM or SIGINT.
     """
-    best, at = _Best(), _Position()
+    kept, at = list[_Kept](), _Position()
     saved = checkpoints.load()
     if saved is not None:
-        best, at = _resume(task, saved, record)
+        kept, at = _resume(task, saved, record)
     elif task.judge_start:
-        _judge(task, best, _evaluate(task), 0, record)
+        _judge(task, kept, _evaluate(task), 0, record)
 
     def keep() -> bool:
-        return checkpoints.save(_snapshot(task, best, at, record))
+        return checkpoints.save(_snapshot(task, kept, at, record))
 
     with (
         Progress(task.name, task.utterances, start=at.shown) as progress,
@@ -126,15 +139,16 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
             scores = _evaluate(task, pause)
             # From here to the checkpoint nothing may pause: what follows happens once a pass.
             record.curve(f"{task.curve}train/loss", at.passes + 1, at.total / max(1, at.seen))
-            _judge(task, best, scores, at.passes + 1, record)
+            _judge(task, kept, scores, at.passes + 1, record)
             task.updates.end_pass()
             at.next_pass()
             keep()
+    scores = {"pass": float(at.passes)}
     if task.dev:
-        task.set_state(best.state)
+        scores = _take_best(task, kept)
     task.eval()
     _refuse_infinite_state(task)
-    return best.dev if task.dev else {"pass": float(at.passes)}
+    return scores
 
 
 def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: Callable[[], None]) -> None:
@@ -146,9 +160,14 @@ def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: 
             break
         cuts, groups = cuts[:room], groups[:room] if groups is not None else None
         batch = task.prepare(task.examples.batch(cuts, groups).to(task.device))
-        losses = utterance_losses(
-            task.recogniser, batch, ctc_weight=task.ctc_weight, label_smoothing=task.label_smoothing
-        ).loss
+        with torch.autocast(task.device.type, torch.bfloat16, enabled=task.bfloat16):
+            losses = utterance_losses(
+                task.recogniser,
+                batch,
+                ctc_weight=task.ctc_weight,
+                label_smoothing=task.label_smoothing,
+                ctc_backend=task.ctc_backend,
+            ).loss
         _refuse_infinite(task, losses, batch, f"in pass {index + 1}")
         grouped_mean(losses, batch.groups).backward()
         task.updates.step(batch.groups)
@@ -186,16 +205,42 @@ def _refuse_infinite_state(task: Task) -> None:
             raise Diverged(f"{task.name}: {name} is not finite after training: lower the learning rate")
 
 
-def _judge(task: Task, best: _Best, scores: dict[str, float], index: int, record: RunRecord) -> None:
-    """Keep the state after `index` passes when its `scores` on the dev part are the best so far."""
+def _judge(task: Task, kept: list[_Kept], scores: dict[str, float], index: int, record: RunRecord) -> None:
+    """Keep the state after `index` passes when its `scores` on the dev part are among the best so far.
+
+    `kept` has the best first, and of equal ones the earlier.
+    """
     if not scores:
         return
     for name, value in scores.items():
         record.curve(f"{task.curve}dev/{name}", index, value)
     score = -scores["loss"] if task.select == "loss" else scores["accuracy"]
-    if score > best.score:
-        best.score, best.dev = score, {**scores, "pass": float(index)}
-        best.state = {name: tensor.clone() for name, tensor in task.get_state().items()}
+    if len(kept) < task.average or score > kept[-1].score:
+        state = {name: tensor.clone() for name, tensor in task.get_state().items()}
+        kept.append(_Kept(score, {**scores, "pass": float(index)}, state))
+        kept.sort(key=lambda each: -each.score)
+        del kept[task.average :]
+
+
+def _take_best(task: Task, kept: Sequence[_Kept]) -> dict[str, float]:
+    """Put the recogniser into its best state; returns how that does on the dev part."""
+    if len(kept) == 1:
+        task.set_state(kept[0].state)
+        return kept[0].dev
+    states = [each.state for each in kept]
+    if task.average_by == "icefall":
+        task.set_state(icefall_average.mean_state(states, "base_training.average_by: icefall"))
+    else:
+        task.set_state(mean_state(states))
+    return {**_evaluate(task), "pass": kept[0].dev["pass"], "averaged": float(len(kept))}
+
+
+def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each tensor over `states`: weights, and batch norm's statistics among them."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(tensor.dtype)
+        for name, tensor in states[0].items()
+    }
 
 
 @torch.no_grad()
@@ -207,7 +252,9 @@ def _evaluate(task: Task, pause: Callable[[], None] = lambda: None) -> dict[str,
     loss, utterances, correct, tokens = 0.0, 0, 0, 0
     for cuts in task.dev:
         batch = task.examples.batch(cuts).to(task.device)
-        each = utterance_losses(task.recogniser, batch, ctc_weight=task.ctc_weight)
+        each = utterance_losses(
+            task.recogniser, batch, ctc_weight=task.ctc_weight, ctc_backend=task.ctc_backend
+        )
         _refuse_infinite(task, each.loss, batch, "in the dev part")
         loss, utterances = loss + float(each.loss.sum()), utterances + len(cuts)
         correct, tokens = correct + int(each.correct.sum()), tokens + int(each.tokens.sum())
@@ -215,11 +262,11 @@ def _evaluate(task: Task, pause: Callable[[], None] = lambda: None) -> dict[str,
     return {"loss": loss / utterances, "accuracy": correct / tokens}
 
 
-def _snapshot(task: Task, best: _Best, at: _Position, record: RunRecord) -> dict[str, Any]:
+def _snapshot(task: Task, kept: Sequence[_Kept], at: _Position, record: RunRecord) -> dict[str, Any]:
     return {
         "state": task.get_state(),
         "updates": task.updates.state_dict(),
-        "best": {"score": best.score, "dev": best.dev, "state": best.state},
+        "kept": [{"score": each.score, "dev": each.dev, "state": each.state} for each in kept],
         "at": asdict(at),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -227,7 +274,7 @@ def _snapshot(task: Task, best: _Best, at: _Position, record: RunRecord) -> dict
     }
 
 
-def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best, _Position]:
+def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[list[_Kept], _Position]:
     task.set_state(saved["state"])
     task.updates.load_state_dict(saved["updates"])
     torch.set_rng_state(saved["random"])
@@ -235,5 +282,4 @@ def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[_Best
         torch.cuda.set_rng_state_all(saved["random_cuda"])
     for name, step, value in saved["curves"][len(record.record.points) :]:
         record.curve(name, step, value)
-    best = saved["best"]
-    return _Best(best["score"], best["dev"], best["state"]), _Position(**saved["at"])
+    return [_Kept(**each) for each in saved["kept"]], _Position(**saved["at"])

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saml.models.recogniser import Encoded, Recogniser
+from saml.training import k2_ctc
 from saml.training.batch import IGNORED, Batch
 
 
@@ -20,15 +21,21 @@ class UtteranceLosses:
 
 
 def utterance_losses(
-    recogniser: Recogniser, batch: Batch, *, ctc_weight: float, label_smoothing: float = 0.0
+    recogniser: Recogniser,
+    batch: Batch,
+    *,
+    ctc_weight: float,
+    label_smoothing: float = 0.0,
+    ctc_backend: str = "torch",
 ) -> UtteranceLosses:
     """(1 - w) cross-entropy + w CTC, each the mean over an utterance's own tokens.
 
     Every utterance counts alike whatever its length and its batch-mates: an utterance's loss, and so an
-    expert's or a speaker's, is the same in any batch.
+    expert's or a speaker's, is the same in any batch. `ctc_backend` is who computes the CTC loss, "torch" or
+    "k2".
     """
     encoded = recogniser.encode(batch.features, batch.lengths)
-    logits = recogniser.logits(encoded, batch.inputs)
+    logits = recogniser.logits(encoded, batch.inputs).float()
     real = batch.targets != IGNORED
     tokens = real.sum(dim=1)
     # Flat, because the two-dimensional kernel has no deterministic form on a GPU.
@@ -41,26 +48,34 @@ def utterance_losses(
     ).view_as(batch.targets)
     loss = entropy.sum(dim=1) / tokens
     if ctc_weight:
-        loss = (1 - ctc_weight) * loss + ctc_weight * ctc_losses(recogniser, encoded, batch)
+        loss = (1 - ctc_weight) * loss + ctc_weight * ctc_losses(recogniser, encoded, batch, ctc_backend)
     correct = ((logits.argmax(dim=-1) == batch.targets) & real).sum(dim=1)
     return UtteranceLosses(loss, correct, tokens)
 
 
-def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch) -> Tensor:
-    """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text."""
+def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch, backend: str = "torch") -> Tensor:
+    """The CTC loss of each utterance per token, `(batch,)`; 0 where the audio is too short for its text.
+
+    Raises SamlError where the backend is k2 and k2 is not there.
+    """
     lengths = (batch.targets != IGNORED).sum(dim=1) - 1  # without the end token
-    text = batch.targets[:, len(recogniser.tokeniser.prompt) - 1 :]
-    scores = recogniser.ctc_logits(encoded).float().log_softmax(dim=-1)
-    losses = F.ctc_loss(  # on the CPU: its gradient has no deterministic form on a GPU
-        scores.transpose(0, 1).cpu(),  # (time, batch, vocabulary)
-        text.clamp(min=0).cpu(),
-        encoded.mask.sum(dim=1).cpu(),
-        lengths.cpu(),
-        blank=recogniser.tokeniser.pad,
-        reduction="none",
-        zero_infinity=True,
-    ).to(lengths.device)
-    return losses / lengths.clamp(min=1)
+    text = batch.targets[:, len(recogniser.tokeniser.prompt) - 1 :].clamp(min=0).cpu()
+    # On the CPU: the gradient has no deterministic form on a GPU.
+    scores = recogniser.ctc_logits(encoded).float().log_softmax(dim=-1).cpu()
+    frames, blank = encoded.mask.sum(dim=1).cpu(), recogniser.tokeniser.pad
+    if backend == "k2":
+        losses = k2_ctc.ctc_losses(scores, text, frames, lengths.cpu(), blank=blank)
+    else:
+        losses = F.ctc_loss(
+            scores.transpose(0, 1),  # (time, batch, vocabulary)
+            text,
+            frames,
+            lengths.cpu(),
+            blank=blank,
+            reduction="none",
+            zero_infinity=True,
+        )
+    return losses.to(lengths.device) / lengths.clamp(min=1)
 
 
 def grouped_mean(losses: Tensor, groups: Tensor) -> Tensor:

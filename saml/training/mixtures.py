@@ -22,6 +22,7 @@ from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
     device,
     identity,
+    in_bfloat16,
     make_deterministic,
     read_cuts,
     section_for_arm,
@@ -104,6 +105,8 @@ def initialise_experts(
         train=adapted.train,
         eval=adapted.eval,
         ctc_weight=how["ctc_weight"],
+        ctc_backend=how.get("ctc_backend", "torch"),
+        bfloat16=in_bfloat16(how),
         prepare=prepare,
         device=device(),
     )

@@ -20,7 +20,11 @@ class Updates(Protocol):
 
 
 class WarmUpUpdates:
-    """AdamW with a linear warm-up and a cosine decay to zero over `steps`; for training a base model."""
+    """AdamW with a linear warm-up and then a decay; for training a base model.
+
+    `schedule` is "cosine", to zero at the end of `steps`, or "inverse_sqrt": by the inverse square root of
+    the steps, as in "Attention is all you need", which leaves the last passes a rate to differ by.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class WarmUpUpdates:
         steps: int,
         warm_up_share: float,
         clip_norm: float,
+        schedule: str = "cosine",
     ) -> None:
         self._parameters = list(parameters)
         self._clip_norm = clip_norm
@@ -42,6 +47,8 @@ class WarmUpUpdates:
         def factor(step: int) -> float:
             if step < warm_up:
                 return (step + 1) / warm_up
+            if schedule == "inverse_sqrt":
+                return math.sqrt(warm_up / (step + 1))
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
 
         self._schedule = LambdaLR(self._optimiser, factor)
@@ -69,8 +76,9 @@ class WarmUpUpdates:
 class AlternatingUpdates:
     """Adam for routers and Adam for experts on alternate steps, the first step for the routers (paper.md).
 
-    Without routers every step is the experts'. Not `interleaved`, both take every step: then experts move as
-    often as one LoRA does for the same speech. Learning rates fall by `decay` each pass.
+    Without routers every step is the experts', without experts (frozen ones) every step is the routers'. Not
+    `interleaved`, both take every step: then experts move as often as one LoRA does for the same speech.
+    Learning rates fall by `decay` each pass.
     """
 
     def __init__(
@@ -83,11 +91,9 @@ class AlternatingUpdates:
         decay: float = 1.0,
         interleaved: bool = True,
     ) -> None:
-        self._groups = [list(routers), list(experts)] if routers else [list(experts)]
-        rates = ["router", "expert"] if routers else ["expert"]
-        self._optimisers = [
-            Adam(group, lr=learning_rate[rate]) for group, rate in zip(self._groups, rates, strict=True)
-        ]
+        groups = {"router": list(routers), "expert": list(experts)}
+        self._groups = [group for group in groups.values() if group]
+        self._optimisers = [Adam(group, lr=learning_rate[name]) for name, group in groups.items() if group]
         self._clip_norm = clip_norm
         self._decay = decay
         self._interleaved = interleaved

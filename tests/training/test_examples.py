@@ -53,3 +53,16 @@ def test_a_text_longer_than_the_positions_is_named(
     monkeypatch.setattr(CharacterTokeniser, "prompt", (1, 9))
     with pytest.raises(SamlError, match=rf"utterance a-1: {limit - 1} tokens exceed the model's {limit - 2}"):
         Examples(cuts, recogniser)
+
+
+def test_a_pool_that_is_too_large_is_read_batch_by_batch(recogniser: Recogniser, cuts: list) -> None:
+    kept = Examples(cuts, recogniser)
+    read = Examples(
+        cuts, recogniser, in_memory=sum(4 * cut.num_frames * cut.num_features for cut in cuts) - 1
+    )
+    expected = kept.batch(cuts)
+    torch.testing.assert_close(read.batch(cuts).features, expected.features, rtol=0, atol=0)
+    Path(cuts[0].features.storage_path).unlink()
+    torch.testing.assert_close(kept.batch(cuts).features, expected.features, rtol=0, atol=0)
+    with pytest.raises(SamlError, match="no such features"):
+        read.batch(cuts)

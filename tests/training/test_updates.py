@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saml.training.updates import AlternatingUpdates, SeparateUpdates
+from saml.training.updates import AlternatingUpdates, SeparateUpdates, WarmUpUpdates
 
 
 def test_separate_updates_are_one_adam_per_expert() -> None:
@@ -105,3 +105,24 @@ def test_without_routers_every_step_is_the_experts_and_the_rate_decays() -> None
         updates.end_pass()
         positions.append(expert.item())
     assert positions == pytest.approx([-0.1, -0.15, -0.175], abs=1e-5)
+
+
+def test_warm_up_and_decay_by_the_inverse_square_root() -> None:
+    """As transformers' schedule, whose first step has the rate 0."""
+    from transformers import get_inverse_sqrt_schedule
+
+    ours, theirs = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    settings = {"learning_rate": 0.1, "weight_decay": 0.0, "clip_norm": 1.0}
+    updates = WarmUpUpdates([ours], steps=40, warm_up_share=0.2, schedule="inverse_sqrt", **settings)
+    adam = torch.optim.AdamW([theirs], lr=0.1, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = get_inverse_sqrt_schedule(adam, num_warmup_steps=8)
+    adam.step()  # no gradient, no move: torch wants this order
+    schedule.step()
+    for _ in range(40):
+        for parameter in (ours, theirs):
+            parameter.grad = parameter.detach() + 0.1
+        nn.utils.clip_grad_norm_([theirs], 1.0)
+        updates.step(torch.tensor([0]))
+        adam.step()
+        schedule.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)

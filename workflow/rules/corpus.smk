@@ -59,7 +59,7 @@ rule prepare_pool:
         runtime=growing(240),
     params:
         run=RUN,
-        settings=settings("corpus", "model"),
+        settings=pool_settings,
     message:
         "Features of the pool {wildcards.role}"
     shell:

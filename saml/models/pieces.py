@@ -1,0 +1,119 @@
+"""Pieces of words as tokens: a byte-pair vocabulary that `sentencepiece` learns from transcripts."""
+
+import base64
+import io
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from saml.errors import SamlError
+from saml.models.tokeniser import END, PAD, START, normalise_spaces
+
+UNKNOWN = 3
+SPECIAL = 4
+_SPACE = "▁"  # how sentencepiece writes the start of a word
+
+
+class PieceTokeniser:
+    """Pieces of lower-cased words, behind four special tokens: padding 0, start 1, end 2, unknown 3.
+
+    As with characters, padding doubles as the blank of the CTC loss. No text has the unknown one, which
+    sentencepiece insists on: `encode` refuses what has no piece.
+    """
+
+    prompt: tuple[int, ...] = (START,)
+    end = END
+    pad = PAD
+    never: tuple[int, ...] = (PAD, START, UNKNOWN)
+    never_first: tuple[int, ...] = ()
+
+    def __init__(self, vocabulary: bytes) -> None:
+        """`vocabulary` is a model as sentencepiece writes it. Raises SamlError where it is none of ours."""
+        try:
+            self._pieces = SentencePieceProcessor(model_proto=vocabulary)
+        except RuntimeError as error:
+            raise SamlError(
+                f"the vocabulary of a model.json is damaged ({error}); make the model again"
+            ) from None
+        self._vocabulary = vocabulary
+        pieces = [self._pieces.id_to_piece(index) for index in range(SPECIAL, self.size)]
+        self._characters = {piece for piece in pieces if len(piece) == 1} - {_SPACE}
+
+    @property
+    def size(self) -> int:
+        """Number of token ids, the special ones included."""
+        return int(self._pieces.get_piece_size())
+
+    def unknown(self, text: str) -> str:
+        """The characters of `text`, each once and in order, that no piece has."""
+        words = normalise_spaces(text).replace(" ", "")
+        return "".join(dict.fromkeys(c for c in words if c not in self._characters))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, without start and end.
+
+        Raises SamlError when a character is unknown.
+        """
+        lacking = self.unknown(text)
+        if lacking:
+            raise SamlError(f"the tokeniser has no token for {lacking!r} in {text!r}")
+        return list(self._pieces.encode(normalise_spaces(text)))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; special tokens are left out."""
+        text: str = self._pieces.decode([int(i) for i in ids if SPECIAL <= i < self.size])
+        return text.strip()
+
+    def describe(self) -> dict[str, Any]:
+        """What `tokeniser_of` needs to build this tokeniser again: sentencepiece's model, packed."""
+        packed = base64.b64encode(zlib.compress(self._vocabulary, 9)).decode()
+        return {"kind": "pieces", "size": self.size, "vocabulary": packed}
+
+
+def pieces_of(description: Mapping[str, Any]) -> PieceTokeniser:
+    """The tokeniser that its `describe` described. Raises SamlError where the description is damaged."""
+    try:
+        vocabulary = zlib.decompress(base64.b64decode(description["vocabulary"], validate=True))
+    except (ValueError, zlib.error) as error:
+        raise SamlError(
+            f"the vocabulary of a model.json is damaged ({error}); make the model again"
+        ) from None
+    return PieceTokeniser(vocabulary)
+
+
+def learn_pieces(transcripts: Iterable[str], characters: str, size: int, key: str) -> PieceTokeniser:
+    """Learn a vocabulary of `size` tokens, the special ones included, by byte-pair encoding.
+
+    Every one of `characters` becomes a piece, whether or not a transcript has it, so that other people's
+    texts can be written too. The same transcripts give the same bytes, in whatever order they come.
+
+    Raises SamlError, naming the configuration's `key`, where so many tokens cannot be learned.
+    """
+    sentences = sorted(map(normalise_spaces, transcripts))
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=size,
+            pad_id=PAD,
+            bos_id=START,
+            eos_id=END,
+            unk_id=UNKNOWN,
+            required_chars=characters.replace(" ", ""),
+            character_coverage=1.0,
+            # Texts are lower case with single spaces already; the usual rules weigh 200 kB.
+            normalization_rule_name="identity",
+            max_sentence_length=1 << 30,  # longer ones would be left out without a word
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        most = re.search(r"value <= (\d+)", str(error))
+        hint = f"they have pieces for {most[1]} at most" if most else f"sentencepiece says: {error}"
+        raise SamlError(f"{key}: {size} tokens cannot be learned from these transcripts; {hint}") from None
+    return PieceTokeniser(model.getvalue())

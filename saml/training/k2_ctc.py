@@ -1,0 +1,40 @@
+"""The CTC loss by k2, for whoever asks for it: the same number as torch's, from a lattice."""
+
+import torch
+from torch import Tensor
+
+from saml.optional import load
+
+# k2 drops paths so much less likely than the best one, as logarithm: those that change no digit of a sum.
+_BEAM = 100.0
+
+
+def ctc_losses(scores: Tensor, text: Tensor, frames: Tensor, lengths: Tensor, *, blank: int) -> Tensor:
+    """The loss of each utterance, `(batch,)`; 0 where the audio is too short for its text.
+
+    Args:
+        scores: log-probabilities `(batch, time, vocabulary)`, on the CPU.
+        text: token ids `(batch, tokens)`; what stands behind an utterance's length is not looked at.
+        frames: how many frames of each utterance are real, `(batch,)`.
+        lengths: how many tokens, `(batch,)`.
+        blank: the id that is none.
+
+    Raises:
+        SamlError: k2 cannot be imported.
+    """
+    k2 = load("k2", "ctc_backend: k2", "torch")
+    order = frames.argsort(descending=True, stable=True)  # k2 wants the longest first
+    segments = torch.stack([order, torch.zeros_like(order), frames[order]], dim=1).to(torch.int32)
+    # k2 counts on a blank of 0: it goes to the front, and what stood before it one place on.
+    vocabulary = torch.arange(scores.shape[2])
+    first = torch.cat([vocabulary[blank : blank + 1], vocabulary[:blank], vocabulary[blank + 1 :]])
+    ids = torch.where(text < blank, text + 1, text)
+    texts = [ids[row, : lengths[row]].tolist() for row in order.tolist()]
+    sorted_losses = k2.ctc_loss(
+        k2.ctc_graph(texts, modified=False),
+        k2.DenseFsaVec(scores.float()[..., first].contiguous(), segments),
+        output_beam=_BEAM,
+        reduction="none",
+    )
+    losses = sorted_losses[order.argsort()].to(scores.dtype)
+    return torch.where(losses.isfinite(), losses, torch.zeros_like(losses))

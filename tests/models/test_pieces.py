@@ -1,0 +1,108 @@
+"""Pieces of words: learned as byte-pair encoding is defined, stored and read back."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from saml.errors import SamlError
+from saml.models.pieces import PieceTokeniser, learn_pieces
+from saml.models.tokeniser import build_tokeniser, tokeniser_of, unknown_characters
+
+CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"
+TEXTS = ["The theatre there", "then the other theme", "it's the weather", "bathe the thin others"] * 3
+
+
+def learned(size: int = 50, texts: list[str] = TEXTS) -> PieceTokeniser:
+    return learn_pieces(texts, CHARACTERS, size, "model.conformer.bpe")
+
+
+def most_frequent_merges(texts: list[str], number: int) -> list[str]:
+    """Byte-pair encoding as Sennrich et al. 2016 define it, without any care for speed."""
+    words = Counter(tuple("▁" + word) for text in texts for word in text.lower().split())
+    merges = []
+    for _ in range(number):
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, times in words.items():
+            for pair in zip(word, word[1:], strict=False):
+                pairs[pair] += times
+        (first, times), (_, second_times) = pairs.most_common(2)
+        assert times > second_times, "the test's text leaves it open which pair is the next"
+        merges.append("".join(first))
+        merged = Counter()
+        for word, times in words.items():
+            pieces: list[str] = []
+            for letter in word:
+                if pieces and (pieces[-1], letter) == first:
+                    pieces[-1] += letter
+                else:
+                    pieces.append(letter)
+            merged[tuple(pieces)] += times
+        words = merged
+    return merges
+
+
+def test_merges_are_the_most_frequent_pairs() -> None:
+    texts = ["ab"] * 9 + ["abc"] * 20 + ["xab"] * 4 + ["cc"] * 2
+    assert most_frequent_merges(texts, 3) == ["ab", "▁ab", "▁abc"]
+    tokeniser = learned(32 + 3, texts)
+    assert [tokeniser.encode(text) for text in ("ab", "abc", "dab")] == [
+        [5],
+        [6],
+        [*tokeniser.encode("d"), 4],
+    ]
+
+
+def test_ids_and_texts() -> None:
+    tokeniser = learned()
+    assert (tokeniser.pad, tokeniser.prompt, tokeniser.end, tokeniser.size) == (0, (1,), 2, 50)
+    ids = tokeniser.encode("The  zebra's THEATRE ")
+    assert min(ids) >= 4 and len(ids) < len("the zebra's theatre")
+    assert tokeniser.decode([1, *ids, 2, 0, 0]) == "the zebra's theatre"
+    assert set(tokeniser.never) == {0, 1, 3} and tokeniser.encode("") == []
+
+
+def test_letters_that_no_transcript_has_are_pieces_and_others_are_named() -> None:
+    tokeniser = learned()
+    assert tokeniser.decode(tokeniser.encode("q z j")) == "q z j"
+    assert tokeniser.unknown("1q É1▁ '") == "1é▁"
+    with pytest.raises(SamlError, match="no token for '1'"):
+        tokeniser.encode("a1")
+
+
+def test_the_same_transcripts_give_the_same_bytes() -> None:
+    """In whatever order, and however often speech is repeated at other speeds."""
+    once = json.dumps(learned().describe())
+    assert json.dumps(learned(texts=TEXTS[::-1]).describe()) == once
+    assert json.dumps(learned(texts=TEXTS * 3).describe()) == once
+    assert json.dumps(learned(texts=[*TEXTS, "a wholly whole holly hole"]).describe()) != once
+
+
+def test_long_transcripts_are_not_left_out() -> None:
+    long = " ".join(["zyx"] * 2000)
+    assert len(learned(40, [*TEXTS, long]).encode("zyx")) == 1
+
+
+def test_a_description_gives_the_tokeniser_back() -> None:
+    description = json.loads(json.dumps(learned().describe()))
+    assert tokeniser_of(description).encode("the theme") == learned().encode("the theme")
+    damaged = description["vocabulary"][:40] + "AAAA" + description["vocabulary"][44:]
+    with pytest.raises(SamlError, match=r"vocabulary of a model\.json is damaged"):
+        tokeniser_of({**description, "vocabulary": damaged})
+
+
+def test_more_pieces_than_there_are() -> None:
+    with pytest.raises(
+        SamlError, match=r"^model\.conformer\.bpe: 500 tokens .* they have pieces for \d+ at most$"
+    ):
+        learned(500)
+
+
+def test_of_a_configuration() -> None:
+    """Without transcripts only which characters will be known."""
+    model = {"family": "conformer", "conformer": {"characters": " abt", "bpe": 12}}
+    assert unknown_characters(model)("A bat, a tub") == ",u"
+    tokeniser = build_tokeniser(model, ["a bat at tab bat a bat"])
+    assert tokeniser.size == 12 and len(tokeniser.encode("bat bat")) == 2
+    with pytest.raises(SamlError, match="pieces are learned from transcripts"):
+        build_tokeniser(model)

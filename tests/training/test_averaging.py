@@ -1,0 +1,109 @@
+"""What a training keeps: the best pass, or the mean of several; and what it computes in."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from saml.errors import SamlError
+from saml.tracking import read_record
+from saml.training import base, loop
+from saml.training.common import in_bfloat16
+from tests.training import conftest as run
+from tests.training.conftest import SAML_ARM
+
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
+    """Filled while a base trains: dev loss and state after each of four passes; the best two are averaged."""
+    more = {"passes": 4, "closing": {"passes": 0, "learning_rate": 1e-3}, "average": 2, "learning_rate": 3e-3}
+    monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
+    seen: list[tuple[float, State]] = []
+    judge = loop._judge
+
+    def judging(task: loop.Task, kept: Any, scores: dict[str, float], *rest: Any) -> None:
+        seen.append((scores["loss"], {name: tensor.clone() for name, tensor in task.get_state().items()}))
+        judge(task, kept, scores, *rest)
+
+    monkeypatch.setattr(loop, "_judge", judging)
+    return seen
+
+
+def test_the_mean_of_the_best_passes(made: Path, passes: list[tuple[float, State]]) -> None:
+    run.train_base(made, "mean")
+    first, second = (state for _, state in sorted(passes, key=lambda each: each[0])[:2])
+    saved = load_file(made / "mean.safetensors")
+    assert len(passes) == 4 and saved.keys() == first.keys()
+    assert any(name.endswith("running_var") for name in saved)
+    for name, tensor in saved.items():
+        torch.testing.assert_close(tensor, (first[name] + second[name]) / 2)
+        assert not torch.equal(tensor, first[name]) or torch.equal(first[name], second[name])
+    scores = read_record(made / "mean.run.jsonl").scores
+    assert scores["dev/averaged"] == 2 and scores["dev/loss"] not in [loss for loss, _ in passes]
+
+
+def test_icefall_may_compute_the_mean(made: Path, passes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its function is asked for the very states; what it says is kept."""
+    monkeypatch.setitem(run.SETTINGS["base_training"], "average_by", "icefall")
+    asked: list[Any] = []
+
+    def mean(states: list[State], setting: str) -> State:
+        asked.append((len(states), setting))
+        return states[1]
+
+    with pytest.raises(SamlError, match=r"base_training\.average_by.* wants icefall"):
+        run.train_base(made, "icefall")
+    assert not passes, "it is said before anything is trained"
+    monkeypatch.setattr(base, "load", lambda *_: None)
+    monkeypatch.setattr(loop.icefall_average, "mean_state", mean)
+    run.train_base(made, "icefall")
+    assert asked == [(2, "base_training.average_by: icefall")]
+    _, second = (state for _, state in sorted(passes, key=lambda each: each[0])[:2])
+    assert all(
+        torch.equal(tensor, second[name]) for name, tensor in load_file(made / "icefall.safetensors").items()
+    )
+
+
+def test_equal_passes_leave_the_earlier_one_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    task: Any = SimpleNamespace(curve="", select="loss", average=2)
+    kept: list[Any] = []
+    record: Any = SimpleNamespace(curve=lambda *_: None)
+    for index, loss in enumerate([2.0, 1.0, 3.0, 1.0, 1.0], start=1):
+        task.get_state = lambda index=index: {"w": torch.tensor([float(index)])}
+        loop._judge(task, kept, {"loss": loss, "accuracy": 0.0}, index, record)
+    assert [each.dev["pass"] for each in kept] == [2, 4]
+
+
+def test_bfloat16_trains(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base and adapter: numbers are finite, nearly those of 32 bits, and weights stay in 32 bits."""
+    for section in ("base_training", "adaptation"):
+        monkeypatch.setitem(run.SETTINGS, section, {**run.SETTINGS[section], "precision": "bf16"})
+    run.train_base(made, "half")
+    run.adapt(made, "half-adapted", SAML_ARM, "saml")
+    run.adapt(made, "adapted", SAML_ARM, "saml", settings=fp32_adaptation())
+    for half, full in (("half", "base"), ("half-adapted", "adapted")):
+        points, others = (read_record(made / f"{name}.run.jsonl").points for name in (half, full))
+        losses, expected = ([p.value for p in each if p.name.endswith("loss")] for each in (points, others))
+        assert losses == pytest.approx(expected, rel=0.05) and losses != expected
+        for name, tensor in load_file(made / f"{half}.safetensors").items():
+            assert tensor.dtype == torch.float32 and tensor.isfinite().all(), name
+
+
+def fp32_adaptation() -> dict[str, Any]:
+    chosen = run.settings("adapters", "adaptation", "partition", arm=SAML_ARM)
+    return {**chosen, "adaptation": {**chosen["adaptation"], "precision": "fp32"}}
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpu", "half"),
+    [("fp32", True, False), ("bf16", False, True), ("auto", False, False), ("auto", True, True)],
+)
+def test_auto_waits_for_a_gpu(precision: str, gpu: bool, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
+    assert in_bfloat16({"precision": precision}) is half and not in_bfloat16({})

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 from lhotse import MonoCut
-from transformers import GenerationConfig, GenerationMixin
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
+from saml.ctc_prefix import JointScores, PrefixScorer
 from saml.errors import SamlError
-from saml.features import batches, collate, load_features
+from saml.features import batches, collate
 from saml.files import write_atomically
-from saml.models.recogniser import Recogniser, as_module
+from saml.models.recogniser import Encoded, Recogniser, as_module
 from saml.models.store import load_model
 from saml.progress import Progress
 from saml.scoring import count, error_rate, pool
@@ -26,11 +27,15 @@ from saml.training.common import device, make_deterministic, read_cuts, read_spl
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How to decode: the config's `decoding` section."""
+    """How to decode: the config's `decoding` section.
+
+    `ctc_weight` is the share of the CTC head's scores in the search; without any, it is the decoder's alone.
+    """
 
     beams: int
     batch_seconds: float
     max_tokens_per_second: float
+    ctc_weight: float = 0.0
 
 
 @torch.inference_mode()
@@ -40,14 +45,14 @@ def transcribe(
     """The best hypothesis of every cut by its id.
 
     Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance, and
-    transformers' beam search does the rest.
+    transformers' beam search does the rest. Raises SamlError where CTC scores are wanted and there is no
+    CTC head.
     """
-    features = load_features(cuts)
     tokeniser = recogniser.tokeniser
     prompt = torch.tensor([tokeniser.prompt], device=device())
     texts: dict[str, str] = {}
     for batch in batches(cuts, max_seconds=search.batch_seconds, shuffle=False):
-        padded, lengths, _ = collate(batch, features)
+        padded, lengths, _ = collate(batch)
         encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
         longest = max(cut.duration for cut in batch)
         room = 10 + math.ceil(search.max_tokens_per_second * longest)
@@ -56,6 +61,7 @@ def transcribe(
             recogniser.network,
             **recogniser.generation_inputs(encoded),
             decoder_input_ids=prompt.repeat(len(batch), 1),
+            logits_processor=_joint(recogniser, encoded, search),
             generation_config=GenerationConfig(
                 num_beams=search.beams,
                 do_sample=False,
@@ -73,6 +79,22 @@ def transcribe(
         if progress is not None:
             progress.update(progress.done + len(batch))
     return texts
+
+
+def _joint(recogniser: Recogniser, encoded: Encoded, search: Search) -> LogitsProcessorList | None:
+    """What makes a batch's search joint with CTC; None where it is the decoder's alone."""
+    if not search.ctc_weight:
+        return None
+    tokeniser = recogniser.tokeniser
+    scorer = PrefixScorer(recogniser.ctc_logits(encoded), encoded.mask.sum(dim=1), tokeniser.pad)
+    joint = JointScores(
+        scorer,
+        prompt=len(tokeniser.prompt),
+        end=tokeniser.end,
+        weight=search.ctc_weight,
+        normalise=search.beams == 1,
+    )
+    return LogitsProcessorList([joint])
 
 
 def decode(
@@ -131,14 +153,20 @@ def decode(
     if adaptation_record is not None:
         run.include(adaptation_record)
     make_deterministic()
+    search = Search(**settings["decoding"])
     recogniser, states = with_adapter(base, content, adapter, adapter_description)
+    if search.ctc_weight and not recogniser.has_ctc:
+        raise SamlError(
+            f"arm {arm}: {weights} has no CTC head, which decoding.ctc_weight ({search.ctc_weight:g}) needs; "
+            "say 0, or train a base that has one"
+        )
     work = _work(speaker, cuts, splits, general_cuts)
     lines = []
     with Progress(f"decoding {arm} {speaker or 'general'}", sum(len(cuts) for *_, cuts in work)) as progress:
         for part, fold, chosen in work:
             if isinstance(recogniser, AdaptedRecogniser):
                 recogniser.load_state(states[fold if len(states) > 1 else 0])
-            texts = transcribe(recogniser, chosen, Search(**settings["decoding"]), progress)
+            texts = transcribe(recogniser, chosen, search, progress)
             lines += [_line(cut, part, fold, texts[cut.id], settings["scoring"]["scorers"]) for cut in chosen]
     lines.sort(key=lambda line: (line["part"], line["fold"], line["utterance"]))
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -94,6 +94,51 @@ def test_format_slips_cost_under_released_only() -> None:
     assert words(reference, hypothesis, "whisper") == four(4, 0, 0, 0)
 
 
+# What sounds the same, with the word errors that it costs under `released` and under `whisper`.
+TRAPS = [
+    ("a well-known fact", "a well known fact", 2, 0),  # hyphens: `released` glues, `whisper` parts
+    ("twenty-five", "twenty five", 2, 0),
+    ("e-mail", "email", 0, 2),  # ... which costs where the other form is one word
+    ("go-", "go", 0, 0),
+    ("twenty five", "25", 2, 0),  # digits
+    ("one oh five", "105", 3, 0),
+    ("two two", "22", 2, 0),
+    ("a four", "a 4", 1, 0),
+    ("the first", "the 1st", 1, 0),
+    ("one hundred and one", "101", 4, 0),
+    ("five percent", "5%", 2, 0),
+    ("five dollars", "$5", 2, 0),
+    ("Mr. Smith", "mr smith", 0, 0),  # titles
+    ("mister smith", "mr smith", 1, 0),
+    ("missus jones", "mrs jones", 1, 0),
+    ("doctor who", "dr who", 1, 0),
+    ("it is", "it's", 2, 0),  # contractions
+    ("will not", "won't", 2, 0),
+    ("can not", "can't", 2, 0),
+    ("i would go", "i'd go", 2, 0),
+    ("let us go", "let's go", 2, 0),
+    ("cannot", "can not", 2, 2),  # no contraction
+    ("don't", "dont", 1, 2),  # without its apostrophe it is another word, and `whisper` has made two of one
+    ("it\u2019s", "it's", 1, 1),  # a typographic apostrophe is none to either
+    ("o'clock", "oclock", 1, 2),  # "o" is read as a digit
+    ("smith's book", "smith is book", 2, 0),  # a real error that `whisper` forgives: it takes any 's for "is"
+    ("the colour", "the color", 1, 0),  # spelling
+    ("ok", "okay", 1, 1),
+    ("uh", "um", 1, 0),  # fillers: nothing is left of the reference ...
+    ("", "uh", 1, 0),  # ... nor of the hypothesis
+    ("uh", "go", 1, 1),
+    ("", "go", 1, 1),
+    ("", "", 0, 0),
+    ("[noise] yes", "yes", 1, 0),
+]
+
+
+@pytest.mark.parametrize(("reference", "hypothesis", "released", "whisper"), TRAPS)
+def test_what_sounds_the_same_may_cost(reference: str, hypothesis: str, released: int, whisper: int) -> None:
+    assert scoring.errors(words(reference, hypothesis, "released")) == released
+    assert scoring.errors(words(reference, hypothesis, "whisper")) == whisper
+
+
 def test_a_reference_that_a_scorer_empties_is_all_insertions() -> None:
     counts = scoring.count("uh", "hello there", ["released", "whisper"])
     assert counts["whisper"]["words"] == four(0, 0, 0, 2)

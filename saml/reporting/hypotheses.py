@@ -80,7 +80,7 @@ def read_counts(
     rows: list[list[Any]] = []
     for decoding in decodings(arms, speakers, seeds, general=general):
         path = decoding.folder(results) / "hypotheses.jsonl"
-        for line in _read_lines(path):
+        for line in read_lines(path):
             rows.extend(_rows(decoding, line, scorers, path))
     columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "scorer", *COUNTS]
     table = pd.DataFrame(rows, columns=columns)
@@ -89,7 +89,8 @@ def read_counts(
     return table
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a hypotheses.jsonl. Raises SamlError where it is missing or damaged."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -99,7 +100,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise SamlError(f"{path}: line {number} is no JSON object; run this decoding again")

@@ -1,0 +1,126 @@
+"""What was said and what was understood, in the forms that other tools read: an arm's and a scorer's each.
+
+    transcripts/<arm>/<scorer>/recogs-<part>.txt     reference and hypothesis, as icefall has them
+    transcripts/<arm>/<scorer>/errs-<part>.txt       counts, errors in place, words that go wrong, likewise
+    transcripts/<arm>/<scorer>/{ref,hyp}-<part>.trn  for sclite -i spu_id
+
+The parts are `test`, target speakers' own speech, and `general`, other people's. Texts are as the scorer
+compares them, so that whoever counts anew counts the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saml.corpora import folder_name
+from saml.errors import SamlError
+from saml.files import write_atomically
+from saml.progress import Progress
+from saml.reporting.error_stats import Transcript, by_icefall, errs, recogs
+from saml.reporting.hypotheses import Arm, Arms, Decoding, decodings, read_lines
+from saml.scoring import normalise
+
+PARTS = ("test", "general")
+_SETTING = "scoring.error_stats: icefall"
+
+
+def transcripts(
+    *,
+    results: Path,
+    experiment: str,
+    arms: Arms,
+    speakers: Sequence[str],
+    seeds: Sequence[int],
+    settings: Mapping[str, Any],
+    transcripts: Path,
+    record: Path,
+    corpus: str | None = None,
+    family: str | None = None,
+) -> None:
+    """Stage: write every arm's transcripts and error statistics.
+
+    Args:
+        results: results/<experiment>.
+        experiment: its name.
+        arms: name to the config's entry.
+        speakers: the target speakers.
+        seeds: the seeds of the adapted arms.
+        settings: {"scoring": {"scorers", "error_stats" (optional, "saml" or "icefall")}}.
+        transcripts: the folder to write.
+        record: the run record to write.
+        corpus, family: for the run record.
+
+    Raises:
+        SamlError: hypotheses are missing or damaged; icefall is asked for and cannot be imported.
+    """
+    from saml.tracking import RunRecord
+
+    scoring = settings["scoring"]
+    run = RunRecord(
+        stage="transcripts", experiment=experiment, settings=settings, corpus=corpus, family=family
+    )
+    with Progress("transcripts", len(arms)) as progress:
+        for number, (name, arm) in enumerate(arms.items(), start=1):
+            lines = _lines(results, name, arm, speakers, seeds)
+            for scorer in scoring["scorers"]:
+                for part in PARTS:
+                    chosen = sorted(
+                        _transcript(of, line, scorer) for of, line in lines if line["part"] == part
+                    )
+                    for file, text in _files(part, chosen, icefall=scoring.get("error_stats") == "icefall"):
+                        write_atomically(transcripts / name / scorer / file, text.encode())
+                    run.file(transcripts / name / scorer / f"errs-{part}.txt")
+            progress.update(number, name)
+    run.write(record)
+
+
+def trn(transcripts: Sequence[Transcript], *, reference: bool) -> str:
+    """The content of a .trn file: a line a transcript, its words and then its name in brackets."""
+    words = (one.reference if reference else one.hypothesis for one in transcripts)
+    return "".join(f"{' '.join(said)} ({one.name})\n" for one, said in zip(transcripts, words, strict=True))
+
+
+def transcript_name(speaker: str, utterance: str, of: Decoding) -> str:
+    """`<speaker>-<utterance>`, and of an adapted arm `-<adapted speaker>-seed<seed>`.
+
+    sclite takes what stands before the first hyphen for the speaker. What is no letter, digit, `_`, `.` or
+    `-` is percent-encoded, and so are the hyphens of a speaker who comes first.
+    """
+    spoken = [folder_name(speaker).replace("-", "%2D"), folder_name(utterance)]
+    if of.seed == 0:
+        return "-".join(spoken)
+    assert of.speaker is not None
+    return "-".join([*spoken, folder_name(of.speaker), f"seed{of.seed}"])
+
+
+def _lines(
+    results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[Decoding, dict[str, Any]]]:
+    return [
+        (decoding, line)
+        for decoding in decodings({name: arm}, speakers, seeds)
+        for line in read_lines(decoding.folder(results) / "hypotheses.jsonl")
+    ]
+
+
+def _transcript(of: Decoding, line: Mapping[str, Any], scorer: str) -> Transcript:
+    try:
+        reference, hypothesis = (
+            tuple(normalise(line[side], scorer).split()) for side in ("reference", "hypothesis")
+        )
+        return Transcript(transcript_name(line["speaker"], line["utterance"], of), reference, hypothesis)
+    except KeyError as error:
+        raise SamlError(
+            f"arm {of.arm}: utterance {line.get('utterance', '?')} has no {error}; decode again"
+        ) from None
+
+
+def _files(part: str, chosen: Sequence[Transcript], *, icefall: bool) -> Iterator[tuple[str, str]]:
+    """(name, content) of each file of a part."""
+    yield f"ref-{part}.trn", trn(chosen, reference=True)
+    yield f"hyp-{part}.trn", trn(chosen, reference=False)
+    # icefall divides by the number of words.
+    ours = not icefall or not any(one.reference for one in chosen)
+    texts = (recogs(chosen), errs(chosen)) if ours else by_icefall(chosen, part, _SETTING)
+    yield f"recogs-{part}.txt", texts[0]
+    yield f"errs-{part}.txt", texts[1]

@@ -1,0 +1,40 @@
+# Texts and errors in the forms that other tools read: sclite's and icefall's.
+
+
+rule transcripts:
+    input:
+        hypotheses=all_hypotheses,
+    output:
+        files=expand("results/{{experiment}}/{file}", file=TRANSCRIPTS),
+        record="results/{experiment}/transcripts/run.jsonl",
+    log:
+        "results/{experiment}/logs/transcripts.log",
+    benchmark:
+        "results/{experiment}/benchmarks/transcripts.tsv"
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("transcripts")
+    resources:
+        cpus_per_task=threads_of("transcripts"),
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        run=RUN,
+        speakers=lambda wildcards: config["target_speakers"],
+        seeds=lambda wildcards: config["seeds"],
+        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["run_arms"]}),
+        folder=lambda wildcards, output: os.path.dirname(output.record),
+        settings=settings("scoring.scorers", "scoring.error_stats"),
+    message:
+        "Writing transcripts"
+    shell:
+        "saml transcripts {params.run:q}"
+        " --results results/{wildcards.experiment:q}"
+        " --speakers {params.speakers:q}"
+        " --seeds {params.seeds:q}"
+        " --arms {params.arms:q}"
+        " --transcripts {params.folder:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"

@@ -30,14 +30,12 @@ from saml.progress import Progress
 from saml.reporting import style
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pages import enrolment_sections, write_page
-from saml.reporting.pairs import Paired
+from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.tables import caveat, read_table, write_table
 
-_DIFFERENCE = ["rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"]
-_SPEAKERS = ["speakers_better", "speakers_worse", "speakers_equal"]
 ENROLMENT = [
-    *["arm", "size", "heard", "scorer", "seeds", "speakers", "words", "wer", "wer_low", "wer_high"],
-    *["reference", *_DIFFERENCE, *_SPEAKERS],
+    *["arm", "size", "heard", "scorer", *MEASURED],
+    *["reference", *DIFFERENCE, *SPEAKERS],
 ]
 
 
@@ -109,7 +107,7 @@ def enrolment_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """enrolment.csv from the rows of each number of utterances, fewest first."""
     table = pd.concat(parts, ignore_index=True).sort_values("heard", kind="stable", ignore_index=True)
     # Whole numbers also in columns where some are missing.
-    kinds = dict.fromkeys(["size", *_SPEAKERS], "Int64") | dict.fromkeys(_DIFFERENCE, "float64")
+    kinds = dict.fromkeys(["size", *SPEAKERS], "Int64") | dict.fromkeys(DIFFERENCE, "float64")
     return table.astype(kinds)
 
 
@@ -151,26 +149,13 @@ def _rows(
     rows: list[list[Any]] = []
     for names, group in test.groupby(["arm", "scorer"], sort=False):
         arm, scorer = map(str, names)
-        words = int(group[["words.hits", "words.substitutions", "words.deletions"]].to_numpy().sum())
-        whole = paired.wer_interval(arm, scorer)
         rows.append(
             [
-                *(arm, size, heard, scorer, group["seed"].nunique(), group["speaker"].nunique(), words),
-                *(paired.wer(arm, scorer), whole.low, whole.high),
-                *_against(paired, arm, reference if reference in arms else None, scorer),
+                *(arm, size, heard, scorer, *measured(paired, group, arm, scorer)),
+                *paired.against(arm, reference if reference in arms else None, scorer),
             ]
         )
     return pd.DataFrame(rows, columns=ENROLMENT)
-
-
-def _against(paired: Paired, arm: str, reference: str | None, scorer: str) -> list[Any]:
-    """The reference and what the arm is below it; nothing against itself."""
-    if reference is None or reference == arm:
-        return [None] * (1 + len(_DIFFERENCE) + len(_SPEAKERS))
-    found = paired.difference(arm, reference, scorer)
-    within, across = found.within, found.across
-    numbers = [found.value, within.low, within.high, found.p, across.low, across.high]
-    return [reference, *numbers, found.better, found.worse, found.equal]
 
 
 def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:

@@ -6,6 +6,7 @@ table that it was made from is inside it, to be saved as CSV.
 
 import base64
 import html
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,59 @@ def enrolment_sections(enrolment: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
         },
     )
+
+
+def ablation_sections(ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A section a scorer, a question's arms together."""
+    return _per_scorer(
+        ablation,
+        lambda row: {
+            "question": row["question"],
+            "arm": row["arm"],
+            "experts": row["experts"] or "-",
+            "rank": row["rank"] or "-",
+            "parameters": f"{row['parameters']:,}",
+            "adapted": f"{row['trained']:,}",
+            "a speaker, MB": f"{row['speaker_mb']:.2f}",
+            "WER, %": reduction(row, "wer"),
+            "against": row["reference"] or "-",
+            "below by, % [utterances resampled]": reduction(row, "rel"),
+            "p": p_value(row["p"]),
+            "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
+        },
+    )
+
+
+def pruning_sections(pruning: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A section a scorer, an arm's rows together, the whole mixture first."""
+    return _per_scorer(
+        pruning,
+        lambda row: {
+            "arm": row["arm"],
+            "experts kept": "one LoRA" if row["kept"] == "collapsed" else row["kept"],
+            "of the router's weight, %": percent(row["share"]),
+            "a speaker, MB": f"{row['speaker_bytes'] / 1e6:.3f}",
+            "WER, %": reduction(row, "wer"),
+            "below the whole mixture by, %": reduction(row, "rel"),
+            "p": p_value(row["p"]),
+        },
+    )
+
+
+def encoding_sections(encodings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Arms and adapters with their silhouettes."""
+    rows = [
+        {
+            "arm": row["arm"],
+            "seed": row["seed"],
+            "adapter": row["adapter"],
+            "utterances": row["utterances"],
+            "silhouette": "-" if math.isnan(row["silhouette"]) else f"{row['silhouette']:.3f}",
+            "on the map": "-" if math.isnan(row["silhouette_map"]) else f"{row['silhouette_map']:.3f}",
+        }
+        for row in encodings.to_dict("records")
+    ]
+    return {"": pd.DataFrame(rows)}
 
 
 def router_sections(routers: pd.DataFrame) -> dict[str, pd.DataFrame]:

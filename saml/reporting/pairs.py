@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,12 @@ from saml.scoring import relative_reduction
 
 # A column of the paired counts: arm, scorer, "errors" or "words".
 Column = tuple[str, str, str]
+
+# What tables say of an arm under a scorer: the cells of `measured`.
+MEASURED = ["seeds", "speakers", "words", "wer", "wer_low", "wer_high"]
+# What tables say of a comparison: the cells of `Difference.cells`.
+DIFFERENCE = ["rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"]
+SPEAKERS = ["speakers_better", "speakers_worse", "speakers_equal"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,12 @@ class Difference:
     better: int
     worse: int
     equal: int
+
+    def cells(self) -> list[Any]:
+        """Under the columns DIFFERENCE and SPEAKERS."""
+        within, across = self.within, self.across
+        numbers = [self.value, within.low, within.high, self.p, across.low, across.high]
+        return [*numbers, self.better, self.worse, self.equal]
 
 
 class Paired:
@@ -83,11 +96,25 @@ class Paired:
             equal=int(np.sum(mine == yours)),
         )
 
+    def against(self, arm: str, reference: str | None, scorer: str) -> list[Any]:
+        """The reference and how far the arm is below it, as cells; nothing against itself or nobody."""
+        if reference is None or reference == arm:
+            return [None] * (1 + len(DIFFERENCE) + len(SPEAKERS))
+        return [reference, *self.difference(arm, reference, scorer).cells()]
+
     def _rates(self, sums: statistics.Floats, arm: str, scorer: str) -> statistics.Floats:
         """WERs from sums whose last axis is the columns."""
         errors = sums[..., self.columns.index((arm, scorer, "errors"))]
         words = sums[..., self.columns.index((arm, scorer, "words"))]
         return statistics.rates(errors, words)
+
+
+def measured(paired: Paired, test: pd.DataFrame, arm: str, scorer: str) -> list[Any]:
+    """Under the columns MEASURED, from the test rows of one arm and scorer; words are those of all seeds."""
+    words = int(test[["words.hits", "words.substitutions", "words.deletions"]].to_numpy().sum())
+    interval = paired.wer_interval(arm, scorer)
+    whose = [test["seed"].nunique(), test["speaker"].nunique(), words]
+    return [*whose, paired.wer(arm, scorer), interval.low, interval.high]
 
 
 def paired_counts(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:

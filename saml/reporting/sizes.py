@@ -1,12 +1,14 @@
-"""What an arm weighs: bytes of real files, in MB of 10^6 bytes."""
+"""What an arm weighs: bytes of real files, in MB of 10^6 bytes, and the numbers in them."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from saml.errors import SamlError
+from saml.files import read_json_object
 from saml.reporting.hypotheses import Arm, Decoding, seeds_of
 
 MB = 1_000_000
@@ -36,7 +38,7 @@ def arm_size(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds:
     Raises:
         SamlError: a file of the arm is missing.
     """
-    full = weights_bytes(results, "fp32")
+    full = model_bytes(results, "fp32")
     adapters = [
         adapter_bytes(Decoding(name, speaker, seed).folder(results))
         for speaker in speakers
@@ -44,25 +46,62 @@ def arm_size(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds:
         if arm["adapted"]
     ]
     mean = fmean(adapters) if adapters else 0.0
-    return Size(weights_bytes(results, arm["precision"]) / MB, mean / MB, full / MB)
+    return Size(model_bytes(results, arm["precision"]) / MB, mean / MB, full / MB)
 
 
-def weights_bytes(results: Path, precision: str) -> int:
-    """Bytes of the model file of a precision; the full-precision one is the base model's."""
-    folder = "base" if precision == "fp32" else precision
-    return _bytes(results / "models" / folder / "model.safetensors")
+def model_bytes(results: Path, precision: str) -> int:
+    """Bytes of the model of a precision, weights and vocabulary; the full-precision one is the base model."""
+    folder = results / "models" / ("base" if precision == "fp32" else precision)
+    return _bytes(folder / "model.safetensors") + _vocabulary_bytes(folder / "model.json")
+
+
+def _vocabulary_bytes(path: Path) -> int:
+    """Bytes of the vocabulary that a model's description holds; none where tokens are characters."""
+    tokeniser = read_json_object(path, "make the model again").get("tokeniser", {})
+    return len(tokeniser.get("vocabulary", ""))
 
 
 def adapter_bytes(folder: Path) -> float:
     """Bytes of one speaker's adapter; of cross-validation's, a fold each in one file, only one would ship."""
-    description = folder / "adapter.json"
-    try:
-        folds = json.loads(description.read_text(encoding="utf-8")).get("folds", 1)
-    except (OSError, ValueError, AttributeError) as error:
-        raise SamlError(
-            f"{description}: cannot read this adapter's description ({error}); adapt again"
-        ) from None
+    folds = adapter_description(folder).get("folds", 1)
     return _bytes(folder / "adapter.safetensors") / (len(folds) if isinstance(folds, list) else int(folds))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One adapter: experts in each attention linear, their rank, numbers in LoRAs and numbers in routers."""
+
+    experts: int
+    rank: int
+    lora: int
+    router: int
+
+
+def adapter_shape(folder: Path) -> Shape:
+    """The shape of the adapter in `folder`, or of one of its folds, which are alike.
+
+    Raises:
+        SamlError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    content = adapter_description(folder)
+    path = folder / "adapter.safetensors"
+    numbers = {True: 0, False: 0}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                numbers["routers." in name] += math.prod(file.get_slice(name).get_shape())
+        experts, rank = content["spec"]["experts"], content["spec"]["rank"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise SamlError(f"{path}: cannot read this adapter ({error}); adapt again") from None
+    folds = int(content.get("folds", 1))
+    return Shape(experts, rank, numbers[False] // folds, numbers[True] // folds)
+
+
+def adapter_description(folder: Path) -> dict[str, Any]:
+    """The JSON beside the adapter in `folder`. Raises SamlError where it is missing or damaged."""
+    return read_json_object(folder / "adapter.json", "adapt again")
 
 
 def _bytes(path: Path) -> int:

@@ -18,7 +18,7 @@ from saml.files import write_atomically
 from saml.progress import Progress
 from saml.reporting import pages as as_pages
 from saml.reporting.hypotheses import Arms, read_counts
-from saml.reporting.pairs import Paired, pairs, unadapted
+from saml.reporting.pairs import DIFFERENCE, SPEAKERS, Paired, pairs, unadapted
 from saml.reporting.sizes import MB, Size, arm_size
 from saml.scoring import OPERATIONS, error_rate, reference_units
 
@@ -30,10 +30,11 @@ SUMMARY = [
     *[column.format("nf4") for column in _AGAINST],
     *["model_mb", "speaker_mb", "ratio_fp32"],
 ]
-COMPARISONS = [
-    *["arm_a", "arm_b", "scorer", "rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"],
-    *["speakers_better", "speakers_worse", "speakers_equal"],
-]
+COMPARISONS = ["arm_a", "arm_b", "scorer", *DIFFERENCE, *SPEAKERS]
+_NAMES = (
+    *("experiment", "arm", "speaker", "scorer", "arm_a", "arm_b"),
+    *("reference", "question", "kept"),
+)
 INTERVALS = ["arm", "speaker", "scorer", "wer", "wer_low", "wer_high"]
 
 
@@ -101,7 +102,8 @@ def tabulate(
         progress.update(3)
     for name in arms:
         for scorer in scorers:
-            run.score(f"wer/{scorer}/{name}", paired.wer(name, scorer))
+            # The arm first: MLflow cuts the heads of its columns short at the end.
+            run.score(f"{name}/wer/{scorer}", paired.wer(name, scorer))
         run.size(f"model/{name}", round(sizes[name].model * MB))
         run.size(f"speaker/{name}", round(sizes[name].speaker * MB))
     run.write(record)
@@ -144,10 +146,7 @@ def comparison_table(paired: Paired, arms: Arms, scorers: Sequence[str]) -> pd.D
     rows = []
     for arm, reference in pairs(arms):
         for scorer in scorers:
-            found = paired.difference(arm, reference, scorer)
-            within, across = found.within, found.across
-            numbers = [found.value, within.low, within.high, found.p, across.low, across.high]
-            rows.append([arm, reference, scorer, *numbers, found.better, found.worse, found.equal])
+            rows.append([arm, reference, scorer, *paired.difference(arm, reference, scorer).cells()])
     return pd.DataFrame(rows, columns=COMPARISONS)
 
 
@@ -229,7 +228,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote; names stay text, also one that looks like a number ("115")."""
-    names = dict.fromkeys(("experiment", "arm", "speaker", "scorer", "arm_a", "arm_b"), str)
+    names = dict.fromkeys(_NAMES, str)
     table = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
     return table.assign(**{name: table[name].fillna("") for name in names if name in table})
 

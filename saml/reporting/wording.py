@@ -29,4 +29,5 @@ def pair(row: Mapping[Any, Any]) -> str:
 
 def better_worse_equal(row: Mapping[Any, Any]) -> str:
     """For how many speakers the first arm of a comparison is better, worse and equal."""
-    return f"{row['speakers_better']}, {row['speakers_worse']}, {row['speakers_equal']}"
+    # pandas reads a column in which some are missing as broken numbers.
+    return ", ".join(str(int(row[f"speakers_{how}"])) for how in ("better", "worse", "equal"))

@@ -22,6 +22,9 @@ RESULTS = {
     "figures": "RESULTS tables and figures",
     "routing": "RESULTS routing",
     "enrolment": "RESULTS enrolment curve",
+    "ablation": "RESULTS ablation",
+    "pruning": "RESULTS pruning",
+    "encodings": "RESULTS encoder outputs",
 }
 # MLflow's limits: letters, digits and these in names; lengths of names, parameters and tags.
 _UNFIT = re.compile(r"[^\w\-./: ]", re.ASCII)
@@ -82,7 +85,7 @@ def run_name(found: Found) -> str:
 
     Decoding, the end of what is done for an arm and speaker, goes without its name: the column is narrow.
     """
-    own, size = found.record, _enrolment(found)
+    own, size, kept = found.record, _enrolment(found), _kept(found)
     if own.stage in RESULTS:
         return RESULTS[own.stage]
     parts = ["" if own.stage == "decode" and own.arm else own.stage, own.arm, own.speaker]
@@ -93,6 +96,8 @@ def run_name(found: Found) -> str:
         parts.append(found.place.rpartition("/")[2].strip("."))
     if size:
         parts = [f"enrolment {size}:", *parts]
+    if kept:
+        parts = [f"pruned {kept}:", *parts]
     trial = _trial(found)
     if trial:
         parts = ["tuning", *parts, trial]
@@ -113,16 +118,23 @@ def _enrolment(found: Found) -> str | None:
     return parts[1] if parts[0] == "enrolment" and len(parts) > 1 else None
 
 
+def _kept(found: Found) -> str | None:
+    """What is left of the adapter in a run of pruning, e.g. "3" or "collapsed"; None for all other runs."""
+    parts = found.place.split("/")
+    return parts[1] if parts[0] == "pruned" and len(parts) > 1 else None
+
+
 def tags(found: Found) -> dict[str, str]:
     """What runs are found, filtered and grouped by, and where a result comes from."""
-    own, trial, size = found.record, _trial(found), _enrolment(found)
+    own, trial, size, kept = found.record, _trial(found), _enrolment(found), _kept(found)
     revision = own.revision or "unknown"
     values: dict[str, Any] = {
         "experiment": own.experiment,
         # A trial is not one of the trainings that the experiment's models come from, and another enrolment's
-        # WER not the experiment's own.
-        "stage": "tuning" if trial else "enrolment" if size else own.stage,
+        # or a smaller adapter's WER not the experiment's own.
+        "stage": "tuning" if trial else "enrolment" if size else "pruning" if kept else own.stage,
         "enrolment": size,
+        "kept": kept,
         "trial": f"{own.stage} {trial}" if trial else None,
         "arm": own.arm,
         "speaker": own.speaker,

@@ -23,8 +23,9 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def weights(self, precision: str, size: int) -> None:
+    def weights(self, precision: str, size: int, **tokeniser: object) -> None:
         self._bytes(self.root / "models" / precision / "model.safetensors", size)
+        (self.root / "models" / precision / "model.json").write_text(json.dumps({"tokeniser": tokeniser}))
 
     def adapter(self, speaker: str, arm: str, seed: int, size: int, **description: object) -> None:
         folder = self.folder(speaker, arm, seed)

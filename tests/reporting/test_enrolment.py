@@ -114,6 +114,13 @@ def test_files_are_listed(curve: Tree) -> None:
     assert names == {"enrolment.csv", "enrolment.svg", "enrolment.png"}
 
 
+def test_the_page_has_no_empty_numbers(curve: Tree) -> None:
+    """Rows without a reference make columns that pandas reads as broken numbers."""
+    run(curve, pages=curve.root / "pages")
+    page = (curve.root / "pages" / "enrolment.html").read_text(encoding="utf-8")
+    assert "nan" not in page.lower() and "<td>1, 0, 1</td>" in page
+
+
 def test_missing_splits_are_named(curve: Tree) -> None:
     (curve.root / "data" / "speakers" / "anna" / "splits.json").unlink()
     with pytest.raises(SamlError, match=r"anna/splits\.json: cannot read these splits"):

@@ -80,6 +80,14 @@ def test_sizes_by_hand(small: Tree) -> None:
     assert table["saml"]["ratio_fp32"] == f"{4_000_000 / 560_500:.6f}"
 
 
+def test_a_vocabulary_ships_with_its_model(small: Tree) -> None:
+    small.weights("base", 4_000_000, kind="pieces", vocabulary="x" * 6000)
+    small.weights("nf4", 500_000, kind="pieces", vocabulary="x" * 6000)
+    table = {row["arm"]: row for row in rows(run(small) / "summary.csv")}
+    assert [table[arm]["model_mb"] for arm in ("fp32", "nf4", "saml")] == ["4.006000", "0.506000", "0.506000"]
+    assert table["nf4"]["ratio_fp32"] == f"{4_006_000 / 506_000:.6f}"
+
+
 @pytest.mark.parametrize("folds", [5, [{"pass": 1}] * 5])
 def test_of_cross_validated_adapters_one_fold_ships(small: Tree, folds: object) -> None:
     for speaker in ("anna", "b o"):
@@ -161,7 +169,7 @@ def test_record_has_scores_sizes_and_tables(small: Tree) -> None:
     folder = run(small, corpus="made", family="conformer")
     record = read_record(folder / "run.jsonl")
     assert (record.stage, record.corpus, record.family) == ("tabulate", "made", "conformer")
-    assert record.scores["wer/whisper/saml"] == pytest.approx(0.1)
+    assert record.scores["saml/wer/whisper"] == pytest.approx(0.1)
     assert record.sizes["speaker/saml"] == 60_500
     assert [file.name for file in record.files] == [
         "wer.csv",

@@ -30,6 +30,11 @@ def found(root, place="speakers/x/saml/seed1", **more):
             "enrolment 3: saml x seed1",
         ),
         (
+            "pruned/collapsed/speakers/x/saml/seed1",
+            {"arm": "saml", "speaker": "x", "seed": 1},
+            "pruned collapsed: saml x seed1",
+        ),
+        (
             "tuning/saml/adaptation/lr0.003/x/seed1",
             {"stage": "adapt", "arm": "saml", "speaker": "x", "seed": 1},
             "tuning adapt saml x lr0.003 seed1",
@@ -61,6 +66,14 @@ def test_runs_of_another_enrolment_are_told_from_the_experiments_own(tmp_path):
     own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **who) for where in ("", "enrolment/3/"))
     assert runs.tags(own)["stage"] == "decode" and "enrolment" not in runs.tags(own)
     assert runs.tags(other)["stage"] == "enrolment" and runs.tags(other)["enrolment"] == "3"
+    assert own.key != other.key
+
+
+def test_runs_of_smaller_adapters_are_told_from_the_experiments_own(tmp_path):
+    who = {"arm": "saml", "speaker": "x", "seed": 1}
+    own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **who) for where in ("", "pruned/3/"))
+    assert "kept" not in runs.tags(own)
+    assert (runs.tags(other)["stage"], runs.tags(other)["kept"]) == ("pruning", "3")
     assert own.key != other.key
 
 

@@ -1,0 +1,145 @@
+"""What the encoder makes of a speaker's test utterances: one vector each, the mean over its real frames.
+
+Before adaptation all speakers meet the same model, so what differs is their speech; after it each speaker has
+a model of their own.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import MonoCut
+
+from saml.adapters.adapted import AdaptedRecogniser
+from saml.adapters.store import State, load_adapter
+from saml.decoding import with_adapter
+from saml.errors import SamlError
+from saml.features import batches, collate, load_features
+from saml.files import write_atomically
+from saml.models.recogniser import Recogniser
+from saml.models.store import load_model
+from saml.tracking import RunRecord
+from saml.training.common import device, make_deterministic, read_cuts, read_splits
+
+# Seconds of speech encoded at once, padding included.
+BATCH_SECONDS = 60.0
+
+# Which adapter made a vector: none, the one before adaptation, the one after it.
+NONE, PRETRAINED, ADAPTED = "none", "pretrained", "adapted"
+
+# Of one utterance: which adapter, its id, the vector.
+Encoding = tuple[str, str, list[float]]
+
+
+@torch.inference_mode()
+def mean_states(recogniser: Recogniser, cuts: Sequence[MonoCut]) -> dict[str, list[float]]:
+    """The mean of the encoder's states over the real frames of each cut, by its id."""
+    features = load_features(cuts)
+    found: dict[str, list[float]] = {}
+    for batch in batches(cuts, max_seconds=BATCH_SECONDS, shuffle=False):
+        padded, lengths, _ = collate(batch, features)
+        encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
+        mask = encoded.mask[..., None].to(encoded.states.dtype)  # (batch, time, 1)
+        means = (encoded.states * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, width)
+        found |= {cut.id: row for cut, row in zip(batch, means.tolist(), strict=True)}
+    return found
+
+
+def encode(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    speaker: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    splits: Path,
+    encodings: Path,
+    record: Path,
+    adapter: Path | None = None,
+    adapter_description: Path | None = None,
+    pretrained: Path | None = None,
+    pretrained_description: Path | None = None,
+    corpus: str | None = None,
+) -> None:
+    """The stage: encode a speaker's test part, before and after adaptation.
+
+    With folds each utterance is encoded by the adapter of the fold that tests it.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's section `arm`, the entry of this arm.
+        arm: name of the arm.
+        speaker: whose speech.
+        seed: the seed of the adapters (0 where nothing is adapted).
+        weights: input, the model.
+        description: input, its JSON.
+        cuts: input, the speaker's cuts.
+        splits: input, the speaker's folds.
+        encodings: output, a table with a row for each adapter and utterance, a column for each dimension.
+        record: output, the run record.
+        adapter: input, the adapter that was adapted; without one the bare model encodes.
+        adapter_description: input, its JSON.
+        pretrained: input, the adapter before adaptation, where the arm is pre-trained.
+        pretrained_description: input, its JSON.
+        corpus: name of the corpus, for the record.
+
+    Raises:
+        SamlError: a file is missing or damaged, or the adapters do not fit.
+    """
+    base, content = load_model(weights, description)
+    run = RunRecord(
+        stage="encode",
+        experiment=experiment,
+        arm=arm,
+        speaker=speaker,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+        family=content["family"],
+    )
+    make_deterministic()
+    by_id = {cut.id: cut for cut in read_cuts(cuts)}
+    tests = [[by_id[name] for name in fold.test] for fold in read_splits(splits, by_id)]
+    recogniser, states = with_adapter(base, content, adapter, adapter_description)
+    found: list[Encoding] = []
+    if isinstance(recogniser, AdaptedRecogniser):
+        if pretrained is not None and pretrained_description is not None:
+            start = load_adapter(pretrained, pretrained_description, content)
+            found += _encoded(recogniser, PRETRAINED, start.folds, tests)
+        found += _encoded(recogniser, ADAPTED, states, tests)
+    else:
+        found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
+    write_atomically(encodings, encodings_table(found).encode())
+    run.file(encodings)
+    run.write(record)
+
+
+def _encoded(
+    recogniser: AdaptedRecogniser, label: str, states: Sequence[State], tests: Sequence[Sequence[MonoCut]]
+) -> list[Encoding]:
+    """Each test part by its own fold's state, or all by the only one."""
+    if len(states) not in (1, len(tests)):
+        raise SamlError(f"the adapter has {len(states)} folds and the speaker {len(tests)}; adapt again")
+    found: list[Encoding] = []
+    for fold, part in enumerate(tests):
+        recogniser.load_state(states[fold if len(states) > 1 else 0])
+        found += [(label, name, row) for name, row in mean_states(recogniser, part).items()]
+    return found
+
+
+def encodings_table(found: Iterable[Encoding]) -> str:
+    """CSV with the columns adapter, utterance, v1, ..., v<width>; utterances in order."""
+    rows = sorted(found, key=lambda one: (one[0], one[1]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    width = len(rows[0][2]) if rows else 0
+    writer.writerow(["adapter", "utterance", *(f"v{number + 1}" for number in range(width))])
+    for label, utterance, row in rows:
+        writer.writerow([label, utterance, *(f"{value:.6g}" for value in row)])
+    return text.getvalue()

@@ -1,0 +1,243 @@
+"""What each part of the method is worth: arms that differ in one thing, side by side, by question.
+
+ablation.csv has one row per question, arm and scorer:
+
+    question                which of the configuration's `ablation.questions` the arm stands under
+    experts, rank           of its adapter; 0 where nothing is adapted
+    parameters              numbers in one speaker's adapter, routers included
+    trained                 of these the ones that adaptation moves; pre-training moves all
+    seeds, speakers, words, wer, wer_low, wer_high
+                            as in summary.csv; 95 % interval, utterances resampled within speakers
+    model_mb, speaker_mb    as in summary.csv
+    reference, rel, ...     as in enrolment.csv: how far the WER is below the reference's
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from saml.progress import Progress
+from saml.reporting import style
+from saml.reporting.hypotheses import Arm, Arms, Decoding, read_counts, seeds_of
+from saml.reporting.pages import ablation_sections, write_page
+from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
+from saml.reporting.sizes import adapter_shape, arm_size
+from saml.reporting.tables import caveat, read_table, write_table
+
+Questions = Mapping[str, Sequence[str]]
+
+ABLATION = [
+    *["question", "arm", "experts", "rank", "parameters", "trained", "scorer", *MEASURED],
+    *["model_mb", "speaker_mb", "reference", *DIFFERENCE, *SPEAKERS],
+]
+
+
+def ablation(
+    *,
+    results: Path,
+    experiment: str,
+    arms: Arms,
+    questions: Questions,
+    speakers: Sequence[str],
+    seeds: Sequence[int],
+    settings: Mapping[str, Any],
+    ablation: Path,
+    output_dir: Path,
+    record: Path,
+    pages: Path | None = None,
+    reference: str | None = None,
+    corpus: str | None = None,
+    family: str | None = None,
+) -> None:
+    """Stage: make the table and draw it as output_dir/ablation.svg and .png.
+
+    Args:
+        results: results/<experiment>.
+        experiment: its name.
+        arms: every arm of the questions: name to the config's entry.
+        questions: the arms of each question, in order.
+        speakers: the speakers on whom all of them were run.
+        seeds: the seeds of the adapted arms.
+        settings: {"scoring": {"scorers", "draws", "seed"}}.
+        ablation: the table to write.
+        output_dir: where the figure goes.
+        record: the run record to write.
+        pages: folder for the table as a page; where it is left out there is none.
+        reference: the arm that the others are compared with.
+        corpus, family: for the run record.
+
+    Raises:
+        SamlError: hypotheses or adapters are missing, damaged or do not pair up.
+    """
+    from saml.tracking import RunRecord
+
+    run = RunRecord(stage="ablation", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    with Progress("ablation", 2) as progress:
+        table = ablation_table(results, arms, questions, speakers, seeds, settings["scoring"], reference)
+        progress.update(1, f"{len(arms)} arms")
+        write_table(table, ablation)
+        run.file(ablation)
+        if pages is not None:
+            run.file(_page(pages, read_table(ablation), len(speakers)))
+        with style.style():
+            for path in style.write(ablation_figure(table), output_dir, "ablation"):
+                run.file(path)
+        progress.update(2)
+    for row in table.to_dict("records"):
+        run.score(f"wer/{row['scorer']}/{row['arm']}", row["wer"])
+    run.write(record)
+
+
+def ablation_table(
+    results: Path,
+    arms: Arms,
+    questions: Questions,
+    speakers: Sequence[str],
+    seeds: Sequence[int],
+    scoring: Mapping[str, Any],
+    reference: str | None,
+) -> pd.DataFrame:
+    """ablation.csv; an arm that stands under two questions has rows under both."""
+    counts = read_counts(results, arms, speakers, seeds, scoring["scorers"], general=False)
+    test = counts[counts["part"] == "test"]
+    paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])
+    shapes = {name: _shape(results, name, arm, speakers, seeds) for name, arm in arms.items()}
+    sizes = {name: arm_size(results, name, arm, speakers, seeds) for name, arm in arms.items()}
+    rows: list[list[Any]] = []
+    for question, names in questions.items():
+        for name in names:
+            for scorer in scoring["scorers"]:
+                own = test[(test["arm"] == name) & (test["scorer"] == scorer)]
+                found = [*shapes[name], scorer, *measured(paired, own, name, scorer)]
+                weight = [sizes[name].model, sizes[name].speaker]
+                rows.append([question, name, *found, *weight, *paired.against(name, reference, scorer)])
+    # Whole numbers also in columns where some are missing.
+    kinds = dict.fromkeys(SPEAKERS, "Int64") | dict.fromkeys(DIFFERENCE, "float64")
+    return pd.DataFrame(rows, columns=ABLATION).astype(kinds)
+
+
+def _shape(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds: Sequence[int]) -> list[int]:
+    """Experts, rank, parameters and those that adaptation trains; of one speaker's adapter, all are alike."""
+    if not arm["adapted"]:
+        return [0, 0, 0, 0]
+    shape = adapter_shape(Decoding(name, speakers[0], seeds_of(arm, seeds)[0]).folder(results))
+    frozen = arm.get("adaptation", {}).get("frozen")
+    trained = {"expert": shape.lora, "router": shape.router} | ({frozen: 0} if frozen else {})
+    return [shape.experts, shape.rank, shape.lora + shape.router, sum(trained.values())]
+
+
+def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
+    """The table as a page in `folder`; its path."""
+    path = folder / "ablation.html"
+    note = (
+        "Arms that differ in one thing. Below by: the share of the other arm's WER by which this one's is "
+        "lower. Intervals are of 95 %, from a paired bootstrap over utterances within speakers. "
+        f"{caveat(speakers)}"
+    )
+    write_page(path, "Ablation: what each part is worth", note, ablation_sections(table), table)
+    return path
+
+
+def ablation_figure(table: pd.DataFrame) -> Figure:
+    """Left: WER against parameters, mixtures beside one LoRA. Right: each question's arms.
+
+    Of the first scorer; arms that are not adapted are level lines on the left.
+    """
+    scorer = str(table["scorer"].iloc[0])
+    mine = table[table["scorer"] == scorer]
+    figure, (left, right) = style.panels(2, 11.5, max(5.0, 1.8 + 0.24 * len(mine)))
+    _by_size(left, of_sizes(mine))
+    _by_question(right, mine)
+    speakers, seeds = int(table["speakers"].max()), int(table["seeds"].max())
+    style.title(
+        figure,
+        "Ablation: what do more experts, a higher rank and each part of the mixture bring?",
+        f"Scorer {scorer}, {seeds} seed{'s' if seeds > 1 else ''}. {caveat(speakers)} "
+        "Whiskers: 95 % bootstrap intervals, utterances resampled within speakers.",
+    )
+    return figure
+
+
+# One LoRA, and a mixture: label, colour, marker.
+_LORA = ("one LoRA (r: its rank)", style.ARMS["pqm"], "o")
+_MIXTURE = ("mixture (experts x rank)", style.ARMS["saml"], "s")
+
+
+def _kind(experts: int) -> tuple[str, str, str]:
+    return _MIXTURE if experts > 1 else ("not adapted", style.ARMS["nf4"], "D") if experts == 0 else _LORA
+
+
+def of_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The arms, each once, of the questions that set mixtures beside one LoRA, and those not adapted."""
+    kinds = rows.groupby("question")["experts"]
+    both = kinds.transform("max").gt(1) & rows["experts"].eq(1).groupby(rows["question"]).transform("any")
+    return rows[both | (rows["experts"] == 0)].drop_duplicates("arm")
+
+
+def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
+    """WER against what is stored for a speaker, on a logarithmic scale; the LoRAs are joined by rank."""
+    for chosen, kind in ((arms[arms["experts"] == 1], _LORA), (arms[arms["experts"] > 1], _MIXTURE)):
+        label, colour, marker = kind
+        chosen = chosen.sort_values("parameters", kind="stable")
+        rate = 100 * chosen["wer"]
+        ends = [rate - 100 * chosen["wer_low"], 100 * chosen["wer_high"] - rate]
+        axes.errorbar(
+            chosen["parameters"],
+            rate,
+            [end.clip(lower=0) for end in ends],  # a percentile interval may lie beside its value
+            fmt=marker,
+            ls="-" if kind == _LORA else "none",
+            ms=5,
+            lw=1.2,
+            elinewidth=0.8,
+            color=colour,
+            label=label,
+        )
+        for row in chosen.to_dict("records"):
+            mixture = row["experts"] > 1
+            text = f"{row['experts']}x{row['rank']}" if mixture else f"r{row['rank']}"
+            place, shift = (row["parameters"], 100 * row["wer"]), (4, 4 if mixture else -11)
+            axes.annotate(text, place, shift, textcoords="offset points", fontsize=8, color=colour)
+    for row in arms[arms["experts"] == 0].to_dict("records"):
+        level = 100 * row["wer"]
+        axes.axhline(level, color=style.FAINT, lw=1.0, ls="--")
+        axes.annotate(row["arm"], (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("thousand parameters in a speaker's adapter")
+    axes.set_ylabel("WER, %")
+    axes.legend(loc="best", fontsize=8)
+
+
+def _by_question(axes: Axes, rows: pd.DataFrame) -> None:
+    """A row an arm, questions one below the other on alternating ground."""
+    asked = list(rows["question"])
+    questions = list(dict.fromkeys(asked))
+    style.listed(axes, list(rows["arm"]))
+    for row, found in enumerate(rows.to_dict("records")):
+        if questions.index(found["question"]) % 2 == 0:
+            axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
+        _, colour, marker = _kind(int(found["experts"]))
+        axes.plot([100 * found["wer_low"], 100 * found["wer_high"]], [row, row], color=colour, lw=1.1)
+        axes.plot(100 * found["wer"], row, marker, color=colour, ms=5)
+    for question in questions:
+        axes.annotate(
+            question.replace("_", " "),
+            (0.995, asked.index(question) - 0.45),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=style.FAINT,
+        )
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("WER, %")

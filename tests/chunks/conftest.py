@@ -1,0 +1,5 @@
+"""A small corpus with models and adapters."""
+
+from tests.training.conftest import made
+
+__all__ = ["made"]

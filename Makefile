@@ -1,6 +1,7 @@
 # make all      install, run the default experiment, end with its WER table (15 minutes on 2 cores after installation)
 # make test     install, run the tests (at most 10 minutes on 2 cores)
 # make test-system  install, run the tests that need root, apt or a daemon (a Slurm of this machine), or kill things
+# make bench    install, run the quick default of all benchmarks (a few minutes on 2 free cores)
 # make install  make .venv with the pinned packages and saml itself; done again only when the pins change
 # make format   put the sources into the project's form
 # make clean    remove .venv and caches; results/ stays
@@ -9,13 +10,13 @@
 PYTHON ?= python3# the Python that .venv is made with, 3.11 or newer
 VENV ?= .venv
 CORES ?= all# cores for Snakemake
-ARGS ?=# more arguments for Snakemake or pytest
+ARGS ?=# more arguments for Snakemake, pytest or the benchmarks
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all test test-system install format clean
+.PHONY: all test test-system bench install format clean
 
 # Rules call `saml`, so the environment's programs come first.
 WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
@@ -29,6 +30,9 @@ test: install
 
 test-system: install
 	@$(WITHIN) python -m pytest -m "system or slurm" -rs $(ARGS)
+
+bench: install
+	@$(WITHIN) python -m benchmarks $(ARGS)
 
 install: $(VENV)/.saml
 

@@ -1,0 +1,96 @@
+"""How long Snakemake takes to plan all of LibriSpeech: its 2,484 speakers, five arms.
+
+`snakemake --dry-run` of an experiment whose target speakers are made-up names, with one and with several
+target speakers in a job (`speakers_per_job`). Nothing has run, so every job is planned; no corpus is needed,
+for the graph follows from the configuration alone. "plan" leaves out the printing of each job (`--quiet`),
+"print" is the dry run that a person asks for. Processor seconds hold where other programs take their share
+of the machine.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import Report, arguments, interleave, prepare
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEAKERS = 2_484  # of LibriSpeech
+ARMS = ("fp32", "nf4", "nf4-lora", "pqm", "saml")
+QUIET = {"plan": ["--quiet", "rules", "progress"], "print": []}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=1)
+    parser.add_argument("--speakers", type=int, default=SPEAKERS, help=f"target speakers ({SPEAKERS})")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1, 20], metavar="SIZE", help="speakers in a job (1 20)"
+    )
+    options = parser.parse_args(given)
+    prepare(options)
+    report = Report("dry_run", f"how soon are {options.speakers} speakers planned?", options)
+    jobs: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for kind, quiet in QUIET.items():
+            contenders = {}
+            for size in options.sizes:
+                name = f"{size} in a job"
+                folder = Path(temporary, str(size))
+                configure(folder, speakers=options.speakers, size=size)
+                contenders[name] = lambda folder=folder, name=name, quiet=quiet: dry_run(
+                    folder, quiet, jobs.setdefault(name, {})
+                )
+            timings = interleave(contenders, repeats=options.repeats, warm_up=0)
+            report.compare(kind, timings, reference=next(iter(contenders)), more=jobs)
+    report.finish()
+
+
+def configure(folder: Path, *, speakers: int, size: int) -> None:
+    """Write the configuration of an experiment that has not run."""
+    import yaml
+
+    from saml.config import load
+
+    config = load([ROOT / "config" / name for name in ("config.yaml", "librispeech-conformer.yaml")])
+    roles = {role: {"named": [], "drawn": 40} for role in ("base", "pretrain", "general")}
+    config["corpus"]["librispeech"] |= {"roles": roles, "reserved": []}
+    config |= {
+        "experiment": "planned",
+        "target_speakers": [f"speaker{number}" for number in range(speakers)],
+        "run_arms": list(ARMS),
+        "initial_speakers": None,
+        "speakers_per_job": size,
+    }
+    (folder / "config").mkdir(parents=True, exist_ok=True)
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def dry_run(folder: Path, quiet: Sequence[str], found: dict[str, Any]) -> float:
+    """Plan everything; the number of jobs goes to `found`. Returns the peak memory in 10^6 bytes."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--dry-run", "--cores", "2", "all", *quiet]
+    variables = {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with (folder / "printed.txt").open("w+") as printed:
+        child = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **variables}, stdout=printed, stderr=subprocess.STDOUT
+        )
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        text = printed.read()
+    total = re.search(r"^total +(\d+)$", text, re.MULTILINE)
+    if child.returncode or (total is None and not quiet):
+        sys.exit(f"the dry run failed:\n{text[-2000:]}")
+    if total is not None:
+        found["jobs"] = int(total.group(1))
+    return used.ru_maxrss * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What a command costs before it does anything: processor time of fresh processes, which every job pays.
+
+`saml --help` and every stage's imports, networks included, beside the libraries that they cannot do without.
+And what keeping bitsandbytes from torch.compile saves (saml/_bitsandbytes.py): loading it and de-quantising
+one weight, with and without.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks._harness import Report, arguments, interleave, prepare
+from saml.stages import STAGES
+
+# Modules that a stage loads while it runs, by what it does. Both families are there to choose from.
+_NETWORK = ("saml.models.{family}", "saml.quantise")
+_READS_MODEL = ("quantise", "initialise-experts", "pretrain", "adapt", "decode", "routes", "encode")
+# Those that an experiment calls most, and one of each other kind.
+OFTEN = ["adapt", "decode", "prepare-speaker", "tabulate", "figures", "track"]
+_OTHERS = {
+    "tabulate": "saml.reporting.tables",
+    "figures": "saml.reporting.figures",
+    "track": "saml.tracking.publish",
+}
+_WEIGHT = "codes, state = bnb.quantize_4bit(torch.ones(64, 64), quant_type='nf4', compress_statistics=True)"
+_USE = f"{_WEIGHT}; bnb.dequantize_4bit(codes, state)"
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=3)
+    parser.add_argument("--family", choices=("conformer", "whisper"), default="conformer", help="(conformer)")
+    parser.add_argument("--commands", nargs="+", default=OFTEN, help=f"or: all (default: {' '.join(OFTEN)})")
+    parser.add_argument("--no-compiler", dest="compiler", action="store_false", help="leave bitsandbytes out")
+    options = parser.parse_args(given)
+    prepare(options)
+    report = Report("start_up", "what does a command cost before it does anything?", options)
+    libraries = {
+        "python": _python("pass"),
+        "import torch": _python("import torch"),
+        "import torch, transformers' network": _python(_network(options.family)),
+        "saml --help": _process("-m", "saml.cli", "--help"),
+    }
+    timings = interleave({**libraries, **_commands(options)}, repeats=options.repeats)
+    report.compare("imports", timings, reference="import torch, transformers' network")
+    if options.compiler:
+        timings = interleave(
+            {
+                "import bitsandbytes": _python(f"import torch, bitsandbytes.functional as bnb; {_USE}"),
+                "ours": _python(
+                    f"import torch; from saml._bitsandbytes import functional; bnb = functional(); {_USE}"
+                ),
+            },
+            repeats=options.repeats,
+        )
+        report.compare(
+            "torch, bitsandbytes and one weight there and back", timings, reference="import bitsandbytes"
+        )
+    report.note("Compare processor seconds: the others depend on what else the machine does.")
+    report.finish()
+
+
+def _commands(options: argparse.Namespace) -> dict[str, Callable[[], float]]:
+    modules = {stage.name: stage.function.partition(":")[0] for stage in STAGES} | _OTHERS
+    found = {}
+    for name, module in modules.items():
+        more = [own.format(family=options.family) for own in _NETWORK] if name in _READS_MODEL else []
+        if name in options.commands or options.commands == ["all"]:
+            found[f"saml {name}"] = _python(f"import saml.cli, {', '.join([module, *more])}")
+    return found
+
+
+def _network(family: str) -> str:
+    """The import of a family's network from transformers; of ours, torchaudio's stub alone takes part."""
+    name = {"conformer": "CohereAsr", "whisper": "Whisper"}[family]
+    stub = "from saml._torchaudio import ensure; ensure()"
+    return f"import torch; {stub}; from transformers import {name}ForConditionalGeneration"
+
+
+def _python(code: str) -> Callable[[], float]:
+    return _process("-c", code)
+
+
+def _process(*command: str) -> Callable[[], float]:
+    """A fresh process; calling it returns that one's peak memory in 10^6 bytes."""
+
+    def run() -> float:
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"python {' '.join(command)} failed:\n{said}")
+        return usage.ru_maxrss * 1024 / 1e6
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The benchmarks start, and the harness measures what it says."""
+
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as everything
+from benchmarks import _harness as harness
+from benchmarks import dropout, overhead
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = [*everything.ALL, "overhead", "full_size_step"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_says_what_is_compared(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--help"])
+    assert ended.value.code == 0
+    assert module.__doc__.splitlines()[0] in capsys.readouterr().out
+
+
+def test_every_script_is_explained() -> None:
+    page = (ROOT / "benchmarks" / "README.md").read_text()
+    assert all(f"**{name}**" in page for name in SCRIPTS)
+
+
+def test_one_of_them_measures_and_writes(tmp_path: Path) -> None:
+    """In a process of its own: it sets threads and the device for all that follows."""
+    path = tmp_path / "dropout.json"
+    command = ["-m", "benchmarks.dropout", "--shape", "2", "3", "4", "--calls", "2", "--repeats", "2"]
+    subprocess.run([sys.executable, *command, "--json", str(path)], check=True, cwd=ROOT, capture_output=True)
+    measured = json.loads(path.read_text())
+    assert [row["name"] for row in measured["rows"]] == ["torch.nn.Dropout", "ours"]
+    assert measured["rows"][0]["ratio"] == 1.0 and len(measured["rows"][1]["rounds"]) == 2
+    assert measured["machine"]["cores"] >= 1 and measured["machine"]["versions"]["torch"]
+    assert dropout.__doc__
+
+
+def test_contenders_take_turns_and_ratios_are_of_rounds(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+
+    def waits(name: str, seconds: float) -> None:
+        order.append(name)
+        time.sleep(seconds)
+
+    timings = harness.interleave(
+        {"slow": lambda: waits("slow", 0.04), "fast": lambda: waits("fast", 0.01)}, repeats=3
+    )
+    assert order == ["slow", "fast", "fast", "slow"] * 2  # the first round is not counted
+    assert len(timings["slow"].wall) == 3 and min(timings["slow"].wall) >= 0.04
+    options = harness.arguments("").parse_args([])
+    report = harness.Report("name", "question?", options)
+    rows = report.compare("group", timings, reference="slow")
+    assert rows["slow"].ratio == 1.0 and 1.5 < rows["fast"].ratio <= 4.5
+    assert rows["fast"].processor_seconds < 0.01  # sleeping is no work
+    report.finish()
+    assert "-- group" in capsys.readouterr().out
+
+
+def test_the_median_is_of_each_rounds_own_ratio() -> None:
+    """A machine twice as slow in one round slows both; the ratio of medians would be another."""
+    assert harness._ratio([2.0, 8.0, 6.0], [1.0, 2.0, 6.0]) == 2.0
+
+
+def test_memory_is_what_a_contender_took(tmp_path: Path) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system does not count peaks anew")
+    kept = bytearray(60_000_000)
+    timings = harness.interleave(
+        {"little": lambda: None, "much": lambda: bytes(bytearray(40_000_000)) and None}, repeats=1, warm_up=0
+    )
+    assert timings["much"].took_mb >= 40 and timings["little"].took_mb < 20 and len(kept)
+
+
+def test_a_process_of_its_own_says_its_memory() -> None:
+    assert harness.interleave({"other": lambda: 12.5}, repeats=1)["other"].took_mb == 12.5
+
+
+def test_span_of_jobs_by_hand() -> None:
+    """0-10 and 5-20 overlap, 5 s between jobs, an interruption of 100 s, 10 s more."""
+    intervals = [(125.0, 135.0), (0.0, 10.0), (5.0, 20.0), (25.0, 25.0)]
+    assert overhead._span(intervals, pause=60) == (35.0, 30.0, 100.0)
+
+
+def test_overhead_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no benchmark files"):
+        overhead.main([str(tmp_path)])
+
+
+@pytest.mark.parametrize(("like", "mean"), [("librispeech", 12), ("ted", 6)])
+def test_lengths_are_like_the_corpus_and_seeded(like: str, mean: float) -> None:
+    from benchmarks._speech import lengths
+
+    drawn = lengths(like, 2000, seed=1)
+    assert drawn[:5] == lengths(like, 5, seed=1) != lengths(like, 5, seed=2)
+    assert abs(sum(drawn) / 2000 - mean) < 0.3 and min(drawn) >= 1 and max(drawn) <= 17
+
+
+def test_texts_have_as_many_tokens_as_they_should() -> None:
+    from benchmarks._models import SIZES, _tokeniser
+
+    tokeniser = _tokeniser("toy")
+    assert tokeniser.size == SIZES["toy"][4]
+    assert len(tokeniser.encode("ab" * 20)) in (20, 21)  # and the space before

@@ -26,7 +26,7 @@ _ENROLMENT = [
     "params.`seed`",
 ]
 # Of the arms of the default configuration; the run of the tables has a metric for each arm that was run.
-_RESULTS = [f"metrics.`wer/released/{arm}`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
+_RESULTS = [f"metrics.`{arm}/wer/released`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
 _TUNING = [
     "metrics.`final/dev/loss`",
     "metrics.`diverged`",
@@ -47,8 +47,9 @@ def experiment_tags() -> dict[str, str]:
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": (
             "One parent run per pipeline run, with its config; below it one run per stage, arm, speaker and "
-            "seed. Under Training runs, the menu Views has the comparisons. Means over speakers there are "
-            "unweighted; the experiment's tables pool words."
+            "seed. Under Training runs, the menu Views has the comparisons. The table begins with 100: "
+            "press Load more until all are there, before a mean over speakers is read. These means are "
+            "unweighted; the pooled WER of each arm is in the view Tables and figures."
         ),
         **_view("saml-wer", "WER by arm and speaker", 'tags.stage = "decode"'),
         **_view("saml-arms", "Mean over speakers, by arm", 'tags.stage = "decode"', groupBy=_BY_ARM),

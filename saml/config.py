@@ -20,6 +20,7 @@ from saml.errors import SamlError
 from saml.files import write_atomically
 
 LONGEST_MESSAGE = 300
+LARGEST = 1_000_000  # values of a configuration
 
 # Sections that an arm's entry may hold too, with values that go before those of the section itself.
 SECTIONS_OF_ARMS = ("pretraining", "adaptation")
@@ -58,6 +59,7 @@ def validate(config: Mapping[str, Any], schema_path: Path) -> None:
     Raises:
         SamlError: one line "config: <key path>: <what is wrong>", for the first of all errors.
     """
+    _refuse_endless(config, "config")
     errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=_position)
     messages = [_message(error) for error in errors] or list(problems(config))
     if messages:
@@ -71,13 +73,17 @@ def stage_settings(
     """What a stage depends on: the named sections, and nothing of another corpus, family or arm.
 
     The section "arm" is the entry of `arm` and can only be asked for where `arm` is given; what it says over
-    a section that is not asked for is left out. "scoring.scorers" asks for that key of `scoring` alone.
+    a section that is not asked for is left out. "scoring.scorers" asks for that key of `scoring` alone;
+    where a key that may be missing is missing, for nothing.
     """
     settings: dict[str, Any] = {}
     for name in sections:
         section, _, key = name.partition(".")
         content = _section(config, section, arm)
-        settings[section] = {**settings.get(section, {}), key: content[key]} if key else content
+        if not key:
+            settings[section] = content
+        elif key in content:
+            settings[section] = {**settings.get(section, {}), key: content[key]}
     if arm is not None and "arm" in settings:
         others = {name for name in SECTIONS_OF_ARMS if name not in settings}
         settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}
@@ -119,11 +125,41 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SamlError(f"{path}: cannot read this configuration ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes or dates that are none
         raise SamlError(_one_line(f"{path}: not valid YAML: {error}")) from None
+    except RecursionError:
+        raise SamlError(f"{path}: not valid YAML: nested too deeply") from None
     if not isinstance(content, dict):
         raise SamlError(f"{path}: a configuration must be a mapping of keys to values")
+    _refuse_endless(content, str(path))
     return content
+
+
+def _refuse_endless(content: Any, name: str) -> None:
+    """Refuse what aliases of YAML make of a few lines: a value inside itself, or millions of values.
+
+    Raises SamlError, beginning with `name`.
+    """
+    sizes: dict[int, int | None] = {}  # of each collection, by its identity; None while it is looked into
+
+    def size(value: Any) -> int:
+        if not isinstance(value, Mapping | list):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = None
+            values = value.values() if isinstance(value, Mapping) else value
+            sizes[id(value)] = 1 + sum(map(size, values))
+        found = sizes[id(value)]
+        if found is None:
+            raise SamlError(f"{name}: an alias stands inside the value that it names")
+        return found
+
+    try:
+        values = size(content)
+    except RecursionError:
+        raise SamlError(f"{name}: nested too deeply") from None
+    if values > LARGEST:
+        raise SamlError(f"{name}: {values} values, aliases counted in full, are more than {LARGEST}")
 
 
 def _is_integer(_: object, value: object) -> bool:

@@ -3,7 +3,7 @@
 Each check takes a configuration that has passed the schema and yields messages "<key path>: <what is wrong>".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -50,6 +50,8 @@ def _arm(arm: Mapping[str, Any]) -> Iterator[str]:
         yield f"{arm['experts']} experts need a router: say routed: true"
     elif arm["experts"] == 1 and arm.get("routed", False):
         yield "one expert cannot be routed: more experts, or routed: false"
+    elif "frozen" in arm.get("adaptation", {}) and not arm.get("routed", False):
+        yield "adaptation.frozen is for arms that are routed: this one has LoRAs alone to train"
 
 
 def _run_arms(config: Config) -> Iterator[str]:
@@ -89,9 +91,13 @@ def _roles(config: Config) -> Iterator[str]:
 
 
 def _experts(config: Config) -> Iterator[str]:
-    """Each expert starts from an initial speaker of its own."""
+    yield from without_initial_speakers(config, config["run_arms"])
+
+
+def without_initial_speakers(config: Config, arms: Iterable[str]) -> Iterator[str]:
+    """Which of `arms` cannot be run: each of its experts starts from an initial speaker of its own."""
     initial = config["initial_speakers"]
-    for name in config["run_arms"]:
+    for name in arms:
         arm = config["arms"].get(name, {})
         experts = arm.get("experts", 1)
         if experts == 1 or not arm.get("pretrained", False):
@@ -153,6 +159,20 @@ def _enrolment(config: Config) -> Iterator[str]:
         yield f"enrolment.reference: {own['reference']!r} is not one of enrolment.arms"
 
 
+def _ablation(config: Config) -> Iterator[str]:
+    """What is asked for by name must be there, and be what the question is about."""
+    own, arms = config["ablation"], config["arms"]
+    asked = {f"questions.{question}": names for question, names in own["questions"].items()}
+    for key, names in (asked | {"pruning": own["pruning"], "encodings": own["encodings"]}).items():
+        for name in names:
+            if name not in arms:
+                yield f"ablation.{key}: {name!r} is not an entry of arms"
+            elif key == "pruning" and not arms[name].get("routed", False):
+                yield f"ablation.pruning: {name!r} has no router, so no expert can be left out"
+    if own["reference"] is not None and not any(own["reference"] in names for names in asked.values()):
+        yield f"ablation.reference: {own['reference']!r} stands under no question"
+
+
 def _model(config: Config) -> Iterator[str]:
     for family in ("conformer", "whisper"):
         for problem in _network(config["model"].get(family, {})):
@@ -176,9 +196,16 @@ def _network(model: Mapping[str, Any]) -> Iterator[str]:
             yield "characters: null is the vocabulary of a checkpoint; name one, or say which characters"
     elif len(set(characters)) != len(characters) or characters != characters.lower():
         yield f"characters: {characters!r} must be distinct and lower case"
+    elif model.get("bpe") is not None and model["bpe"] < _fewest_pieces(characters):
+        yield f"bpe: {model['bpe']} tokens are too few: these characters need {_fewest_pieces(characters)}"
     seconds = model.get("features", {}).get("pad_seconds", 1.0)
     if abs(seconds * 50 - round(seconds * 50)) > 1e-6:
         yield f"features.pad_seconds: {seconds} is not a multiple of 0.02, the length of an encoder frame"
+
+
+def _fewest_pieces(characters: str) -> int:
+    """Each character is a piece, the start of a word another, and four tokens are special."""
+    return len(set(characters) - {" "}) + 1 + 4
 
 
 def _whisper(config: Config) -> Iterator[str]:
@@ -195,23 +222,40 @@ def _whisper(config: Config) -> Iterator[str]:
                 yield f"{key}: {weight}, but model.whisper.ctc_head is false; say 0"
     if own["characters"] is not None and own.get("letter_case", "lower") != "lower":
         yield "model.whisper.letter_case: characters are lower case; this is for Whisper's vocabulary"
-    stretch = config["base_training"]["time_stretch"]
-    longest, room = config["corpus"]["max_seconds"], own["features"]["pad_seconds"]
-    if not is_given(model) and stretch is not None and longest * stretch[1] > room:
-        yield (
-            f"base_training.time_stretch: corpus.max_seconds, {longest}, become {longest * stretch[1]:g}, "
-            f"more than the {room} of model.whisper.features.pad_seconds"
-        )
+    for key, slowest in () if is_given(model) else _slowest(config["base_training"]):
+        longest, room = config["corpus"]["max_seconds"], own["features"]["pad_seconds"]
+        if longest * slowest > room:
+            yield (
+                f"base_training.{key}: corpus.max_seconds, {longest}, become {longest * slowest:g}, "
+                f"more than the {room} of model.whisper.features.pad_seconds"
+            )
+
+
+def _slowest(how: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """By how much base training makes utterances longer at most, by its key."""
+    by_speed = max(1.0, 1 / min(how.get("speed_perturbation") or [1.0]))
+    if by_speed > 1:
+        yield "speed_perturbation", by_speed
+    if how["time_stretch"] is not None:
+        yield "time_stretch", how["time_stretch"][1] * by_speed
 
 
 def _ctc_weights(config: Config) -> Iterator[tuple[str, float]]:
-    """Every weight of a CTC loss that the experiment uses, by its key."""
+    """Every weight of CTC that the experiment uses, by its key."""
     if not is_given(config["model"]):
         yield "base_training.ctc_weight", config["base_training"]["ctc_weight"]
     for section in ("pretraining", "adaptation"):
         yield f"{section}.ctc_weight", config[section]["ctc_weight"]
         for name, arm in config["arms"].items():
             yield f"arms.{name}.{section}.ctc_weight", arm.get(section, {}).get("ctc_weight", 0)
+    yield "decoding.ctc_weight", config["decoding"].get("ctc_weight", 0)
+
+
+def _ctc_decoding(config: Config) -> Iterator[str]:
+    """A search can only listen to a CTC head that has been trained."""
+    weight = config["decoding"].get("ctc_weight", 0)
+    if weight and not is_given(config["model"]) and not config["base_training"]["ctc_weight"]:
+        yield f"decoding.ctc_weight: {weight}, but base_training.ctc_weight is 0: nothing trains the CTC head"
 
 
 CHECKS = (
@@ -226,6 +270,8 @@ CHECKS = (
     _ranges,
     _partition,
     _enrolment,
+    _ablation,
     _model,
     _whisper,
+    _ctc_decoding,
 )

@@ -1,5 +1,6 @@
 """The command line: light, its flags those of the stages, its errors one line."""
 
+import argparse
 import importlib
 import inspect
 import json
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from saml import cli
+from saml.commands.arguments import settings
+from saml.stages import STAGES, Stage
 
 
 def options_of(command: str) -> set[str]:
@@ -19,13 +22,28 @@ def options_of(command: str) -> set[str]:
     return {action.dest for action in choices[command]._actions} - {"help"}
 
 
-@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: stage.name)
-def test_flags_are_the_stages_own_arguments(stage: cli.Stage) -> None:
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_flags_are_the_stages_own_arguments(stage: Stage) -> None:
     module, _, name = stage.function.partition(":")
     wanted = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
     handed_on = options_of(stage.name) - {"threads", "family", "trial"}
     handed_on -= set() if stage.takes_corpus else {"corpus"}
     assert handed_on == wanted
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        ("prune", "pruning:prune"),
+        ("ablation", "reporting.ablation:ablation"),
+        ("pruning", "reporting.pruning:pruning"),
+        ("encodings", "reporting.encodings:encodings"),
+    ],
+)
+def test_flags_of_commands_that_are_no_stages(command: str, function: str) -> None:
+    module, _, name = function.partition(":")
+    wanted = set(inspect.signature(getattr(importlib.import_module(f"saml.{module}"), name)).parameters)
+    assert options_of(command) - {"threads"} == wanted
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -41,16 +59,16 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
         arguments += [f"--{name}", str(tmp_path / name)]
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file\n"
+    assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file; make it again\n"
 
 
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"a": 1}))
-    assert cli.settings(f"@{path}") == cli.settings('{"a": 1}') == {"a": 1}
+    assert settings(f"@{path}") == settings('{"a": 1}') == {"a": 1}
     for wrong in ("[1]", "{", "@nowhere"):
-        with pytest.raises(cli.argparse.ArgumentTypeError, match="not a JSON object"):
-            cli.settings(wrong)
+        with pytest.raises(argparse.ArgumentTypeError, match="not a JSON object"):
+            settings(wrong)
 
 
 def test_a_missing_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:

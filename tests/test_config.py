@@ -113,6 +113,15 @@ WRONG = [
         "model.conformer.hidden_size: 145 is not a multiple of the 4 heads",
     ),
     (put("model.conformer.characters", "aab"), "model.conformer.characters: 'aab' must be distinct"),
+    (put("model.conformer.bpe", 31), "model.conformer.bpe: 31 tokens are too few: these characters need 32"),
+    (
+        put("base_training.speed_perturbation", [1.0, 1.0]),
+        "base_training.speed_perturbation: 1.0 stands here",
+    ),
+    (
+        put("base_training.precision", "fp16"),
+        "base_training.precision: 'fp16' is not one of ['fp32', 'bf16', ",
+    ),
     (whisper(hidden_size=33, heads=3), "model.whisper.hidden_size: 33 is odd"),
     (
         whisper(features={"bins": 80, "pad_seconds": 4.51, "tail_seconds": None}),
@@ -128,14 +137,39 @@ WRONG = [
     ),
     (
         whisper(
+            put("base_training.speed_perturbation", [0.8, 1.0]), put("corpus.max_seconds", 4.0), ctc_head=True
+        ),
+        "base_training.speed_perturbation: corpus.max_seconds, 4.0, become 5, more than the 4.0 of model",
+    ),
+    (
+        whisper(
             *(put(f"{name}.ctc_weight", 0) for name in ("base_training", "pretraining", "adaptation")),
             put("arms.pqm.adaptation", {"ctc_weight": 0.1}),
         ),
         "arms.pqm.adaptation.ctc_weight: 0.1, but model.whisper.ctc_head is false; say 0",
     ),
+    (put("decoding.ctc_weight", 1.5), "decoding.ctc_weight: 1.5 is greater than the maximum of 1"),
+    (
+        whisper(put("decoding.ctc_weight", 0.3), put("pretraining.ctc_weight", 0), checkpoint="x"),
+        "adaptation.ctc_weight: 0.3, but model.whisper.ctc_head is false; say 0 (and 1 more)",
+    ),
+    (
+        lambda config: (put("decoding.ctc_weight", 0.3)(config), put("base_training.ctc_weight", 0)(config)),
+        "decoding.ctc_weight: 0.3, but base_training.ctc_weight is 0: nothing trains the CTC head",
+    ),
+    (put("adaptation.ctc_backend", "k3"), "adaptation.ctc_backend: 'k3' is not one of ['torch', 'k2']"),
+    (put("scoring.error_stats", "sclite"), "scoring.error_stats: 'sclite' is not one of ['saml', 'icefall']"),
     (put("enrolment.arms", ["nf4"]), "enrolment.arms: 'nf4' is not an adapted entry of arms"),
     (put("enrolment.reference", "nf4"), "enrolment.reference: 'nf4' is not one of enrolment.arms"),
     (put("enrolment.sizes", [3, 0]), "enrolment.sizes[1]: 0 is less than the minimum of 1"),
+    (put("ablation.questions", {"rank": ["x"]}), "ablation.questions.rank: 'x' is not an entry of arms"),
+    (put("ablation.questions", {"rank": []}), "ablation.questions.rank: [] is too short"),
+    (put("ablation.reference", "nf4-lora"), "ablation.reference: 'nf4-lora' stands under no question"),
+    (put("ablation.pruning", ["pqm"]), "ablation.pruning: 'pqm' has no router, so no expert can be left out"),
+    (put("ablation.encodings", ["x"]), "ablation.encodings: 'x' is not an entry of arms"),
+    (put("ablation.speakers", 0), "ablation.speakers: 0 is less than the minimum of 1"),
+    (put("arms.pqm.adaptation", {"frozen": "expert"}), "arms.pqm: adaptation.frozen is for arms that are"),
+    (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of ['expert', 'router']"),
     (put("tuning.grid", []), "tuning.grid: [] is too short"),
     (put("tuning.grid", [1.0e-3, 0]), "tuning.grid[1]: 0 is less than or equal to the minimum of 0"),
     (put("tuning.speakers", ["-x"]), "tuning.speakers: '-x' would be taken for an option"),
@@ -248,6 +282,14 @@ def test_what_an_arm_says_of_a_section_goes_to_the_stages_of_that_section(config
     assert decode["scoring"] == {"scorers": ["released", "whisper"]} and "adaptation" not in decode["arm"]
     parts = stage_settings(config, ["partition.folds", "partition.seed"])
     assert parts == {"partition": {"folds": 5, "seed": 2406}} and "scheme" in config["partition"]
+    wanted = ["scoring.seed", "scoring.error_stats"]
+    assert stage_settings(config, wanted) == {"scoring": {"seed": config["scoring"]["seed"]}}
+    config["scoring"]["error_stats"] = "icefall"
+    assert stage_settings(config, wanted[1:]) == {"scoring": {"error_stats": "icefall"}}
+    speeds = "base_training.speed_perturbation"  # one that may be missing is nobody's setting then
+    assert stage_settings(config, [speeds]) == {}
+    config["base_training"]["speed_perturbation"] = [0.9, 1.0]
+    assert stage_settings(config, [speeds]) == {"base_training": {"speed_perturbation": [0.9, 1.0]}}
     config["arms"]["saml"]["adaptation"] = {"learning_rate": {"expert": 1.0e-2}}
     with pytest.raises(SamlError, match="arms.saml.adaptation.learning_rate.router: this key is missing"):
         validate(config, SCHEMA)

@@ -111,7 +111,7 @@ def test_files_keep_their_order_and_their_kind_does_not_matter(model: Path, spee
 def test_the_command_prints_a_line_a_file(
     model: Path, speech: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saml.cli.limit_threads", lambda threads: None)
+    monkeypatch.setattr("saml.commands.running.limit_threads", lambda threads: None)
     assert main(["transcribe", "--weights", str(model), "--beams", "1", *map(str, speech)]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [path for path, _ in lines] == [str(path) for path in speech]

@@ -37,7 +37,8 @@ def test_the_graph_needs_no_audio(fresh: Project, name: str, monkeypatch: pytest
         "decode_unadapted": 2 * speakers,
         "decode_general": 2,
         "tabulate": 1,
-        "figures": 1,
+        "transcripts": 1,
+        "draw_figures": 1,
     }
     assert {job: outcome.jobs.get(job) for job in expected} == expected
 

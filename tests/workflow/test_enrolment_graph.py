@@ -52,4 +52,10 @@ def test_its_command_lines_are_those_of_the_program(fresh: Project) -> None:
 def test_the_experiments_own_number_is_a_setting_of_its_adaptations_alone(finished: Project) -> None:
     """Splits hold all training utterances, so no data is made again."""
     finished.configure(partition__enrolment=12)
-    assert finished.dry_run("all").jobs == {"adapt": 6, "decode": 6, "tabulate": 1, "figures": 1}
+    assert finished.dry_run("all").jobs == {
+        "adapt": 6,
+        "decode": 6,
+        "tabulate": 1,
+        "draw_figures": 1,
+        "transcripts": 1,
+    }

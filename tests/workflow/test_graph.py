@@ -4,6 +4,8 @@ import yaml
 from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, settings_of
 
 NOTHING = "Nothing to be done"
+# What follows whenever a hypothesis changes.
+REPORTED = {"tabulate": 1, "draw_figures": 1, "transcripts": 1}
 
 
 def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
@@ -24,7 +26,8 @@ def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
         "routes": 2,
         "routing": 1,
         "tabulate": 1,
-        "figures": 1,
+        "draw_figures": 1,
+        "transcripts": 1,
     }
     assert [call[0] for call in project.calls()][-2:] == ["track", "show"]
     saved = yaml.safe_load((project.folder / "results" / "test" / "config.yaml").read_text())
@@ -127,21 +130,23 @@ def test_forcing_one_speaker_leaves_the_others_untouched(finished: Project) -> N
     ]
     outcome = finished.snakemake("--cores", "2", "all", "--forcerun", *adapters)
     assert outcome.status == 0, outcome.text
-    assert outcome.jobs == {"adapt": 3, "decode": 3, "tabulate": 1, "figures": 1}
+    assert outcome.jobs == {"adapt": 3, "decode": 3, **REPORTED}
     after = finished.times()
     changed = {name for name in before if after[name] != before[name]}
     ours = {name for name in before if name.startswith(f"speakers/{SPEAKERS[0]}/") and "seed1" in name}
     assert ours <= changed
-    assert {name.split("/")[0] for name in changed - ours} == {"tables", "pages", "figures", "config.yaml"}
+    assert {name.split("/")[0] for name in changed - ours} == {
+        *("tables", "pages", "figures", "transcripts", "config.yaml")
+    }
     assert finished.dry_run("all").jobs == {}
 
 
 def test_an_adaptation_setting_reruns_adaptations_and_what_follows(finished: Project) -> None:
     """Also where it stands in the entry of one arm."""
     finished.configure(adaptation__passes=3)
-    assert finished.dry_run("all").jobs == {"adapt": 6, "decode": 6, "tabulate": 1, "figures": 1}
+    assert finished.dry_run("all").jobs == {"adapt": 6, "decode": 6, **REPORTED}
     finished.configure(arms__saml__adaptation={"passes": 3})
-    assert finished.dry_run("all").jobs == {"adapt": 2, "decode": 2, "tabulate": 1, "figures": 1}
+    assert finished.dry_run("all").jobs == {"adapt": 2, "decode": 2, **REPORTED}
 
 
 def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Project) -> None:
@@ -155,7 +160,8 @@ def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Pr
         "routes": 1,
         "routing": 1,
         "tabulate": 1,
-        "figures": 1,
+        "draw_figures": 1,
+        "transcripts": 1,
     }
     assert all(s not in message for s in (SPEAKERS[0], ODD_FOLDER) for message in outcome.messages)
 
@@ -176,22 +182,25 @@ def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> N
         "routes": 2,
         "routing": 1,
         "tabulate": 1,
-        "figures": 1,
+        "draw_figures": 1,
+        "transcripts": 1,
     }
 
 
 def test_scorers_need_counts_and_statistics_do_not(finished: Project) -> None:
     finished.configure(scoring__scorers=["released"])
     rules = set(finished.dry_run("all").jobs)
-    assert rules == {"decode", "decode_unadapted", "decode_general", "tabulate", "figures"}
+    assert rules == {"decode", "decode_unadapted", "decode_general", *REPORTED}
     finished.configure(scoring__draws=100)
-    assert set(finished.dry_run("all").jobs) == {"tabulate", "figures"}
+    assert set(finished.dry_run("all").jobs) == {"tabulate", "draw_figures"}
+    finished.configure(scoring__error_stats="icefall")
+    assert set(finished.dry_run("all").jobs) == {"transcripts", "tabulate", "draw_figures"}
 
 
 def test_without_a_routed_arm_there_are_no_routes(finished: Project) -> None:
     finished.configure(run_arms=["fp32", "nf4", "nf4-lora", "pqm"])
     outcome = finished.dry_run("all")
-    assert outcome.status == 0 and outcome.jobs == {"tabulate": 1, "figures": 1}
+    assert outcome.status == 0 and outcome.jobs == REPORTED
 
 
 def test_a_failure_stops_only_what_depends_on_it(finished: Project) -> None:
@@ -205,7 +214,7 @@ def test_a_failure_stops_only_what_depends_on_it(finished: Project) -> None:
     assert calls[-1] == "track" and "tabulate" not in calls
     again = finished.snakemake("--cores", "2", "all")
     assert again.status == 0, again.text
-    assert again.jobs == {"adapt": 1, "decode": 1, "tabulate": 1, "figures": 1}
+    assert again.jobs == {"adapt": 1, "decode": 1, **REPORTED}
 
 
 def test_tracking_never_fails_a_run(finished: Project) -> None:

@@ -40,17 +40,28 @@ if [[ $1 == figures ]]; then
         make results/test/figures/$name.png
     done
 fi
+transcripts() {
+    while [[ $1 != --arms ]]; do shift; done
+    for arm in $(python3 -c 'import json, sys; print(*json.loads(sys.argv[1]))' "$2"); do
+        for folder in results/test/transcripts/$arm/{released,whisper}; do
+            for part in test general; do
+                for name in {ref,hyp}-$part.trn {recogs,errs}-$part.txt; do make $folder/$name; done
+            done
+        done
+    done
+}
 page() { for name in "$@"; do make results/test/pages/$name.html; done; }
 if [[ $1 == tabulate ]]; then page summary comparisons speakers counts errors sizes; fi
+if [[ $1 == transcripts ]]; then transcripts "$@"; fi
 if [[ $1 == routing ]]; then
     page routers routing
     make results/test/figures/routing.svg
     make results/test/figures/routing.png
 fi
-if [[ $1 == enrolment ]]; then
-    page enrolment
-    make results/test/figures/enrolment.svg
-    make results/test/figures/enrolment.png
+if [[ " enrolment ablation pruning encodings " == *" $1 "* ]]; then
+    page $1
+    make results/test/figures/$1.svg
+    make results/test/figures/$1.png
 fi
 """
 
@@ -65,7 +76,7 @@ class Outcome:
     @property
     def jobs(self) -> dict[str, int]:
         """Jobs by rule, from the table that Snakemake prints; without the target `all`."""
-        table = re.findall(r"^([a-z_]+) +(\d+)$", self.text, re.MULTILINE)
+        table = re.findall(r"^([a-z0-9_]+) +(\d+)$", self.text, re.MULTILINE)
         return {rule: int(count) for rule, count in table if rule not in ("total", "all")}
 
     @property

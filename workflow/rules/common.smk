@@ -1,4 +1,5 @@
-# Helpers of the rules, no rules. Everything that a rule takes from the configuration passes through here.
+# Helpers of the rules, no rules. Everything that a rule takes from the configuration passes through here and
+# through inputs.smk, which has those that name files.
 import json
 import os
 import re
@@ -11,6 +12,9 @@ from snakemake.logging import logger
 try:
     from saml import base_checkpoint, freshness
     from saml import config as configuration
+    from saml.chunks.each import MARK
+    from saml.chunks.plan import Chunks, Unit
+    from saml.config_checks import without_initial_speakers
     from saml.corpora import folder_name, speaker_id
     from saml.errors import SamlError
     from saml.tuning.rates import ADAPTATION, PRETRAINING, rate_name, with_rate
@@ -35,7 +39,16 @@ MIXTURES = [arm for arm in PRETRAINED if ARMS[arm]["experts"] > 1]
 ROUTED = [arm for arm in MIXTURES if ARMS[arm].get("routed", False)]
 GIVEN_BASE = base_checkpoint.is_given(config["model"])
 TABLES = ["wer", "summary", "comparisons", "intervals"]
+# What a smaller adapter is called that is one LoRA; others by how many experts they keep.
+COLLAPSED = "collapsed"
 FIGURES = ["wer_by_arm", "wer_by_speaker", "reductions", "error_types", "loss_curves", "sizes"]
+TRANSCRIPTS = [
+    f"transcripts/{arm}/{scorer}/{name}"
+    for arm in config["run_arms"]
+    for scorer in config["scoring"]["scorers"]
+    for part in ("test", "general")
+    for name in (f"ref-{part}.trn", f"hyp-{part}.trn", f"recogs-{part}.txt", f"errs-{part}.txt")
+]
 
 # What every command notes in its run record.
 RUN = ["--experiment", config["experiment"]]
@@ -74,6 +87,7 @@ wildcard_constraints:
     seed="[1-9][0-9]*",
     rate=one_of(RATES),
     size="[1-9][0-9]*",
+    kept=f"[1-9][0-9]*|{COLLAPSED}",
 
 
 # --- params and resources
@@ -101,6 +115,12 @@ def enrolled(*sections):
     Not the one of the configuration, which the experiment itself has.
     """
     return lambda wildcards: settings_as_json(sections, wildcards.arm, enrolment=int(wildcards.size))
+
+
+def pool_settings(wildcards):
+    """For the pool `base` also at which speeds its speech is heard; nothing where that is not said."""
+    of_base = ["base_training.speed_perturbation"] if wildcards.role == "base" else []
+    return settings("corpus", "model", *of_base)(wildcards)
 
 
 def settings_at_rate(section, *sections):
@@ -137,6 +157,16 @@ def given(option, name):
     return options
 
 
+def those_of(*names):
+    """The options for those inputs of these names that the job has; an input's name has underscores."""
+
+    def options(wildcards, input):
+        files = {name: input[name.replace("-", "_")] for name in names}
+        return [part for name, file in files.items() if file for part in (f"--{name}", file)]
+
+    return options
+
+
 def threads_of(job):
     """The threads of a job as the configuration has them: results depend on them, so nothing may scale them."""
     return config["threads"].get(job, config["threads"]["default"])
@@ -145,200 +175,6 @@ def threads_of(job):
 def growing(amount):
     """A resource that grows with each attempt, for jobs that are repeated."""
     return lambda wildcards, attempt: amount * attempt
-
-
-# --- inputs
-
-
-def known_speaker(wildcards):
-    """No file, but a clear word about a speaker that was asked for by path and is not in the configuration."""
-    if wildcards.speaker not in SPEAKERS | TUNING_SPEAKERS:
-        sys.exit(f"{speaker(wildcards)!r} is not one of target_speakers: add it to the configuration")
-    return []
-
-
-def model(file):
-    """A file of the model that the job's arm builds on."""
-    return lambda wildcards: f"{RESULTS}/models/{folder_of_model(wildcards.arm)}/{file}"
-
-
-def folder_of_model(arm):
-    return "base" if ARMS[arm]["precision"] == "fp32" else "nf4"
-
-
-def experts(file):
-    """A file of the initialised experts, where the job's arm mixes several."""
-    return lambda wildcards: stored(MIXTURES, wildcards, f"experts/{file}")
-
-
-def pretrained(file):
-    """A file of the pre-trained adapter, where the job's arm has one."""
-    return lambda wildcards: stored(PRETRAINED, wildcards, file)
-
-
-def stored(arms, wildcards, file):
-    return (
-        f"{RESULTS}/pretrained/{wildcards.arm}/seed{wildcards.seed}/{file}" if wildcards.arm in arms else []
-    )
-
-
-# --- everything that the tables are made of
-
-
-def seeds(arm):
-    """The seeds of an arm; what is not adapted knows no chance and has the one seed 0."""
-    return config["seeds"] if arm in ADAPTED else [0]
-
-
-def run_arms(among):
-    """The arms to compare that are `among` these, in their order."""
-    return [arm for arm in config["run_arms"] if arm in among]
-
-
-def of_speakers(file, arms, within=RESULTS):
-    return [
-        f"{within}/speakers/{folder}/{arm}/seed{seed}/{file}"
-        for arm in arms
-        for folder in SPEAKERS
-        for seed in seeds(arm)
-    ]
-
-
-def of_pretraining(file):
-    return [
-        f"{RESULTS}/pretrained/{arm}/seed{seed}/{file}"
-        for arm in config["run_arms"]
-        if arm in PRETRAINED
-        for seed in seeds(arm)
-    ]
-
-
-def all_hypotheses(wildcards):
-    """Each arm on each target speaker, and the models that are not adapted on other people's speech."""
-    general = [
-        f"{RESULTS}/general/{arm}/seed0/hypotheses.jsonl" for arm in config["run_arms"] if arm not in ADAPTED
-    ]
-    return of_speakers("hypotheses.jsonl", config["run_arms"]) + general
-
-
-def all_shipped(wildcards):
-    """The files whose sizes stand in the summary. The full-precision model is what they are compared with."""
-    models = sorted({"base", *map(folder_of_model, config["run_arms"])})
-    files = [
-        f"{RESULTS}/models/{folder}/{file}"
-        for folder in models
-        for file in ("model.safetensors", "model.json")
-    ]
-    adapted = run_arms(ADAPTED)
-    return files + of_speakers("adapter.safetensors", adapted) + of_speakers("adapter.json", adapted)
-
-
-def all_routes(wildcards):
-    """Each routed arm's routes of each target speaker."""
-    return [
-        f"{RESULTS}/pretrained/{arm}/seed{seed}/routes/{folder}/routes.csv"
-        for arm in run_arms(ROUTED)
-        for seed in seeds(arm)
-        for folder in SPEAKERS
-    ]
-
-
-def routing_files(wildcards):
-    """What shows the routes, where any arm is routed."""
-    files = ["tables/routing.csv", "tables/routers.csv", "figures/routing.svg"]
-    return [f"{RESULTS}/{file}" for file in files if run_arms(ROUTED)]
-
-
-def all_records(wildcards):
-    """The run records that hold curves: a given base model has none."""
-    base = [] if GIVEN_BASE else [f"{RESULTS}/models/base/run.jsonl"]
-    return [*base, *of_pretraining("run.jsonl"), *of_speakers("run.jsonl", run_arms(ADAPTED))]
-
-
-# --- the enrolment curve
-
-
-def enrolment_arms():
-    """The arms that are not adapted, for comparison, and those of the curve."""
-    return run_arms(UNADAPTED) + config["enrolment"]["arms"]
-
-
-def enrolment_sizes():
-    """The numbers of training utterances that the experiment itself does not have already."""
-    return [size for size in config["enrolment"]["sizes"] if size != config["partition"]["enrolment"]]
-
-
-def enrolment_hypotheses(wildcards):
-    """Each number's, and the experiment's own."""
-    arms = config["enrolment"]["arms"]
-    folders = [f"{RESULTS}/enrolment/{size}" for size in enrolment_sizes()]
-    return of_speakers("hypotheses.jsonl", enrolment_arms()) + [
-        file for folder in folders for file in of_speakers("hypotheses.jsonl", arms, folder)
-    ]
-
-
-def enrolment_options(wildcards):
-    """What may be null in the configuration and is left out then."""
-    own, reference = config["partition"]["enrolment"], config["enrolment"]["reference"]
-    options = [] if own is None else ["--own-size", str(own)]
-    return options + ([] if reference is None else ["--reference", reference])
-
-
-# --- learning rates on trial
-
-
-def experts_on_trial(file):
-    """A file of the experts initialised at the job's rate, where its arm mixes several."""
-
-    def of_arm(wildcards):
-        folder = f"{RESULTS}/tuning/{wildcards.arm}/pretraining/lr{wildcards.rate}/seed{wildcards.seed}"
-        return f"{folder}/experts/{file}" if wildcards.arm in MIXTURES else []
-
-    return of_arm
-
-
-def pretrained_at_all_rates(file):
-    """A file of each pre-training on trial of the job's arm."""
-    return lambda wildcards: [
-        f"{RESULTS}/tuning/{wildcards.arm}/pretraining/lr{rate}/seed{wildcards.seed}/{file}" for rate in RATES
-    ]
-
-
-def chosen_start(file):
-    """A file of the best pre-trained adapter, where the job's arm has one."""
-
-    def of_arm(wildcards):
-        folder = f"{RESULTS}/tuning/{wildcards.arm}/pretrained/seed{wildcards.seed}"
-        return f"{folder}/{file}" if wildcards.arm in PRETRAINED else []
-
-    return of_arm
-
-
-def tuned_stages():
-    """The arms to tune, each with the stages that have a learning rate."""
-    return {
-        arm: [PRETRAINING, ADAPTATION] if arm in PRETRAINED else [ADAPTATION] for arm in run_arms(ADAPTED)
-    }
-
-
-def tuning_as_json(wildcards):
-    """What is tuned and how: the settings of the choice."""
-    return configuration.canonical({"tuning": config["tuning"], "arms": tuned_stages()})
-
-
-def all_trials(wildcards):
-    """The run records of every pre-training and adaptation on trial."""
-    if not tuned_stages():
-        sys.exit("run_arms: none of them is adapted, so there is no learning rate to choose")
-    seed = config["tuning"]["seed"]
-    folders = {PRETRAINING: [""], ADAPTATION: [f"{folder}/" for folder in TUNING_SPEAKERS]}
-    return [
-        f"{RESULTS}/tuning/{arm}/{stage}/lr{rate}/{folder}seed{seed}/run.jsonl"
-        for arm, stages in tuned_stages().items()
-        for stage in stages
-        for rate in RATES
-        for folder in folders[stage]
-    ]
 
 
 # --- hooks

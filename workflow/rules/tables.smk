@@ -1,6 +1,16 @@
 # What a person looks at. These are the only rules that know all speakers, seeds and arms.
 
 
+rule tables:
+    input:
+        table_files,
+
+
+rule figures:
+    input:
+        figure_files,
+
+
 rule tabulate:
     input:
         hypotheses=all_hypotheses,
@@ -85,7 +95,7 @@ rule tabulate:
         " > {log:q} 2>&1"
 
 
-rule figures:
+rule draw_figures:
     input:
         wer="results/{experiment}/tables/wer.csv",
         summary="results/{experiment}/tables/summary.csv",
@@ -138,9 +148,9 @@ rule figures:
         "results/{experiment}/benchmarks/figures.tsv"
     conda:
         "../../environment.yaml"
-    threads: threads_of("figures")
+    threads: threads_of("draw_figures")
     resources:
-        cpus_per_task=threads_of("figures"),
+        cpus_per_task=threads_of("draw_figures"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:

@@ -1,0 +1,96 @@
+"""The commands for recordings of one's own: adapt to them, shrink the adapters, write down what is said."""
+
+from pathlib import Path
+from typing import Any
+
+from saml.commands.arguments import add_names, add_paths, add_threads, positive
+from saml.commands.running import run
+from saml.stages import PATHS
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this group."""
+    _add_personalise(commands)
+    _add_prune(commands)
+    _add_transcribe(commands)
+
+
+def _add_personalise(commands: Any) -> None:
+    command = commands.add_parser(
+        "personalise",
+        help="adapt an experiment's models to recordings of your own",
+        description="Adapt arms of an experiment that has run to the speakers of a folder with a "
+        "manifest.tsv, and print their word error rates before and after. Nothing else is trained.",
+    )
+    command.add_argument("results", type=Path, help=PATHS["results"])
+    command.add_argument(
+        "--recordings", required=True, type=Path, metavar="PATH", help="folder with a manifest.tsv"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("results/own"), metavar="PATH", help="folder to write (results/own)"
+    )
+    command.add_argument("--speakers", nargs="+", help="whom to adapt to (default: all in the manifest)")
+    command.add_argument("--arms", nargs="+", help="adapted arms (default: those that the experiment ran)")
+    command.add_argument(
+        "--folds",
+        type=positive,
+        default=5,
+        help="divisions of the recordings; each recording is tested in one of them (default 5)",
+    )
+    command.add_argument("--seed", type=positive, help="of the adapters (default: the experiment's first)")
+    add_threads(command)
+    command.set_defaults(run=lambda options: run("saml.personalise:personalise", options))
+
+
+def _add_prune(commands: Any) -> None:
+    command = commands.add_parser(
+        "prune",
+        help="make an adapter smaller: fewer experts, or one LoRA",
+        description="Leave out experts of a speaker's adapter, or make one LoRA of it, by where it routes "
+        "the speech that it was trained on. Nothing is trained again.",
+    )
+    add_paths(command, ("weights", "adapter", "cuts", "splits", "out-adapter"))
+    size = command.add_mutually_exclusive_group(required=True)
+    size.add_argument(
+        "--keep", dest="kept", type=positive, metavar="N", help="keep the N experts that are routed to most"
+    )
+    size.add_argument(
+        "--collapse", dest="kept", action="store_const", const=None, help="make one LoRA, at the mean route"
+    )
+    for name, of in (("", "weights"), ("adapter-", "adapter"), ("out-", "out-adapter")):
+        command.add_argument(
+            f"--{name}description",
+            type=Path,
+            metavar="PATH",
+            help=f"its description (default: as --{of}, but .json)",
+        )
+    add_paths(command, ("record",), required=False)
+    command.add_argument("--experiment", default="", help="name of the experiment, for the run record")
+    add_names(command)
+    add_threads(command)
+    command.set_defaults(run=lambda options: run("saml.pruning:prune", options))
+
+
+def _add_transcribe(commands: Any) -> None:
+    command = commands.add_parser(
+        "transcribe",
+        help="write down what is said in recordings",
+        description="Print a line for each recording: its file, a tab, its text. A recording is one "
+        "utterance of some seconds, in any format that libsndfile reads.",
+    )
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
+    command.add_argument("--weights", required=True, type=Path, metavar="PATH", help=PATHS["weights"])
+    command.add_argument(
+        "--description", type=Path, metavar="PATH", help="its description (default: as --weights, but .json)"
+    )
+    command.add_argument("--adapter", type=Path, metavar="PATH", help="adapter to that model (safetensors)")
+    command.add_argument(
+        "--adapter-description",
+        type=Path,
+        metavar="PATH",
+        help="its description (default: as --adapter, but .json)",
+    )
+    command.add_argument("--fold", type=int, default=0, help="of an adapter trained in folds (default 0)")
+    command.add_argument("--beams", type=positive, default=4, help="hypotheses kept (default 4)")
+    add_threads(command)
+    command.set_defaults(run=lambda options: run("saml.transcribe:print_texts", options))

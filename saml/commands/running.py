@@ -1,0 +1,33 @@
+"""How a command comes to the function that does its work, and with how many threads."""
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+def run(path: str, options: dict[str, Any]) -> Any:
+    """Call the function "module:name" with all of `options` but its threads, which are set first."""
+    limit_threads(options.pop("threads"))
+    return call(path, options)
+
+
+def call(path: str, options: dict[str, Any]) -> Any:
+    """Call the function "module:name" with `options` as its keyword arguments."""
+    return function(path)(**options)
+
+
+def function(path: str) -> Callable[..., Any]:
+    """The function "module:name"; only now is its module imported."""
+    module, _, name = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def limit_threads(threads: int) -> None:
+    """Let every numerical library of this process use `threads` threads; before any of them is imported."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Needed by deterministic matrix products on a GPU; read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -53,7 +53,7 @@ def test_every_figure_is_written_twice_and_listed(trained: Tree) -> None:
 def test_one_record_has_scores_tables_and_figures(trained: Tree) -> None:
     tables = run(trained, pages=trained.root / "pages")
     found = read_record(draw(trained, tables, tables_record=tables / "run.jsonl") / "run.jsonl")
-    assert found.stage == "figures" and found.scores["wer/whisper/saml"] == pytest.approx(0.1)
+    assert found.stage == "figures" and found.scores["saml/wer/whisper"] == pytest.approx(0.1)
     names = {file.name for file in found.files}
     assert {"summary.csv", "summary.html", "wer_by_arm.svg", "wer_by_arm.png"} <= names
 

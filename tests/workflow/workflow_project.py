@@ -25,7 +25,7 @@ SPEAKERS = ["de_f2_r155_p55", "odd' name/$(touch hurt) é"]
 ODD_FOLDER = "odd%27%20name%2F%24%28touch%20hurt%29%20%C3%A9"
 
 STAND_IN = r"""#!/bin/bash
-printf '%s\x1f' "$@" >> calls; printf '\x1e' >> calls
+{ flock 9; printf '%s\x1f' "$@" >&9; printf '\x1e' >&9; } 9>> calls  # jobs run side by side
 if [[ -n $FAIL && "$*" == *"$FAIL"* ]]; then echo "saml: no luck today"; exit 1; fi
 make() {
     if [[ $1 != results/*/* || $1 == */.work/* || -e $1 ]]; then return; fi

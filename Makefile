@@ -25,8 +25,9 @@ PIP := "$(VENV)/bin/python" -m pip --disable-pip-version-check --no-input
 all: install
 	@$(WITHIN) snakemake --cores $(CORES) all $(ARGS)
 
+# A file's tests stay together, because they share what is slow to make; more than four workers want much memory.
 test: install
-	@$(WITHIN) python -m pytest $(ARGS)
+	@$(WITHIN) python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-system: install
 	@$(WITHIN) python -m pytest -m "system or slurm" -rs $(ARGS)

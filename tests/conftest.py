@@ -12,6 +12,13 @@ from saml.models import Recogniser, as_module, build
 # Numbers that tests know must not depend on how many cores a machine has, and tiny networks gain nothing.
 torch.set_num_threads(1)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: with several workers, none of them is left over to the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 TINY = {
     "characters": " 'abcdefghijklmnopqrstuvwxyz",
     "hidden_size": 32,

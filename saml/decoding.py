@@ -14,8 +14,8 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
 from saml.ctc_prefix import JointScores, PrefixScorer
+from saml.encoder import encoded_batches
 from saml.errors import SamlError
-from saml.features import batches, collate
 from saml.files import write_atomically
 from saml.models.recogniser import Encoded, Recogniser, as_module
 from saml.models.store import load_model
@@ -51,9 +51,7 @@ def transcribe(
     tokeniser = recogniser.tokeniser
     prompt = torch.tensor([tokeniser.prompt], device=device())
     texts: dict[str, str] = {}
-    for batch in batches(cuts, max_seconds=search.batch_seconds, shuffle=False):
-        padded, lengths, _ = collate(batch)
-        encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
+    for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=search.batch_seconds):
         longest = max(cut.duration for cut in batch)
         room = 10 + math.ceil(search.max_tokens_per_second * longest)
         # Called on the mixin: families that override generate() would insist on their own features.

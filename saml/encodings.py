@@ -16,13 +16,13 @@ from lhotse import MonoCut
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import State, load_adapter
 from saml.decoding import with_adapter
+from saml.encoder import encoded_batches
 from saml.errors import SamlError
-from saml.features import batches, collate, load_features
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
 from saml.tracking import RunRecord
-from saml.training.common import device, make_deterministic, read_cuts, read_splits
+from saml.training.common import make_deterministic, read_cuts, read_splits
 
 # Seconds of speech encoded at once, padding included.
 BATCH_SECONDS = 60.0
@@ -37,11 +37,8 @@ Encoding = tuple[str, str, list[float]]
 @torch.inference_mode()
 def mean_states(recogniser: Recogniser, cuts: Sequence[MonoCut]) -> dict[str, list[float]]:
     """The mean of the encoder's states over the real frames of each cut, by its id."""
-    features = load_features(cuts)
     found: dict[str, list[float]] = {}
-    for batch in batches(cuts, max_seconds=BATCH_SECONDS, shuffle=False):
-        padded, lengths, _ = collate(batch, features)
-        encoded = recogniser.encode(padded.to(device()), lengths.to(device()))
+    for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=BATCH_SECONDS):
         mask = encoded.mask[..., None].to(encoded.states.dtype)  # (batch, time, 1)
         means = (encoded.states * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, width)
         found |= {cut.id: row for cut, row in zip(batch, means.tolist(), strict=True)}

@@ -16,8 +16,8 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
+from saml.encoder import encoded_batches
 from saml.errors import SamlError
-from saml.features import batches, collate, load_features
 from saml.files import write_atomically
 from saml.models.store import load_model
 from saml.progress import Progress
@@ -39,11 +39,8 @@ def route(
 
     Layers are the encoder's attention modules by name, then `decoder_self` and `cross`.
     """
-    features = load_features(cuts)
     found: list[Routed] = []
-    for batch in batches(cuts, max_seconds=BATCH_SECONDS, shuffle=False):
-        padded, lengths, _ = collate(batch, features)
-        adapted.encode(padded.to(device()), lengths.to(device()))
+    for batch, _ in encoded_batches(adapted, cuts, max_seconds=BATCH_SECONDS):
         for layer, weights in adapted.routes().items():
             rows = zip(batch, weights.tolist(), strict=True)
             found += [(cut.id, layer, row) for cut, row in rows]

@@ -10,6 +10,7 @@ from saml.commands.running import call, run
 from saml.stages import PATHS
 
 _TABLES = ("wer", "summary", "comparisons", "intervals")
+_DRAWN = ("pages", "output-dir")
 
 
 def add(commands: Any) -> None:
@@ -28,92 +29,105 @@ def add(commands: Any) -> None:
 
 
 def _add_tabulate(commands: Any) -> None:
-    command = commands.add_parser("tabulate", help="tables from hypotheses", description="Make the tables.")
-    _add_common(command, paths=("results", *_TABLES, "pages"))
-    _add_factors(command)
-    command.set_defaults(run=lambda options: run("saml.reporting.tables:tabulate", options))
+    _add_stage(
+        commands,
+        "tabulate",
+        "saml.reporting.tables:tabulate",
+        help="tables from hypotheses",
+        description="Make the tables.",
+        paths=("results", *_TABLES, "pages"),
+    )
 
 
 def _add_enrolment(commands: Any) -> None:
-    command = commands.add_parser(
+    command = _add_stage(
+        commands,
         "enrolment",
+        "saml.reporting.enrolment:enrolment",
         help="word error rates by number of training utterances: a table and a figure",
         description="Make the table of the enrolment curve and draw it.",
+        paths=("results", "enrolment", *_DRAWN),
     )
-    _add_common(command, paths=("results", "enrolment", "pages", "output-dir"))
-    _add_factors(command)
     command.add_argument(
         "--sizes", required=True, nargs="*", type=int, help="numbers of utterances in <results>/enrolment"
     )
     command.add_argument("--own-size", type=int, help="the number of <results> itself (all of them)")
-    command.add_argument("--reference", help="the arm that the others are compared with")
-    command.set_defaults(run=lambda options: run("saml.reporting.enrolment:enrolment", options))
+    _add_reference(command)
 
 
 def _add_ablation(commands: Any) -> None:
-    command = commands.add_parser(
+    command = _add_stage(
+        commands,
         "ablation",
+        "saml.reporting.ablation:ablation",
         help="arms that differ in one thing, side by side: a table and a figure",
         description="Make the table of the ablation and draw it.",
+        paths=("results", "ablation", *_DRAWN),
     )
-    _add_common(command, paths=("results", "ablation", "pages", "output-dir"))
-    _add_factors(command)
     command.add_argument(
         "--questions", required=True, type=settings, metavar="JSON", help="question to the arms under it"
     )
-    command.add_argument("--reference", help="the arm that the others are compared with")
-    command.set_defaults(run=lambda options: run("saml.reporting.ablation:ablation", options))
+    _add_reference(command)
 
 
 def _add_pruning(commands: Any) -> None:
-    command = commands.add_parser(
+    _add_stage(
+        commands,
         "pruning",
+        "saml.reporting.pruning:pruning",
         help="word error rates by number of experts kept: a table and a figure",
         description="Make the table of the pruned adapters in <results>/pruned and draw it.",
+        paths=("results", "pruning", *_DRAWN),
     )
-    _add_common(command, paths=("results", "pruning", "pages", "output-dir"))
-    _add_factors(command)
-    command.set_defaults(run=lambda options: run("saml.reporting.pruning:pruning", options))
 
 
 def _add_encodings(commands: Any) -> None:
-    command = commands.add_parser(
+    _add_stage(
+        commands,
         "encodings",
+        "saml.reporting.encodings:encodings",
         help="encoder outputs by speaker: a table and a figure (t-SNE)",
         description="Judge and draw the encoder outputs in <results>/encodings.",
+        paths=("results", "silhouettes", *_DRAWN),
     )
-    _add_common(command, paths=("results", "silhouettes", "pages", "output-dir"))
-    _add_factors(command)
-    command.set_defaults(run=lambda options: run("saml.reporting.encodings:encodings", options))
 
 
 def _add_routing(commands: Any) -> None:
-    command = commands.add_parser(
+    command = _add_stage(
+        commands,
         "routing",
+        "saml.reporting.routing:routing",
         help="where routers send speech: tables and a figure",
         description="Make the tables of routes and draw them.",
+        paths=("results", "routing", "routers", *_DRAWN),
+        factors=False,
     )
-    _add_common(command, paths=("results", "routing", "routers", "pages", "output-dir"))
     command.add_argument("--arms", required=True, nargs="+", help="the arms that are routed")
     _add_speakers_and_seeds(command)
-    command.set_defaults(run=lambda options: run("saml.reporting.routing:routing", options))
 
 
 def _add_figures(commands: Any) -> None:
-    command = commands.add_parser("figures", help="figures from tables", description="Draw the figures.")
-    _add_common(command, sections="", paths=("results", *_TABLES, "tables-record", "output-dir"))
-    command.set_defaults(run=lambda options: run("saml.reporting.figures:figures", options))
+    _add_stage(
+        commands,
+        "figures",
+        "saml.reporting.figures:figures",
+        help="figures from tables",
+        description="Draw the figures.",
+        paths=("results", *_TABLES, "tables-record", "output-dir"),
+        sections="",
+        factors=False,
+    )
 
 
 def _add_transcripts(commands: Any) -> None:
-    command = commands.add_parser(
+    _add_stage(
+        commands,
         "transcripts",
+        "saml.reporting.transcripts:transcripts",
         help="texts and errors for other tools: sclite's and icefall's files",
         description="Write what was said and what was understood as sclite and icefall have it.",
+        paths=("results", "transcripts"),
     )
-    _add_common(command, paths=("results", "transcripts"))
-    _add_factors(command)
-    command.set_defaults(run=lambda options: run("saml.reporting.transcripts:transcripts", options))
 
 
 def _add_show(commands: Any) -> None:
@@ -160,13 +174,30 @@ def _track(options: dict[str, Any]) -> int:
     return 0
 
 
-def _add_common(
-    command: argparse.ArgumentParser, *, paths: Sequence[str], sections: str = "section scoring"
-) -> None:
+def _add_stage(
+    commands: Any,
+    name: str,
+    stage: str,
+    *,
+    help: str,
+    description: str,
+    paths: Sequence[str],
+    sections: str = "section scoring",
+    factors: bool = True,
+) -> argparse.ArgumentParser:
+    """A command that runs `stage` (module:function) and leaves a run record.
+
+    With `factors` it takes what results differ in: arms with their entries, speakers and seeds.
+    """
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=description)
     add_settings(command, sections)
     add_paths(command, (*paths, "record"))
     add_names(command)
     add_threads(command)
+    if factors:
+        _add_factors(command)
+    command.set_defaults(run=lambda options: run(stage, options))
+    return command
 
 
 def _add_factors(command: argparse.ArgumentParser) -> None:
@@ -179,3 +210,7 @@ def _add_factors(command: argparse.ArgumentParser) -> None:
 def _add_speakers_and_seeds(command: argparse.ArgumentParser) -> None:
     command.add_argument("--speakers", required=True, nargs="+", help="the target speakers")
     command.add_argument("--seeds", required=True, nargs="+", type=int)
+
+
+def _add_reference(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--reference", help="the arm that the others are compared with")

@@ -4,6 +4,9 @@ Importing it wraps its CPU kernels in torch.compile: that loads the whole compil
 takes to load), and the first de-quantisation starts a C++ compiler for a kernel that runs once a process.
 bitsandbytes falls back to the plain function where compiling is not possible; here it is made to do so, with
 the same values.
+
+It also registers its kernels so that torch.compile leaves them alone, for which the first call of one loads
+the compiler after all. Here they are registered as what they are.
 """
 
 import importlib
@@ -14,18 +17,22 @@ from typing import Any
 
 import torch
 
+from saml._garbage import none_expected
+
 
 def functional() -> ModuleType:
     """The module `bitsandbytes.functional`."""
     if "bitsandbytes" not in sys.modules:
         # On a CPU it warns that it lacks a compiled 4-bit product, which nothing here needs.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-        compiler = torch.compile
+        compiler, register = torch.compile, torch.library.register_kernel
         torch.compile = _unavailable
+        torch.library.register_kernel = torch.library.impl  # type: ignore[assignment]
         try:
-            importlib.import_module("bitsandbytes")
+            with none_expected():
+                importlib.import_module("bitsandbytes")
         finally:
-            torch.compile = compiler
+            torch.compile, torch.library.register_kernel = compiler, register
     return importlib.import_module("bitsandbytes.functional")
 
 

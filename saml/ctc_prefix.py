@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saml._torchaudio import ensure
+from saml._transformers import ensure
 
 ensure()
-from transformers import LogitsProcessor  # noqa: E402
+from transformers.generation.logits_process import LogitsProcessor  # noqa: E402
 
 _ZERO = float("-inf")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from lhotse import MonoCut
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 
+from saml._transformers import ensure
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
 from saml.ctc_prefix import JointScores, PrefixScorer
@@ -23,6 +23,11 @@ from saml.progress import Progress
 from saml.scoring import count, error_rate, pool
 from saml.tracking import RunRecord
 from saml.training.common import device, make_deterministic, read_cuts, read_splits
+
+ensure()
+from transformers.generation.configuration_utils import GenerationConfig  # noqa: E402
+from transformers.generation.logits_process import LogitsProcessorList  # noqa: E402
+from transformers.generation.utils import GenerationMixin  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 from saml._torchaudio import ensure
-from saml.config import SECTIONS_OF_ARMS
 from saml.errors import SamlError
 
 _HOW_TO_GET = "environment.yaml says how to get it"
@@ -41,6 +40,8 @@ def asked(name: str, section: Mapping[str, Any]) -> Iterator[tuple[str, str, str
 
 def wanted(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """What all sections ask for, those of arms too."""
+    from saml.config import SECTIONS_OF_ARMS  # jobs that only `load` do without the schema's checker
+
     sections = {name: config[name] for name in ("base_training", *SECTIONS_OF_ARMS, "scoring")}
     for arm, entry in config["arms"].items():
         sections |= {f"arms.{arm}.{name}": entry[name] for name in SECTIONS_OF_ARMS if name in entry}

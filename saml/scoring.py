@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import jiwer
 
+from saml._transformers import packages
 from saml.errors import SamlError
 
 OPERATIONS = ("hits", "substitutions", "deletions", "insertions")
@@ -113,8 +114,9 @@ def _whisper(text: str) -> str:
 
 @functools.cache
 def _whisper_normaliser() -> Callable[[str], str]:
-    # Imported when first used: it costs transformers' import (1 to 2 s). This submodule needs neither torch
-    # nor torchaudio, so it is safe where torchaudio's import fails.
+    # Imported when first used: most scoring does without. This submodule needs neither torch nor torchaudio,
+    # so it is safe where torchaudio's import fails.
+    packages()
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     normaliser: Callable[[str], str] = EnglishTextNormalizer(spelling_table())

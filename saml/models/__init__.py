@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from saml._garbage import none_expected
 from saml.errors import SamlError
 from saml.models.recogniser import Encoded, Recogniser, Tokeniser, as_module
 
@@ -29,11 +30,13 @@ def rebuild(description: Mapping[str, Any]) -> Recogniser:
 
 def _construct(family: str, settings: Mapping[str, Any], tokeniser: Tokeniser) -> Recogniser:
     if family == "conformer":
-        from saml.models.conformer import ConformerRecogniser
+        with none_expected():
+            from saml.models.conformer import ConformerRecogniser
 
         return ConformerRecogniser(settings, tokeniser)
     if family == "whisper":
-        from saml.models.whisper import WhisperRecogniser
+        with none_expected():
+            from saml.models.whisper import WhisperRecogniser
 
         return WhisperRecogniser(settings, tokeniser)
     raise SamlError(f"model.family: no recogniser family {family!r}; there are: conformer, whisper")

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from saml._torchaudio import ensure
+from saml._transformers import ensure
 from saml.base_checkpoint import CONFIG, GENERATION, VOCABULARY, checkpoint_path, checksums
 from saml.errors import SamlError
 from saml.files import read_json_object
@@ -22,7 +22,7 @@ from saml.models.vocabulary import read_vocabulary
 from saml.models.whisper import WhisperRecogniser, sinusoids
 
 ensure()
-from transformers import WhisperForConditionalGeneration  # noqa: E402
+from transformers.models.whisper import WhisperForConditionalGeneration  # noqa: E402
 
 _ENCODER_POSITIONS = "model.encoder.embed_positions.weight"
 _TOLERANCE = 1e-3  # of encoder positions: more is not rounding

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml._torchaudio import ensure
+from saml._transformers import ensure
 from saml.models.recogniser import Encoded, Tokeniser
 
 ensure()
-from transformers import CohereAsrConfig, CohereAsrForConditionalGeneration  # noqa: E402
+from transformers.models.cohere_asr import CohereAsrConfig, CohereAsrForConditionalGeneration  # noqa: E402
 from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput  # noqa: E402
 
 _PROJECTIONS = r"\.(?:q|k|v|o)_proj"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from saml._torchaudio import ensure
+from saml._transformers import ensure
 from saml.base_checkpoint import ADDED, MERGES, TOKENIZER, VOCABULARY
 from saml.errors import SamlError
 from saml.files import read_json_object

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saml._torchaudio import ensure
+from saml._transformers import ensure
 from saml.errors import SamlError
 from saml.models.recogniser import Encoded, Tokeniser
 
 ensure()
-from transformers import WhisperConfig, WhisperForConditionalGeneration  # noqa: E402
 from transformers.modeling_outputs import BaseModelOutput  # noqa: E402
+from transformers.models.whisper import WhisperConfig, WhisperForConditionalGeneration  # noqa: E402
 
 _PROJECTIONS = r"\.(?:q|k|v|out)_proj"
 _STACK = r"network\.model\.(?:encoder|decoder)\.layers\.\d+"

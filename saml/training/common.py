@@ -35,7 +35,8 @@ def in_bfloat16(how: Mapping[str, Any]) -> bool:
 
 def make_deterministic() -> None:
     """Only deterministic kernels, so that a run can be repeated byte for byte, on a GPU too."""
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which loads torch.compile to tell it too.
+    torch.set_deterministic_debug_mode("error")
     # Else every new tensor is filled first, in case somebody reads it unwritten: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

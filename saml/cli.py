@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from saml import __version__
-from saml.commands import each, housekeeping, people, reporting, stages
+from saml._garbage import none_at_exit
+from saml.commands import crowd, each, housekeeping, people, reporting, stages
 from saml.errors import SamlError, in_one_line
 from saml.parent import die_with_parent
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A training that was asked to stop, and can go on, ends with 143.
     """
     die_with_parent()
+    none_at_exit()
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
@@ -41,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"saml {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for group in (stages, each, reporting, people, housekeeping):
+    for group in (stages, each, crowd, reporting, people, housekeeping):
         group.add(commands)
     return parser
 

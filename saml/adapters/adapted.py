@@ -185,12 +185,16 @@ class AdaptedRecogniser:
     def _routed_by_input(self, kind: str, states: Tensor) -> Tensor:
         if kind == "encoder_self":
             return self.routers[kind](states, self._mask)
-        every = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        every = self._decoder_mask(states)
         if kind == "decoder_self":
             return self.routers[kind](states, every)
         assert self._heard is not None
         heard = self._heard.repeat_interleave(len(states) // len(self._heard), dim=0)  # for beams
         return self.routers[kind](states, every, heard)
+
+    def _decoder_mask(self, states: Tensor) -> Tensor:
+        """What a decoder's router sees of `(batch, tokens, width)` where it is given it: all, padding too."""
+        return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
 
     # ---- injection --------------------------------------------------------------------------
 
@@ -200,18 +204,18 @@ class AdaptedRecogniser:
             experts = self.spec.feed_forward_experts if kind == FEED_FORWARD else self.spec.experts
             if experts == 0:
                 continue
-            layer = MixtureLinear(
-                linear,
-                self._route(kind, name),
-                experts=experts,
-                rank=self.spec.rank,
-                alpha=self.spec.alpha,
-                dropout=self.spec.dropout,
-                mixing=self.spec.mixing,
-            )
+            layer = self._layer(linear, self._route(kind, name), experts)
             _replace(as_module(self.base), name, layer)
             layers[name] = layer
         return nn.ModuleDict({name.replace(".", "/"): layer for name, layer in layers.items()})
+
+    def _layer(self, linear: nn.Linear, route: Route, experts: int) -> MixtureLinear:
+        """A layer in the place of `linear`."""
+        return MixtureLinear(linear, route, experts=experts, **self._layer_options())
+
+    def _layer_options(self) -> dict[str, Any]:
+        """What all layers have alike."""
+        return {name: getattr(self.spec, name) for name in ("rank", "alpha", "dropout", "mixing")}
 
     def _route(self, kind: str, name: str) -> Route:
         if kind == FEED_FORWARD:
@@ -247,16 +251,7 @@ class AdaptedRecogniser:
 
         Raises SamlError naming a tensor that is missing, left over or of another shape.
         """
-        own = dict(self._parameters())
-        for name in sorted(own.keys() ^ state.keys()):
-            raise SamlError(
-                f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}"
-            )
-        for name, parameter in own.items():
-            if parameter.shape != state[name].shape:
-                shapes = f"{tuple(state[name].shape)}, expected {tuple(parameter.shape)}"
-                raise SamlError(f"adapter does not fit: tensor {name!r} has shape {shapes}")
-            parameter.data.copy_(state[name])
+        fill({name: parameter.data for name, parameter in self._parameters()}, state)
 
     def to(self, device: torch.device) -> None:
         """Move everything to `device`."""
@@ -302,6 +297,22 @@ def find_sites(recogniser: Recogniser, sites: dict[str, str]) -> list[tuple[str,
             )
         found += matching
     return found
+
+
+def fill(own: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Copy the tensors of `state` into those of the same names.
+
+    Raises SamlError naming a tensor that is missing, left over or of another shape.
+    """
+    for name in sorted(own.keys() ^ state.keys()):
+        raise SamlError(
+            f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}"
+        )
+    for name, tensor in own.items():
+        if tensor.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+            raise SamlError(f"adapter does not fit: tensor {name!r} has shape {shapes}")
+        tensor.copy_(state[name])
 
 
 def _replace(root: nn.Module, name: str, module: nn.Module) -> None:

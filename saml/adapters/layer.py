@@ -82,10 +82,18 @@ class MixtureLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(rows, time, in)` to `(rows, time, out)`."""
-        h = F.linear(self.dropout(x), self.down.flatten(0, 1))  # (rows, time, E rank)
+        h = self._into(self.dropout(x))
         u = h if self.experts == 1 else self._mix(h)
+        return self.base(x) + self.scaling * self._out_of(u)
+
+    def _into(self, x: Tensor) -> Tensor:
+        """A x of all experts: `(rows, time, in)` to `(rows, time, E rank)`."""
+        return F.linear(x, self.down.flatten(0, 1))
+
+    def _out_of(self, u: Tensor) -> Tensor:
+        """B u summed over experts: `(rows, time, E rank)` to `(rows, time, out)`."""
         b = self.up.permute(1, 0, 2).flatten(1)  # (E, out, rank) -> (out, E rank)
-        return self.base(x) + self.scaling * F.linear(u, b)
+        return F.linear(u, b)
 
     def _mix(self, h: Tensor) -> Tensor:
         p = self.route.rows(h.shape[0])

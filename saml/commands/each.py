@@ -36,13 +36,14 @@ def add(commands: Any) -> None:
 
 def _each(options: dict[str, Any]) -> None:
     # As a stage of one speaker does: before any numerical library is imported.
-    limit_threads(_parse(options["arguments"])[0]["threads"])
+    limit_threads(parse(options["arguments"])[0]["threads"])
     from saml.chunks.each import each
 
-    each(**options, parse=_parse)
+    each(**options, parse=parse)
 
 
-def _parse(arguments: list[str]) -> tuple[dict[str, Any], Any]:
+def parse(arguments: list[str]) -> tuple[dict[str, Any], Any]:
+    """The options of a stage's own command line, and what runs it with them."""
     parser = argparse.ArgumentParser(prog="saml each")
     stages.add(parser.add_subparsers(dest="command", required=True, metavar="stage"))
     options = vars(parser.parse_args(arguments))

@@ -48,11 +48,7 @@ def _sentence(summary: str) -> str:
 
 
 def _run_stage(stage: Stage, options: dict[str, Any]) -> None:
-    for section in stage.sections:
-        if section not in options["settings"]:
-            raise SamlError(
-                f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}"
-            )
+    refuse_missing_section(stage, options)
     limit_threads(options.pop("threads"))
     family = options.pop("family")  # a stage that reads a model knows it from there
     if not stage.takes_corpus:
@@ -63,3 +59,12 @@ def _run_stage(stage: Stage, options: dict[str, Any]) -> None:
         run_trial(stage.name, function(stage.function), options, family=family)
     else:
         call(stage.function, options)
+
+
+def refuse_missing_section(stage: Stage, options: dict[str, Any]) -> None:
+    """Raise SamlError where the settings lack a section that the stage wants."""
+    for section in stage.sections:
+        if section not in options["settings"]:
+            raise SamlError(
+                f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}"
+            )

@@ -1,12 +1,13 @@
 """Speaker adaptation: one arm, one target speaker, one seed; one adapter for each fold of the speaker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
+from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
 from saml.corpora.partition import enrolled
 from saml.errors import SamlError
@@ -15,6 +16,7 @@ from saml.tracking import RunRecord
 from saml.training.adapter_task import adapter_task
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
+    Fold,
     device,
     identity,
     make_deterministic,
@@ -24,7 +26,8 @@ from saml.training.common import (
     seed_for,
 )
 from saml.training.examples import Examples
-from saml.training.loop import run
+from saml.training.loop import Task, run
+from saml.training.updates import Updates
 
 
 def adapt(
@@ -72,21 +75,12 @@ def adapt(
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
-    record_ = RunRecord(
-        stage="adapt",
-        experiment=experiment,
-        arm=arm,
-        speaker=speaker,
-        seed=seed,
-        settings=settings,
-        corpus=corpus,
-        family=content["family"],
-    )
-    spec = adapter_spec(settings["arm"], settings["adapters"])
-    adapted = AdaptedRecogniser(base, spec, seed=seed_for("adapters", seed))
+    what = Adaptation(experiment, settings, arm, seed, corpus, content)
+    record_ = what.new_record(speaker)
+    adapted = AdaptedRecogniser(base, what.spec, seed=seed_for("adapters", seed))
     adapted.to(device())
     make_deterministic()
-    start = _start(adapted, settings["arm"], arm, adapter, adapter_description, content)
+    start = what.start(adapted.state(), adapter, adapter_description)
     examples = Examples(read_cuts(cuts), base)
     folds = read_splits(splits, {cut.id for cut in examples.cuts})
     checkpoints = Checkpoints(
@@ -94,51 +88,107 @@ def adapt(
         identity(settings, seed, examples.cuts, cuts, splits, weights, adapter),
         seconds=checkpoint_seconds,
     )
-    how = section_for_arm(settings, "adaptation")
     states = []
-    for index, fold in enumerate(folds):
+    for index in range(len(folds)):
         adapted.load_state(start)
         torch.manual_seed(seed_for("dropout", seed, speaker, index))
-        prefix = f"fold{index}/" if len(folds) > 1 else ""
-        train = examples.choose(enrolled(fold.train, settings["partition"]["enrolment"], speaker))
-        task = adapter_task(
-            adapted,
-            examples,
-            name=f"adapting {arm} to {speaker} {prefix}".rstrip("/ "),
-            train=train,
-            dev=examples.choose(fold.dev),
-            utterances=how["passes"] * len(train),
-            how=how,
-            seed=seed,
-        )
-        task.curve = prefix
+        task = what.fold_task(adapted, examples, speaker, folds, index, record_)
         scores = run(task, record_, checkpoints.scope(f"fold{index}"))
         states.append(adapted.state())
-        record_.score(f"{prefix}train/utterances", len(train))
         for name, value in scores.items():
-            record_.score(f"{prefix}dev/{name}", value)
-    origin = {"arm": arm, "speaker": speaker, "seed": seed, "settings": dict(settings)}
-    save_adapter(out_adapter, out_description, spec=spec, folds=states, base=content, origin=origin)
-    record_.size("adapter", out_adapter.stat().st_size)
-    record_.file(out_adapter)
-    record_.file(out_description)
-    record_.write(record)
+            record_.score(f"{task.curve}dev/{name}", value)
+    what.write(speaker, states, record_, out_adapter, out_description, record)
     checkpoints.remove()
 
 
-def _start(
-    adapted: AdaptedRecogniser,
-    entry: Mapping[str, Any],
-    arm: str,
-    adapter: Path | None,
-    description: Path | None,
-    content: Mapping[str, Any],
-) -> State:
-    """The state that every fold starts from: fresh, or the pre-trained one."""
-    if not entry.get("pretrained", False):
-        return adapted.state()
-    if adapter is None or description is None:
-        raise SamlError(f"arm {arm} is pre-trained: give --adapter and --adapter-description")
-    stored = load_adapter(adapter, description, content)
-    refuse_other_spec(stored, adapted.spec, adapter, arm)
-    return stored.folds[0]
+@dataclass(frozen=True)
+class Adaptation:
+    """What the adaptations of an arm to several speakers have alike; for the meaning of fields see `adapt`.
+
+    `content` is the description of the model.
+    """
+
+    experiment: str
+    settings: Mapping[str, Any]
+    arm: str
+    seed: int
+    corpus: str | None
+    content: Mapping[str, Any]
+
+    @property
+    def spec(self) -> AdapterSpec:
+        """What is put into the model."""
+        return adapter_spec(self.settings["arm"], self.settings["adapters"])
+
+    def new_record(self, speaker: str) -> RunRecord:
+        """The run record of a speaker, whose clock starts now."""
+        return RunRecord(
+            stage="adapt",
+            experiment=self.experiment,
+            arm=self.arm,
+            speaker=speaker,
+            seed=self.seed,
+            settings=self.settings,
+            corpus=self.corpus,
+            family=self.content["family"],
+        )
+
+    def start(self, fresh: State, adapter: Path | None, description: Path | None) -> State:
+        """The state that every fold starts from: `fresh`, or the pre-trained one.
+
+        Raises SamlError where the arm is pre-trained and no fitting adapter is given.
+        """
+        if not self.settings["arm"].get("pretrained", False):
+            return fresh
+        if adapter is None or description is None:
+            raise SamlError(f"arm {self.arm} is pre-trained: give --adapter and --adapter-description")
+        stored = load_adapter(adapter, description, self.content)
+        refuse_other_spec(stored, self.spec, adapter, self.arm)
+        return stored.folds[0]
+
+    def fold_task(
+        self,
+        adapted: AdaptedRecogniser,
+        examples: Examples,
+        speaker: str,
+        folds: Sequence[Fold],
+        index: int,
+        record: RunRecord,
+        updates: Updates | None = None,
+    ) -> Task:
+        """The training of fold `index` of a speaker; `updates` are others than those of one by itself."""
+        prefix = f"fold{index}/" if len(folds) > 1 else ""
+        enrolment = self.settings["partition"]["enrolment"]
+        how = section_for_arm(self.settings, "adaptation")
+        train = examples.choose(enrolled(folds[index].train, enrolment, speaker))
+        record.score(f"{prefix}train/utterances", len(train))
+        task = adapter_task(
+            adapted,
+            examples,
+            name=f"adapting {self.arm} to {speaker} {prefix}".rstrip("/ "),
+            train=train,
+            dev=examples.choose(folds[index].dev),
+            utterances=how["passes"] * len(train),
+            how=how,
+            seed=self.seed,
+            updates=updates,
+        )
+        task.curve = prefix
+        return task
+
+    def write(
+        self,
+        speaker: str,
+        states: Sequence[State],
+        run_record: RunRecord,
+        adapter: Path,
+        description: Path,
+        record: Path,
+    ) -> None:
+        """Write a speaker's adapter, a state for each fold, its description and the run record."""
+        origin = {"arm": self.arm, "speaker": speaker, "seed": self.seed, "settings": dict(self.settings)}
+        save_adapter(adapter, description, spec=self.spec, folds=states, base=self.content, origin=origin)
+        run_record.size("adapter", adapter.stat().st_size)
+        run_record.file(adapter)
+        run_record.file(description)
+        run_record.write(record)

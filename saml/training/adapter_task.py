@@ -1,7 +1,7 @@
 """The training of an arm's adapters, alike for pre-training on many speakers and adaptation to one."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lhotse import MonoCut
 from torch import nn
@@ -11,7 +11,9 @@ from saml.errors import SamlError
 from saml.training.common import device, in_bfloat16, in_order, shuffled
 from saml.training.examples import Examples
 from saml.training.loop import Task
-from saml.training.updates import AlternatingUpdates
+from saml.training.updates import AlternatingUpdates, Updates
+
+T = TypeVar("T")
 
 
 def adapter_task(
@@ -24,16 +26,17 @@ def adapter_task(
     utterances: int,
     how: Mapping[str, Any],
     seed: int,
+    updates: Updates | None = None,
 ) -> Task:
     """Show `utterances` of `train` in shuffled passes and keep the best state on `dev`.
 
     The state before the first pass is a candidate too. `how` is the config's section `pretraining` or
     `adaptation`; what it calls `frozen`, "expert" (feed-forward LoRAs too) or "router", stays as it is.
+    `updates` are others than those of one training by itself.
 
     Raises:
         SamlError: nothing is left to train.
     """
-    trained = _trained(adapted, how.get("frozen"), name)
     return Task(
         name=name,
         recogniser=adapted,
@@ -41,14 +44,7 @@ def adapter_task(
         batches=lambda index: [(batch, None) for batch in shuffled(train, how, seed, index)],
         utterances=utterances,
         dev=in_order(dev),
-        updates=AlternatingUpdates(
-            trained["expert"],
-            trained["router"],
-            learning_rate=how["learning_rate"],
-            clip_norm=how["clip_norm"],
-            decay=how.get("decay", 1.0),
-            interleaved=how["interleaved"],
-        ),
+        updates=updates or alternating_updates(adapted, how, name, AlternatingUpdates),
         get_state=adapted.state,
         set_state=adapted.load_state,
         train=adapted.train,
@@ -59,6 +55,24 @@ def adapter_task(
         ctc_backend=how.get("ctc_backend", "torch"),
         bfloat16=in_bfloat16(how),
         device=device(),
+    )
+
+
+def alternating_updates(
+    adapted: AdaptedRecogniser, how: Mapping[str, Any], name: str, kind: Callable[..., T]
+) -> T:
+    """The updates of class `kind` that `how` tells of, for what is trained in `adapted`.
+
+    Raises SamlError, naming the training `name`, when nothing is left to train.
+    """
+    trained = _trained(adapted, how.get("frozen"), name)
+    return kind(
+        trained["expert"],
+        trained["router"],
+        learning_rate=how["learning_rate"],
+        clip_norm=how["clip_norm"],
+        decay=how.get("decay", 1.0),
+        interleaved=how["interleaved"],
     )
 
 

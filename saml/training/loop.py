@@ -77,7 +77,7 @@ class Task:
 
 
 @dataclass
-class _Kept:
+class Kept:
     """A state that may be the result, or have a share in it, and how it does on the dev part."""
 
     score: float
@@ -86,7 +86,7 @@ class _Kept:
 
 
 @dataclass
-class _Position:
+class Position:
     """How far a training is: passes that are finished, and what is done of the next one."""
 
     shown: int = 0
@@ -110,12 +110,12 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
     Returns the dev scores of the kept state ("loss", "accuracy", "pass"; only "pass" without a dev part).
     Raises Diverged, a SamlError, when a loss or a weight is not finite; Interrupted after SIGTERM or SIGINT.
     """
-    kept, at = list[_Kept](), _Position()
+    kept, at = list[Kept](), Position()
     saved = checkpoints.load()
     if saved is not None:
         kept, at = _resume(task, saved, record)
     elif task.judge_start:
-        _judge(task, kept, _evaluate(task), 0, record)
+        judge(task, kept, _evaluate(task), 0, record)
 
     def keep() -> bool:
         return checkpoints.save(_snapshot(task, kept, at, record))
@@ -127,7 +127,7 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
 
         def pause() -> None:
             if interruption.signal is not None:
-                _stop(task, at, interruption.signal.name, saved=keep())
+                stop(task.name, at.shown, task.utterances, interruption.signal.name, saved=keep())
             if checkpoints.due:
                 keep()
 
@@ -139,7 +139,7 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
             scores = _evaluate(task, pause)
             # From here to the checkpoint nothing may pause: what follows happens once a pass.
             record.curve(f"{task.curve}train/loss", at.passes + 1, at.total / max(1, at.seen))
-            _judge(task, kept, scores, at.passes + 1, record)
+            judge(task, kept, scores, at.passes + 1, record)
             task.updates.end_pass()
             at.next_pass()
             keep()
@@ -147,11 +147,11 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
     if task.dev:
         scores = _take_best(task, kept)
     task.eval()
-    _refuse_infinite_state(task)
+    refuse_infinite_state(task.name, task.get_state())
     return scores
 
 
-def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: Callable[[], None]) -> None:
+def _one_pass(task: Task, index: int, at: Position, progress: Progress, pause: Callable[[], None]) -> None:
     """Pass `index` over the data, or what is left of it and of the budget; moves `at` on with every step."""
     task.train()
     for cuts, groups in task.batches(index)[at.batches :]:
@@ -168,7 +168,7 @@ def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: 
                 label_smoothing=task.label_smoothing,
                 ctc_backend=task.ctc_backend,
             ).loss
-        _refuse_infinite(task, losses, batch, f"in pass {index + 1}")
+        refuse_infinite(task, losses, batch.utterances, f"in pass {index + 1}")
         grouped_mean(losses, batch.groups).backward()
         task.updates.step(batch.groups)
         at.total, at.seen = at.total + float(losses.detach().sum()), at.seen + len(cuts)
@@ -177,20 +177,19 @@ def _one_pass(task: Task, index: int, at: _Position, progress: Progress, pause: 
         pause()
 
 
-def _stop(task: Task, at: _Position, why: str, *, saved: bool) -> None:
-    """End the job in good order."""
+def stop(name: str, shown: int, utterances: int, why: str, *, saved: bool) -> None:
+    """End a job in good order: raise Interrupted."""
     how = "a checkpoint is saved" if saved else "no checkpoint could be saved"
     raise Interrupted(
-        f"{task.name}: stopped by {why} after {at.shown} of {task.utterances} utterances; {how}: "
+        f"{name}: stopped by {why} after {shown} of {utterances} utterances; {how}: "
         + ("the same command goes on from there" if saved else "the same command goes on from the last one")
     )
 
 
-def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> None:
+def refuse_infinite(task: Task, losses: Tensor, utterances: Sequence[str], when: str) -> None:
+    """Raise Diverged, naming the first of `utterances` whose loss `(batch,)` is not finite."""
     bad = [
-        utterance
-        for utterance, loss in zip(batch.utterances, losses.detach(), strict=True)
-        if not loss.isfinite()
+        utterance for utterance, loss in zip(utterances, losses.detach(), strict=True) if not loss.isfinite()
     ]
     if bad:
         raise Diverged(
@@ -199,13 +198,14 @@ def _refuse_infinite(task: Task, losses: Tensor, batch: Batch, when: str) -> Non
         )
 
 
-def _refuse_infinite_state(task: Task) -> None:
-    for name, tensor in task.get_state().items():
+def refuse_infinite_state(training: str, state: Mapping[str, Tensor]) -> None:
+    """Raise Diverged, naming the training and a tensor of its `state` that is not finite."""
+    for name, tensor in state.items():
         if not tensor.isfinite().all():
-            raise Diverged(f"{task.name}: {name} is not finite after training: lower the learning rate")
+            raise Diverged(f"{training}: {name} is not finite after training: lower the learning rate")
 
 
-def _judge(task: Task, kept: list[_Kept], scores: dict[str, float], index: int, record: RunRecord) -> None:
+def judge(task: Task, kept: list[Kept], scores: dict[str, float], index: int, record: RunRecord) -> None:
     """Keep the state after `index` passes when its `scores` on the dev part are among the best so far.
 
     `kept` has the best first, and of equal ones the earlier.
@@ -217,12 +217,12 @@ def _judge(task: Task, kept: list[_Kept], scores: dict[str, float], index: int, 
     score = -scores["loss"] if task.select == "loss" else scores["accuracy"]
     if len(kept) < task.average or score > kept[-1].score:
         state = {name: tensor.clone() for name, tensor in task.get_state().items()}
-        kept.append(_Kept(score, {**scores, "pass": float(index)}, state))
+        kept.append(Kept(score, {**scores, "pass": float(index)}, state))
         kept.sort(key=lambda each: -each.score)
         del kept[task.average :]
 
 
-def _take_best(task: Task, kept: Sequence[_Kept]) -> dict[str, float]:
+def _take_best(task: Task, kept: Sequence[Kept]) -> dict[str, float]:
     """Put the recogniser into its best state; returns how that does on the dev part."""
     if len(kept) == 1:
         task.set_state(kept[0].state)
@@ -255,31 +255,53 @@ def _evaluate(task: Task, pause: Callable[[], None] = lambda: None) -> dict[str,
         each = utterance_losses(
             task.recogniser, batch, ctc_weight=task.ctc_weight, ctc_backend=task.ctc_backend
         )
-        _refuse_infinite(task, each.loss, batch, "in the dev part")
+        refuse_infinite(task, each.loss, batch.utterances, "in the dev part")
         loss, utterances = loss + float(each.loss.sum()), utterances + len(cuts)
         correct, tokens = correct + int(each.correct.sum()), tokens + int(each.tokens.sum())
         pause()
     return {"loss": loss / utterances, "accuracy": correct / tokens}
 
 
-def _snapshot(task: Task, kept: Sequence[_Kept], at: _Position, record: RunRecord) -> dict[str, Any]:
+def _snapshot(task: Task, kept: Sequence[Kept], at: Position, record: RunRecord) -> dict[str, Any]:
     return {
         "state": task.get_state(),
         "updates": task.updates.state_dict(),
-        "kept": [{"score": each.score, "dev": each.dev, "state": each.state} for each in kept],
+        "kept": [dict(vars(each)) for each in kept],
         "at": asdict(at),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "curves": [[point.name, point.step, point.value] for point in record.record.points],
+        **random_numbers(),
+        "curves": curves(record),
     }
 
 
-def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[list[_Kept], _Position]:
+def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[list[Kept], Position]:
     task.set_state(saved["state"])
     task.updates.load_state_dict(saved["updates"])
+    set_random_numbers(saved)
+    take_over_curves(record, saved["curves"])
+    return [Kept(**each) for each in saved["kept"]], Position(**saved["at"])
+
+
+def random_numbers() -> dict[str, Any]:
+    """Where the generators of random numbers are, for a checkpoint."""
+    return {
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_numbers(saved: Mapping[str, Any]) -> None:
+    """Put the generators where `random_numbers` found them."""
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"]:
         torch.cuda.set_rng_state_all(saved["random_cuda"])
-    for name, step, value in saved["curves"][len(record.record.points) :]:
+
+
+def curves(record: RunRecord) -> list[list[Any]]:
+    """The curves so far, for a checkpoint."""
+    return [[point.name, point.step, point.value] for point in record.record.points]
+
+
+def take_over_curves(record: RunRecord, saved: Sequence[Sequence[Any]]) -> None:
+    """Add what `record` does not have yet of the curves in a checkpoint."""
+    for name, step, value in saved[len(record.record.points) :]:
         record.curve(name, step, value)
-    return [_Kept(**each) for each in saved["kept"]], _Position(**saved["at"])

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import LambdaLR
+
+from saml.training.optimisers import Adam, AdamW
 
 
 class Updates(Protocol):
@@ -176,8 +177,12 @@ class SeparateUpdates:
             first.lerp_(gradient, (1 - beta1) * here)
             second.lerp_(gradient.square(), (1 - beta2) * here)
             denominator = (second / correction2.view(shape)).sqrt() + self._epsilon
-            parameter.sub_(here * self._rate * (first / correction1.view(shape)) / denominator)
+            parameter.sub_(self._rates(here) * (first / correction1.view(shape)) / denominator)
             parameter.grad = None
+
+    def _rates(self, here: Tensor) -> Tensor:
+        """The learning rate of each slice, 0 where it is absent; `here` is 1 or 0, `(slices, 1, ...)`."""
+        return here * self._rate
 
     def _clipping(self) -> Tensor:
         """The factor `(experts,)` that brings each expert's gradient norm to `clip_norm` at most."""

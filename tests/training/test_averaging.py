@@ -24,13 +24,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
     more = {"passes": 4, "closing": {"passes": 0, "learning_rate": 1e-3}, "average": 2, "learning_rate": 3e-3}
     monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
     seen: list[tuple[float, State]] = []
-    judge = loop._judge
+    judge = loop.judge
 
     def judging(task: loop.Task, kept: Any, scores: dict[str, float], *rest: Any) -> None:
         seen.append((scores["loss"], {name: tensor.clone() for name, tensor in task.get_state().items()}))
         judge(task, kept, scores, *rest)
 
-    monkeypatch.setattr(loop, "_judge", judging)
+    monkeypatch.setattr(loop, "judge", judging)
     return seen
 
 
@@ -75,7 +75,7 @@ def test_equal_passes_leave_the_earlier_one_in_front(monkeypatch: pytest.MonkeyP
     record: Any = SimpleNamespace(curve=lambda *_: None)
     for index, loss in enumerate([2.0, 1.0, 3.0, 1.0, 1.0], start=1):
         task.get_state = lambda index=index: {"w": torch.tensor([float(index)])}
-        loop._judge(task, kept, {"loss": loss, "accuracy": 0.0}, index, record)
+        loop.judge(task, kept, {"loss": loss, "accuracy": 0.0}, index, record)
     assert [each.dev["pass"] for each in kept] == [2, 4]
 
 

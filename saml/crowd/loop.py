@@ -1,0 +1,187 @@
+"""The training of a crowd: as `saml.training.loop` for one, with everybody's next batches in one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import torch
+
+from saml.crowd.member import Member, Parts, rows_of
+from saml.crowd.recogniser import CrowdRecogniser
+from saml.crowd.updates import CrowdUpdates
+from saml.progress import Progress
+from saml.training.batch import IGNORED, Batch
+from saml.training.checkpoints import Checkpoints
+from saml.training.interruption import Interruption
+from saml.training.loop import curves, random_numbers, set_random_numbers, stop, take_over_curves
+from saml.training.losses import UtteranceLosses, grouped_mean, utterance_losses
+
+Pause = Callable[[], None]
+
+
+class CrowdTraining:
+    """Trains members until each has been shown its own number of utterances.
+
+    Every step takes the next batch of each; a pass of a member that ends is judged on that member's dev part
+    before the next step; who has finished or failed leaves. The members' tasks have the same `examples` and
+    differ in speech, budget, names and state only.
+    """
+
+    def __init__(
+        self, name: str, crowd: CrowdRecogniser, members: Sequence[Member], updates: CrowdUpdates
+    ) -> None:
+        self.name = name
+        self.crowd = crowd
+        self.members = list(members)
+        self.updates = updates
+        self._task = members[0].task
+        # Whose passes have ended since the last checkpoint.
+        self._ended: set[int] = set()
+
+    def run(self, checkpoints: Checkpoints) -> None:
+        """Train; leaves each member's best state in its `kept`, or why it failed in its `failed`.
+
+        A checkpoint is left when everybody has ended a pass since the last one, whenever one is due, and when
+        the job is asked to stop; one that fits is taken up. Raises Interrupted after SIGTERM or SIGINT.
+        """
+        saved = checkpoints.load()
+        if saved is not None:
+            self._resume(saved)
+        else:
+            for member, scores in self._evaluate(self.members):
+                member.judge(scores, 0)
+        total = sum(member.task.utterances for member in self.members)
+        with (
+            Progress(self.name, total, start=self._shown()) as progress,
+            Interruption(wanted=checkpoints.kept) as interruption,
+        ):
+
+            def keep() -> bool:
+                return checkpoints.save(self._snapshot())
+
+            def pause() -> None:
+                if interruption.signal is not None:
+                    stop(self.name, self._shown(), total, interruption.signal.name, saved=keep())
+                if checkpoints.due:
+                    keep()
+
+            self.crowd.train()
+            while training := [member for member in self.members if member.is_training]:
+                over = [member for member in training if member.pass_is_over]
+                if over:
+                    self._end_passes(over, pause)
+                    if self._ended >= {member.index for member in self.members if member.is_training}:
+                        keep()
+                        self._ended.clear()
+                    self.crowd.train()
+                else:
+                    loss = self._step([(member, member.next_cuts()) for member in training])
+                    progress.update(self._shown(), f"{len(training)} in training, loss {loss:.3f}")
+                    pause()
+        self.crowd.eval()
+        for member in self.members:
+            member.finish()
+
+    def _step(self, parts: Parts) -> float:
+        """One step of everybody in `parts`; returns the mean loss of their utterances."""
+        batch = self._batch(parts)
+        with torch.autocast(self._task.device.type, torch.bfloat16, enabled=self._task.bfloat16):
+            losses = self._losses(batch).loss
+        values = losses.detach().cpu()
+        fine = [
+            (member, rows)
+            for member, rows in rows_of(parts)
+            if member.is_finite(values[rows], batch.utterances[rows], f"in pass {member.at.passes + 1}")
+        ]
+        if len(fine) < len(parts):
+            # Whoever has failed is left out of the loss, and so of everybody's step.
+            index = [row for _, rows in fine for row in range(rows.start, rows.stop)]
+            kept = torch.tensor(index, dtype=torch.long, device=losses.device)
+            losses, groups = losses[kept], batch.groups[kept]
+        else:
+            groups = batch.groups
+        if fine:
+            grouped_mean(losses, groups).backward()
+            self.updates.step(groups)
+        for member, rows in fine:
+            member.has_seen(values[rows])
+        return float(values.mean())
+
+    def _end_passes(self, over: Sequence[Member], pause: Pause) -> None:
+        """Judge those whose passes are over. Up to the end of the judging nothing may have changed."""
+        for member, scores in self._evaluate(over, pause):
+            member.end_pass(scores)
+            self.updates.end_pass([member.index])
+            self._ended.add(member.index)
+
+    @torch.no_grad()
+    def _evaluate(
+        self, members: Sequence[Member], pause: Pause = lambda: None
+    ) -> list[tuple[Member, dict[str, float]]]:
+        """Each one's mean loss on its own dev part and share of tokens right; who fails there is left out."""
+        self.crowd.eval()
+        sums = {member.index: [0.0, 0, 0, 0] for member in members}
+        for turn in zip_longest(*(member.task.dev for member in members), fillvalue=()):
+            pairs = zip(members, turn, strict=True)
+            parts = [(member, cuts) for member, cuts in pairs if cuts and not member.failed]
+            if not parts:
+                continue
+            batch = self._batch(parts)
+            each = self._losses(batch)
+            losses, correct, tokens = each.loss.cpu(), each.correct.cpu(), each.tokens.cpu()
+            for member, rows in rows_of(parts):
+                if member.is_finite(losses[rows], batch.utterances[rows], "in the dev part"):
+                    more = float(losses[rows].sum()), rows.stop - rows.start
+                    counts = int(correct[rows].sum()), int(tokens[rows].sum())
+                    own = sums[member.index]
+                    sums[member.index] = [a + b for a, b in zip(own, (*more, *counts), strict=True)]
+            pause()
+        return [(member, _scores(sums[member.index])) for member in members if not member.failed]
+
+    def _losses(self, batch: Batch) -> UtteranceLosses:
+        how = self._task
+        return utterance_losses(self.crowd, batch, ctc_weight=how.ctc_weight, ctc_backend=how.ctc_backend)
+
+    def _batch(self, parts: Parts) -> Batch:
+        """The batch of all `parts`, the crowd told whose its rows are; groups are the members' numbers."""
+        cuts = [cut for _, own in parts for cut in own]
+        groups = [member.index for member, own in parts for _ in own]
+        batch = self._task.examples.batch(cuts, groups)
+        by_input = self.crowd.spec.decoder_routing == "input"
+        self.crowd.assign(groups, own_tokens(batch) if by_input else None)
+        return batch.to(self._task.device)
+
+    def _shown(self) -> int:
+        return sum(member.at.shown for member in self.members)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            "state": self.crowd.state(),
+            "updates": self.updates.state_dict(),
+            "members": [member.snapshot() for member in self.members],
+            "curves": [curves(member.record) for member in self.members],
+            "ended": sorted(self._ended),
+            **random_numbers(),
+        }
+
+    def _resume(self, saved: Mapping[str, Any]) -> None:
+        self.crowd.load_state(saved["state"])
+        self.updates.load_state_dict(saved["updates"])
+        for member, own, points in zip(self.members, saved["members"], saved["curves"], strict=True):
+            member.resume(own)
+            take_over_curves(member.record, points)
+        self._ended = set(saved["ended"])
+        set_random_numbers(saved)
+
+
+def own_tokens(batch: Batch) -> torch.Tensor:
+    """How many tokens each row would have, padding included, in a batch of its group alone, `(batch,)`."""
+    real = batch.targets != IGNORED
+    lengths = (real * torch.arange(1, real.shape[1] + 1)).amax(dim=1)
+    longest = {group: int(lengths[batch.groups == group].max()) for group in set(batch.groups.tolist())}
+    return torch.tensor([longest[group] for group in batch.groups.tolist()])
+
+
+def _scores(sums: Sequence[float]) -> dict[str, float]:
+    loss, utterances, correct, tokens = sums
+    return {"loss": loss / utterances, "accuracy": correct / tokens}

@@ -1,0 +1,115 @@
+"""One member of a crowd while it is trained: how far it is, its best pass, why it stopped."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lhotse import MonoCut
+from torch import Tensor
+
+from saml.errors import Diverged
+from saml.tracking import RunRecord
+from saml.training.loop import Kept, Position, Task, judge, refuse_infinite, refuse_infinite_state
+
+
+@dataclass
+class Member:
+    """A member, and everything of its training that is its own.
+
+    Attributes:
+        index: which of the crowd's.
+        task: its training as it would be alone; its `updates` are the crowd's.
+        record: takes its curves; folds of a speaker share one.
+        at: how far it is.
+        kept: its best state so far, if it has been judged.
+        failed: why it cannot go on; empty where it can.
+    """
+
+    index: int
+    task: Task
+    record: RunRecord
+    at: Position = field(default_factory=Position)
+    kept: list[Kept] = field(default_factory=list)
+    failed: str = ""
+    _pass: tuple[int, Sequence[Any]] = (-1, ())
+
+    @property
+    def is_training(self) -> bool:
+        """Whether there is speech left to show, or a pass to be judged."""
+        return not self.failed and (self.at.shown < self.task.utterances or self.at.batches > 0)
+
+    @property
+    def pass_is_over(self) -> bool:
+        """Whether all of the pass has been shown, or of the budget."""
+        return self.at.batches > 0 and not self.next_cuts()
+
+    def next_cuts(self) -> Sequence[MonoCut]:
+        """What it is shown next; nothing where its pass is over."""
+        if self._pass[0] != self.at.passes:
+            self._pass = self.at.passes, self.task.batches(self.at.passes)
+        room = self.task.utterances - self.at.shown
+        if room <= 0 or self.at.batches >= len(self._pass[1]):
+            return ()
+        cuts, _ = self._pass[1][self.at.batches]
+        return cuts[:room]
+
+    def has_seen(self, losses: Tensor) -> None:
+        """It has taken a step on utterances with these `losses` `(utterances,)`."""
+        count = len(losses)
+        self.at.total, self.at.seen = self.at.total + float(losses.sum()), self.at.seen + count
+        self.at.shown, self.at.batches = self.at.shown + count, self.at.batches + 1
+
+    def end_pass(self, scores: dict[str, float]) -> None:
+        """Note the pass that is over and how the state does on the dev part; on to the next."""
+        passes = self.at.passes + 1
+        self.record.curve(f"{self.task.curve}train/loss", passes, self.at.total / max(1, self.at.seen))
+        self.judge(scores, passes)
+        self.at.next_pass()
+
+    def judge(self, scores: dict[str, float], passes: int) -> None:
+        """Keep the state after so many passes if it is the best so far on the dev part."""
+        judge(self.task, self.kept, scores, passes, self.record)
+
+    def is_finite(self, losses: Tensor, utterances: Sequence[str], when: str) -> bool:
+        """Whether all `losses` of these utterances are finite numbers; else the member stops here."""
+        try:
+            refuse_infinite(self.task, losses, utterances, when)
+        except Diverged as error:
+            self._fail(error)
+        return not self.failed
+
+    def finish(self) -> None:
+        """The training is over: look at the state that is kept."""
+        if self.failed:
+            return
+        try:
+            refuse_infinite_state(self.task.name, self.kept[0].state)
+        except Diverged as error:
+            self._fail(error)
+
+    def snapshot(self) -> dict[str, Any]:
+        """For a checkpoint: what is not in the crowd's parameters, its updates or the record."""
+        kept = [dict(vars(each)) for each in self.kept]
+        return {"at": asdict(self.at), "kept": kept, "failed": self.failed}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.at, self.failed = Position(**saved["at"]), saved["failed"]
+        self.kept = [Kept(**each) for each in saved["kept"]]
+
+    def _fail(self, error: Diverged) -> None:
+        self.failed = str(error)
+        print(f"{self.failed}; the others go on", file=sys.stderr, flush=True)
+
+
+# A batch before it is one: members, each with some cuts of its own.
+Parts = Sequence[tuple[Member, Sequence[MonoCut]]]
+
+
+def rows_of(parts: Parts) -> Iterator[tuple[Member, slice]]:
+    """Each member and where its rows are in the batch of `parts`."""
+    first = 0
+    for member, cuts in parts:
+        yield member, slice(first, first + len(cuts))
+        first += len(cuts)

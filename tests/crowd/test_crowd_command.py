@@ -1,0 +1,83 @@
+"""The command `saml crowd`: adapt's own command line, for several speakers."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saml import cli
+from saml.crowd import stage
+from saml.crowd.stage import Speaker
+
+FLAGS = {
+    "experiment": "e",
+    "arm": "pqm",
+    "speaker": "%speaker%",
+    "seed": "1",
+    "weights": "model.safetensors",
+    "description": "model.json",
+    "cuts": "%speaker%/cuts.jsonl.gz",
+    "splits": "%speaker%/splits.json",
+    "out-adapter": "%speaker%/adapter.safetensors",
+    "out-description": "%speaker%/adapter.json",
+    "record": "%speaker%/run.jsonl",
+    "work": ".work/%speaker%",
+    "settings": json.dumps({"arm": {}, "adapters": {}, "adaptation": {}, "partition": {}}),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the stage was called with."""
+    found: list[dict[str, Any]] = []
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(stage, "adapt_crowd", lambda **options: found.append(options))
+    return found
+
+
+def crowd(*speakers: str, what: str = "adapt", more: tuple[str, ...] = (), **changes: str) -> int:
+    flags = {**FLAGS, **changes}
+    command = [f"--{name}={value}" for name, value in flags.items() if value]
+    return cli.main(["crowd", "--speakers", *speakers, "--", what, *command, *more])
+
+
+def test_speakers_have_their_own_files_and_share_the_rest(calls: list[dict[str, Any]]) -> None:
+    assert crowd("u", "b%2Fc") == 0
+    (options,) = calls
+    assert options["speakers"][1] == Speaker(
+        speaker="b/c",
+        cuts=Path("b%2Fc/cuts.jsonl.gz"),
+        splits=Path("b%2Fc/splits.json"),
+        out_adapter=Path("b%2Fc/adapter.safetensors"),
+        out_description=Path("b%2Fc/adapter.json"),
+        record=Path("b%2Fc/run.jsonl"),
+    )
+    assert [speaker.speaker for speaker in options["speakers"]] == ["u", "b/c"]
+    assert options["work"] == Path(".work/u") and options["seed"] == 1
+
+
+def test_the_stage_takes_what_the_command_gives(calls: list[dict[str, Any]], monkeypatch: Any) -> None:
+    crowd("u")
+    monkeypatch.undo()
+    assert set(inspect.signature(stage.adapt_crowd).parameters) == set(calls[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"what": "decode"}, "only adapt can be done for several speakers at once; use each"),
+        ({"weights": "%speaker%/model"}, "--weights: it must be the same for all speakers of a crowd"),
+        ({"settings": "{}"}, "section 'arm' is missing"),
+        ({"more": ("--trial",)}, "--trial: learning rates are tried speaker by speaker"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value.split(":")[0],
+)
+def test_what_cannot_be_done_is_one_line(
+    given: dict[str, Any], said: str, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert crowd("u", "v", **given) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not calls

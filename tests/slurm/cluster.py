@@ -16,8 +16,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests import debian
+from tests.debian import Unavailable, quietly, wait_until
 
 PACKAGES = ["slurm-wlm", "munge"]
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "squeue"]
@@ -30,26 +32,9 @@ MUNGE_PID = Path("/run/munge/munged.pid")
 OURS = "# Written by saml's tests/slurm/cluster.py, which also removes it."
 
 
-class Unavailable(Exception):
-    """There can be no Slurm on this machine; the message says why."""
-
-
 def install() -> None:
     """Install Slurm and munge unless they are there. Raises Unavailable where that is not possible."""
-    if all(map(shutil.which, PROGRAMS)):
-        return
-    if os.geteuid() != 0:
-        raise Unavailable("installing Slurm needs root")
-    if shutil.which("apt-get") is None:
-        raise Unavailable("no apt-get here: install Slurm and munge by hand")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    done = _quietly(command, environment)
-    if done.returncode:  # perhaps the list of packages is missing or old
-        _quietly(["apt-get", "update", "-qq"], environment)
-        done = _quietly(command, environment)
-    if done.returncode:
-        raise Unavailable(f"apt-get cannot install {' '.join(PACKAGES)}: {done.stdout.strip()[-300:]}")
+    debian.install(PACKAGES, PROGRAMS)
 
 
 def start() -> None:
@@ -79,9 +64,9 @@ def stop() -> None:
     if not CONFIGURATION.exists() or OURS not in CONFIGURATION.read_text():
         return
     if (STATE / "slurmctld.pid").exists():
-        _quietly(["scancel", "--user", "root"])
+        quietly(["scancel", "--user", "root"])
         deadline = time.monotonic() + 15
-        while _quietly(["squeue", "--noheader"]).stdout.strip() and time.monotonic() < deadline:
+        while quietly(["squeue", "--noheader"]).stdout.strip() and time.monotonic() < deadline:
             time.sleep(0.5)
     for path in (STATE / "slurmd.pid", STATE / "slurmctld.pid", STATE / "munged.pid"):
         _end(path)
@@ -122,7 +107,7 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 def _start_munge() -> None:
     """Start munged, unless one runs already (which is then left running)."""
-    if MUNGE_SOCKET.is_socket() and _quietly(["munge", "--no-input"]).returncode == 0:
+    if MUNGE_SOCKET.is_socket() and quietly(["munge", "--no-input"]).returncode == 0:
         return
     if not MUNGE_KEY.exists():
         MUNGE_KEY.write_bytes(os.urandom(1024))
@@ -137,7 +122,7 @@ def _start_munge() -> None:
 
 
 def _sinfo() -> str:
-    return _quietly(["sinfo", "--noheader", "--format=%T"]).stdout
+    return quietly(["sinfo", "--noheader", "--format=%T"]).stdout
 
 
 def _end(pid_file: Path) -> None:
@@ -162,28 +147,6 @@ def _alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def wait_until(condition: Callable[[], bool], failure: str, *, seconds: float = 30.0) -> None:
-    """Wait for a condition. Raises Unavailable, with `failure`, when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Unavailable(f"{failure} in {seconds:.0f} s")
-        time.sleep(0.2)
-
-
-def _quietly(
-    command: list[str], environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def _run(command: list[str]) -> None:

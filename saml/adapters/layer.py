@@ -84,16 +84,16 @@ class MixtureLinear(nn.Module):
         """`(rows, time, in)` to `(rows, time, out)`."""
         h = self._into(self.dropout(x))
         u = h if self.experts == 1 else self._mix(h)
-        return self.base(x) + self.scaling * self._out_of(u)
+        return self._add(self.base(x), self.scaling * u)
 
     def _into(self, x: Tensor) -> Tensor:
         """A x of all experts: `(rows, time, in)` to `(rows, time, E rank)`."""
         return F.linear(x, self.down.flatten(0, 1))
 
-    def _out_of(self, u: Tensor) -> Tensor:
-        """B u summed over experts: `(rows, time, E rank)` to `(rows, time, out)`."""
-        b = self.up.permute(1, 0, 2).flatten(1)  # (E, out, rank) -> (out, E rank)
-        return F.linear(u, b)
+    def _add(self, y: Tensor, u: Tensor) -> Tensor:
+        """y + B u summed over experts, `(rows, time, out)`, without a third tensor of that width."""
+        b = self.up.permute(0, 2, 1).flatten(0, 1)  # (E, out, rank) -> (E rank, out)
+        return torch.addmm(y.flatten(0, -2), u.flatten(0, -2), b).view_as(y)
 
     def _mix(self, h: Tensor) -> Tensor:
         p = self.route.rows(h.shape[0])

@@ -13,13 +13,13 @@ from saml.config import load, save, stage_settings
 from saml.corpora import folder_name
 from saml.corpora.folder import read_rows
 from saml.corpora.stages import prepare_corpus, prepare_speaker
+from saml.crowd.stage import adapt
 from saml.decoding import decode
 from saml.errors import SamlError
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.show import aligned
 from saml.reporting.wording import percent
 from saml.scoring import error_rate, pool
-from saml.training.adaptation import adapt
 
 Config = Mapping[str, Any]
 

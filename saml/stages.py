@@ -144,7 +144,7 @@ STAGES = (
     ),
     Stage(
         "adapt",
-        "saml.training.adaptation:adapt",
+        "saml.crowd.stage:adapt",
         "adapt an arm to one target speaker",
         ("arm", "adapters", "adaptation", "partition"),
         ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),

@@ -31,9 +31,9 @@ class CrowdLinear(MixtureLinear):
         a = self.down.index_select(0, self.rows.of(len(x))).flatten(1, 2)  # (rows, E rank, in)
         return torch.bmm(x, a.transpose(1, 2))
 
-    def _out_of(self, u: Tensor) -> Tensor:
+    def _add(self, y: Tensor, u: Tensor) -> Tensor:
         b = self.up.index_select(0, self.rows.of(len(u)))  # (rows, E, out, rank)
-        return torch.bmm(u, b.transpose(2, 3).flatten(1, 2))
+        return torch.baddbmm(y, u, b.transpose(2, 3).flatten(1, 2))
 
 
 class _Affine(nn.Module):

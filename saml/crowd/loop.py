@@ -1,12 +1,13 @@
 """The training of a crowd: as `saml.training.loop` for one, with everybody's next batches in one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from saml.crowd.member import Member, Parts, rows_of
+from saml.crowd.member import Member, Parts, Rows, by_length, rows_of
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
 from saml.progress import Progress
@@ -14,9 +15,12 @@ from saml.training.batch import IGNORED, Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
 from saml.training.loop import curves, random_numbers, set_random_numbers, stop, take_over_curves
-from saml.training.losses import UtteranceLosses, grouped_mean, utterance_losses
+from saml.training.losses import UtteranceLosses, utterance_losses
 
 Pause = Callable[[], None]
+
+# Padded speech that is computed at once: a CPU likes what fits its caches, a GPU likes much.
+_SECONDS_AT_ONCE = {True: 30.0, False: 600.0}
 
 
 class CrowdTraining:
@@ -84,28 +88,24 @@ class CrowdTraining:
 
     def _step(self, parts: Parts) -> float:
         """One step of everybody in `parts`; returns the mean loss of their utterances."""
-        batch = self._batch(parts)
-        with torch.autocast(self._task.device.type, torch.bfloat16, enabled=self._task.bfloat16):
-            losses = self._losses(batch).loss
-        values = losses.detach().cpu()
-        fine = [
-            (member, rows)
-            for member, rows in rows_of(parts)
-            if member.is_finite(values[rows], batch.utterances[rows], f"in pass {member.at.passes + 1}")
-        ]
-        if len(fine) < len(parts):
+        rows = rows_of(parts)
+        counts = torch.bincount(torch.tensor([member.index for member, _ in rows]))
+        seen: dict[int, list[float]] = {member.index: [] for member, _ in parts}
+        for some in self._by_length(rows):
+            losses = self._losses(some, in_training=True).loss
+            for member, values in self._own(some, losses):
+                seen[member.index] += values
             # Whoever has failed is left out of the loss, and so of everybody's step.
-            index = [row for _, rows in fine for row in range(rows.start, rows.stop)]
-            kept = torch.tensor(index, dtype=torch.long, device=losses.device)
-            losses, groups = losses[kept], batch.groups[kept]
-        else:
-            groups = batch.groups
-        if fine:
-            grouped_mean(losses, groups).backward()
-            self.updates.step(groups)
-        for member, rows in fine:
-            member.has_seen(values[rows])
-        return float(values.mean())
+            fine = [row for row, (member, _) in enumerate(some) if not member.failed]
+            if fine:
+                shares = 1 / counts[[some[row][0].index for row in fine]]
+                (losses[fine] * shares.to(losses)).sum().backward()
+        left = [member for member, _ in parts if not member.failed]
+        if left:
+            self.updates.step(torch.tensor([member.index for member in left], device=self._task.device))
+        for member in left:
+            member.has_seen(seen[member.index])
+        return sum(map(sum, seen.values())) / max(1, sum(map(len, seen.values())))
 
     def _end_passes(self, over: Sequence[Member], pause: Pause) -> None:
         """Judge those whose passes are over. Up to the end of the judging nothing may have changed."""
@@ -123,30 +123,54 @@ class CrowdTraining:
         sums = {member.index: [0.0, 0, 0, 0] for member in members}
         for turn in zip_longest(*(member.task.dev for member in members), fillvalue=()):
             pairs = zip(members, turn, strict=True)
-            parts = [(member, cuts) for member, cuts in pairs if cuts and not member.failed]
-            if not parts:
-                continue
-            batch = self._batch(parts)
-            each = self._losses(batch)
-            losses, correct, tokens = each.loss.cpu(), each.correct.cpu(), each.tokens.cpu()
-            for member, rows in rows_of(parts):
-                if member.is_finite(losses[rows], batch.utterances[rows], "in the dev part"):
-                    more = float(losses[rows].sum()), rows.stop - rows.start
-                    counts = int(correct[rows].sum()), int(tokens[rows].sum())
+            rows = rows_of([(member, cuts) for member, cuts in pairs if cuts and not member.failed])
+            for some in self._by_length(rows):
+                each = self._losses(some, in_training=False)
+                for member, values in self._own(some, each.loss, when="in the dev part"):
                     own = sums[member.index]
-                    sums[member.index] = [a + b for a, b in zip(own, (*more, *counts), strict=True)]
-            pause()
+                    own[0], own[1] = own[0] + sum(values), own[1] + len(values)
+                for (member, _), correct, tokens in zip(
+                    some, each.correct.tolist(), each.tokens.tolist(), strict=True
+                ):
+                    own = sums[member.index]
+                    own[2], own[3] = own[2] + correct, own[3] + tokens
+                pause()
         return [(member, _scores(sums[member.index])) for member in members if not member.failed]
 
-    def _losses(self, batch: Batch) -> UtteranceLosses:
-        how = self._task
-        return utterance_losses(self.crowd, batch, ctc_weight=how.ctc_weight, ctc_backend=how.ctc_backend)
+    def _by_length(self, rows: Rows) -> list[Rows]:
+        """The rows in batches of like length, so that next to nothing of one is padding.
 
-    def _batch(self, parts: Parts) -> Batch:
-        """The batch of all `parts`, the crowd told whose its rows are; groups are the members' numbers."""
-        cuts = [cut for _, own in parts for cut in own]
-        groups = [member.index for member, own in parts for _ in own]
-        batch = self._task.examples.batch(cuts, groups)
+        A router that is given the decoder's input looks at padding too: then rows stay together.
+        """
+        if self.crowd.spec.decoder_routing == "input":
+            return [rows] if rows else []
+        return by_length(rows, _SECONDS_AT_ONCE[self._task.device.type == "cpu"])
+
+    def _losses(self, rows: Rows, *, in_training: bool) -> UtteranceLosses:
+        """The loss of each row with its own member's parameters."""
+        how = self._task
+        batch = self._batch(rows)
+        with torch.autocast(how.device.type, torch.bfloat16, enabled=how.bfloat16 and in_training):
+            return utterance_losses(self.crowd, batch, ctc_weight=how.ctc_weight, ctc_backend=how.ctc_backend)
+
+    @staticmethod
+    def _own(rows: Rows, losses: Tensor, when: str = "") -> Iterator[tuple[Member, list[float]]]:
+        """Each member of `rows` and its losses; who has one that is no finite number fails."""
+        own: dict[int, list[int]] = {}
+        for row, (member, _) in enumerate(rows):
+            own.setdefault(member.index, []).append(row)
+        values = losses.detach().cpu()
+        for found in own.values():
+            member = rows[found[0]][0]
+            utterances = [rows[row][1].id for row in found]
+            said = when or f"in pass {member.at.passes + 1}"
+            if not member.failed and member.is_finite(values[found], utterances, said):
+                yield member, values[found].tolist()
+
+    def _batch(self, rows: Rows) -> Batch:
+        """The batch of `rows`, the crowd told whose they are; groups are the members' numbers."""
+        groups = [member.index for member, _ in rows]
+        batch = self._task.examples.batch([cut for _, cut in rows], groups)
         by_input = self.crowd.spec.decoder_routing == "input"
         self.crowd.assign(groups, own_tokens(batch) if by_input else None)
         return batch.to(self._task.device)

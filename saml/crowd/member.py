@@ -1,7 +1,7 @@
 """One member of a crowd while it is trained: how far it is, its best pass, why it stopped."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,10 +54,10 @@ class Member:
         cuts, _ = self._pass[1][self.at.batches]
         return cuts[:room]
 
-    def has_seen(self, losses: Tensor) -> None:
-        """It has taken a step on utterances with these `losses` `(utterances,)`."""
+    def has_seen(self, losses: Sequence[float]) -> None:
+        """It has taken a step on utterances with these losses."""
         count = len(losses)
-        self.at.total, self.at.seen = self.at.total + float(losses.sum()), self.at.seen + count
+        self.at.total, self.at.seen = self.at.total + sum(losses), self.at.seen + count
         self.at.shown, self.at.batches = self.at.shown + count, self.at.batches + 1
 
     def end_pass(self, scores: dict[str, float]) -> None:
@@ -103,13 +103,26 @@ class Member:
         print(f"{self.failed}; the others go on", file=sys.stderr, flush=True)
 
 
-# A batch before it is one: members, each with some cuts of its own.
+# What everybody is shown in a step: members, each with some cuts of its own.
 Parts = Sequence[tuple[Member, Sequence[MonoCut]]]
+# The same one by one.
+Rows = Sequence[tuple[Member, MonoCut]]
 
 
-def rows_of(parts: Parts) -> Iterator[tuple[Member, slice]]:
-    """Each member and where its rows are in the batch of `parts`."""
-    first = 0
-    for member, cuts in parts:
-        yield member, slice(first, first + len(cuts))
-        first += len(cuts)
+def rows_of(parts: Parts) -> Rows:
+    """The cuts of `parts`, each with its member."""
+    return [(member, cut) for member, cuts in parts for cut in cuts]
+
+
+def by_length(rows: Rows, max_seconds: float) -> list[Rows]:
+    """`rows`, the longest first, in batches of at most `max_seconds` of speech, padding included.
+
+    Who is in a batch alone may be longer.
+    """
+    ordered = sorted(rows, key=lambda row: (-row[1].duration, row[1].id, row[0].index))
+    batches: list[list[tuple[Member, MonoCut]]] = []
+    for row in ordered:
+        if not batches or (len(batches[-1]) + 1) * batches[-1][0][1].duration > max_seconds:
+            batches.append([])
+        batches[-1].append(row)
+    return list(batches)

@@ -1,4 +1,4 @@
-"""Adaptation of an arm to many speakers at once: what `saml.training.adaptation` writes, for each of them."""
+"""Speaker adaptation: an arm and a seed, for one target speaker or for many in the same batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,9 +33,9 @@ from saml.training.common import (
 from saml.training.examples import Examples
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Speaker:
-    """A target speaker: name, inputs and outputs, each as `saml.training.adaptation.adapt` has it."""
+    """A target speaker: name, inputs and outputs, each as `adapt` has it."""
 
     speaker: str
     cuts: Path
@@ -55,6 +55,67 @@ class _Given:
     record: RunRecord
 
 
+def adapt(
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    arm: str,
+    speaker: str,
+    seed: int,
+    weights: Path,
+    description: Path,
+    cuts: Path,
+    splits: Path,
+    out_adapter: Path,
+    out_description: Path,
+    record: Path,
+    adapter: Path | None = None,
+    adapter_description: Path | None = None,
+    work: Path | None = None,
+    checkpoint_seconds: float = float("inf"),
+    corpus: str | None = None,
+) -> None:
+    """Train an arm's adapter on (so much of) a speaker's train part; the best pass on the dev part is kept.
+
+    The state before the first pass is a candidate too: adapting never has to make things worse on dev. Each
+    fold has an adapter of its own, and all folds are trained at once.
+
+    Args:
+        experiment: name of the experiment.
+        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`, and of
+            `partition` the key `enrolment`: at most so many training utterances (null: all).
+        arm: name of the arm.
+        speaker: whom to adapt to.
+        seed: decides fresh adapters and the order of the speech; all arms hear it in the same order.
+        weights: input, the model.
+        description: input, its JSON.
+        cuts: input, the speaker's cuts.
+        splits: input, the speaker's folds.
+        out_adapter: output.
+        out_description: output, its JSON.
+        record: output, the run record of the adaptation, which decoding takes over into its own.
+        adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
+        adapter_description: input, its JSON.
+        work: where checkpoints live until the job is done.
+        checkpoint_seconds: one is left so often; after a pass one is left in any case.
+        corpus: name of the corpus, for the record.
+    """
+    adapt_crowd(
+        speakers=[Speaker(speaker, cuts, splits, out_adapter, out_description, record)],
+        experiment=experiment,
+        settings=settings,
+        arm=arm,
+        seed=seed,
+        weights=weights,
+        description=description,
+        adapter=adapter,
+        adapter_description=adapter_description,
+        work=work,
+        checkpoint_seconds=checkpoint_seconds,
+        corpus=corpus,
+    )
+
+
 def adapt_crowd(
     *,
     speakers: Sequence[Speaker],
@@ -72,8 +133,8 @@ def adapt_crowd(
 ) -> None:
     """Adapt an arm to each of `speakers`, all in the same batches; every fold of a speaker is a member.
 
-    What is written of a speaker is what `adapt` writes of one alone, equal but for rounding where dropout is
-    off. With dropout on, several speakers draw other random numbers than one. A speaker whose training
+    What is written of a speaker is what is written of one alone, equal but for rounding where dropout is off.
+    With dropout on, several speakers draw other random numbers than one. A speaker whose training
     diverges stops alone: the others' files are written before the error is raised.
 
     Args:
@@ -106,7 +167,7 @@ def adapt_crowd(
     start = what.start(crowd.state_of(0), adapter, adapter_description)
     for index in range(count):
         crowd.load_state_of(index, start)
-    name = f"adapting {arm} to {len(given)} speakers"
+    name = f"adapting {arm} to {_whom(given)}"
     updates = alternating_updates(crowd, section_for_arm(settings, "adaptation"), name, CrowdUpdates)
     members = _members(what, crowd, examples, given, updates)
     inputs = [path for one in given for path in (one.speaker.cuts, one.speaker.splits)]
@@ -120,6 +181,10 @@ def adapt_crowd(
             _write(what, one, own)
     _refuse_failed(members)
     checkpoints.remove()
+
+
+def _whom(given: Sequence[_Given]) -> str:
+    return given[0].speaker.speaker if len(given) == 1 else f"{len(given)} speakers"
 
 
 def _distinct(speakers: Sequence[Speaker]) -> Sequence[Speaker]:

@@ -1,109 +1,26 @@
-"""Speaker adaptation: one arm, one target speaker, one seed; one adapter for each fold of the speaker."""
+"""What adaptations of an arm have alike: settings, where they start, a fold's training, what is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
 from saml.corpora.partition import enrolled
 from saml.errors import SamlError
-from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.adapter_task import adapter_task
-from saml.training.checkpoints import Checkpoints
-from saml.training.common import (
-    Fold,
-    device,
-    identity,
-    make_deterministic,
-    read_cuts,
-    read_splits,
-    section_for_arm,
-    seed_for,
-)
+from saml.training.common import Fold, section_for_arm
 from saml.training.examples import Examples
-from saml.training.loop import Task, run
+from saml.training.loop import Task
 from saml.training.updates import Updates
-
-
-def adapt(
-    *,
-    experiment: str,
-    settings: Mapping[str, Any],
-    arm: str,
-    speaker: str,
-    seed: int,
-    weights: Path,
-    description: Path,
-    cuts: Path,
-    splits: Path,
-    out_adapter: Path,
-    out_description: Path,
-    record: Path,
-    adapter: Path | None = None,
-    adapter_description: Path | None = None,
-    work: Path | None = None,
-    checkpoint_seconds: float = float("inf"),
-    corpus: str | None = None,
-) -> None:
-    """Train an arm's adapter on (so much of) a speaker's train part; the best pass on the dev part is kept.
-
-    The state before the first pass is a candidate too: adapting never has to make things worse on dev.
-
-    Args:
-        experiment: name of the experiment.
-        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`, and of
-            `partition` the key `enrolment`: at most so many training utterances (null: all).
-        arm: name of the arm.
-        speaker: whom to adapt to.
-        seed: decides fresh adapters and the order of the speech; all arms hear it in the same order.
-        weights: input, the model.
-        description: input, its JSON.
-        cuts: input, the speaker's cuts.
-        splits: input, the speaker's folds.
-        out_adapter: output.
-        out_description: output, its JSON.
-        record: output, the run record of the adaptation, which decoding takes over into its own.
-        adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
-        adapter_description: input, its JSON.
-        work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after a pass one is left in any case.
-        corpus: name of the corpus, for the record.
-    """
-    base, content = load_model(weights, description)
-    what = Adaptation(experiment, settings, arm, seed, corpus, content)
-    record_ = what.new_record(speaker)
-    adapted = AdaptedRecogniser(base, what.spec, seed=seed_for("adapters", seed))
-    adapted.to(device())
-    make_deterministic()
-    start = what.start(adapted.state(), adapter, adapter_description)
-    examples = Examples(read_cuts(cuts), base)
-    folds = read_splits(splits, {cut.id for cut in examples.cuts})
-    checkpoints = Checkpoints(
-        work,
-        identity(settings, seed, examples.cuts, cuts, splits, weights, adapter),
-        seconds=checkpoint_seconds,
-    )
-    states = []
-    for index in range(len(folds)):
-        adapted.load_state(start)
-        torch.manual_seed(seed_for("dropout", seed, speaker, index))
-        task = what.fold_task(adapted, examples, speaker, folds, index, record_)
-        scores = run(task, record_, checkpoints.scope(f"fold{index}"))
-        states.append(adapted.state())
-        for name, value in scores.items():
-            record_.score(f"{task.curve}dev/{name}", value)
-    what.write(speaker, states, record_, out_adapter, out_description, record)
-    checkpoints.remove()
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What the adaptations of an arm to several speakers have alike; for the meaning of fields see `adapt`.
+    """What the adaptations of an arm to several speakers have alike; for the meaning of fields see
+    `saml.crowd.stage.adapt`.
 
     `content` is the description of the model.
     """

@@ -14,7 +14,7 @@ from saml.adapters.store import save_adapter
 from saml.crowd.stage import Speaker, adapt_crowd
 from saml.models import Recogniser
 from saml.models.store import read_description, save_model
-from saml.training.adaptation import adapt
+from tests.crowd.one_by_one import adapt_one_by_one
 from tests.training import conftest as run
 
 # Training and dev utterances. In batches of 2 the speakers have 5, 3 and 6 steps a pass.
@@ -80,7 +80,7 @@ class Project:
         """Adapt to one after another."""
         options = self.options(arm, dropout)
         for speaker in speakers:
-            adapt(**options, **self.files(speaker, "alone"))
+            adapt_one_by_one(**options, **self.files(speaker, "alone"))
 
     def at_once(
         self,

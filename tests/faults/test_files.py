@@ -132,8 +132,8 @@ def test_memory_that_does_not_suffice(made: Path, tmp_path: Path) -> None:
 import resource, sys
 sys.path.insert(0, {str(ROOT)!r})
 from saml import cli
-from saml.training import loop
-real = loop.run
+from saml.crowd.loop import CrowdTraining
+real = CrowdTraining.run
 def run(*arguments):
     pages = int(open("/proc/self/statm").read().split()[0])
     limit = pages * resource.getpagesize() + (1 << 25)
@@ -141,8 +141,7 @@ def run(*arguments):
     import torch
     torch.empty(1 << 28)  # as a batch that is too large
     return real(*arguments)
-import saml.training.adaptation
-saml.training.adaptation.run = run
+CrowdTraining.run = run
 sys.exit(cli.main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", code, *adapt(made, tmp_path / "out")]

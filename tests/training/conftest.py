@@ -209,7 +209,7 @@ def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes:
 
 def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **changes: Any) -> None:
     """Run adapt into `<out>.safetensors`."""
-    from saml.training.adaptation import adapt as stage
+    from saml.crowd.stage import adapt as stage
 
     stage(
         **{

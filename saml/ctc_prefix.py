@@ -49,6 +49,10 @@ class Prefixes:
             self.score.gather(1, beams),
         )
 
+    def at(self, rows: Tensor) -> "Prefixes":
+        """Those of the utterances at `rows` `(chosen,)`."""
+        return Prefixes(self.token[rows], self.blank[rows], self.last[rows], self.score[rows])
+
 
 class PrefixScorer:
     """Prefix scores of a batch of utterances.
@@ -68,6 +72,11 @@ class PrefixScorer:
         self._probabilities = self._scores.exp()
         # Of emitting the same token from the first frame on, and before it: (batch, frames + 1, vocabulary).
         self._runs = torch.nn.functional.pad(self._scores.cumsum(dim=1), (0, 0, 1, 0))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the utterances at `rows` `(kept,)` only."""
+        for name in ("lengths", "_padding", "_scores", "_probabilities", "_runs"):
+            setattr(self, name, getattr(self, name)[rows])
 
     def start(self, beams: int) -> Prefixes:
         """Empty prefixes: so far all frames are blank."""
@@ -153,6 +162,13 @@ class JointScores(LogitsProcessor):
         joint = (1 - self._weight) * decoder + self._weight * ctc
         # What either thinks impossible is, at any weight; so is what follows an impossible prefix.
         return torch.where(scores.isneginf() | ~ctc.isfinite(), _ZERO, joint)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the utterances at `rows` `(kept,)` only."""
+        rows = rows.cpu()
+        self._scorer.keep(rows)
+        if self._prefixes is not None:
+            self._prefixes, self._tokens = self._prefixes.at(rows), self._tokens[rows]
 
     def _follow(self, tokens: Tensor) -> Prefixes:
         """The state of the hypotheses `tokens` `(batch, beams, tokens)`, from that of one token before."""

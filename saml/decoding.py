@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from lhotse import MonoCut
 
-from saml._transformers import ensure
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
+from saml.beam import Rules, find
 from saml.ctc_prefix import JointScores, PrefixScorer
 from saml.encoder import encoded_batches
 from saml.errors import SamlError
@@ -23,11 +23,6 @@ from saml.progress import Progress
 from saml.scoring import count, error_rate, pool
 from saml.tracking import RunRecord
 from saml.training.common import device, make_deterministic, read_cuts, read_splits
-
-ensure()
-from transformers.generation.configuration_utils import GenerationConfig  # noqa: E402
-from transformers.generation.logits_process import LogitsProcessorList  # noqa: E402
-from transformers.generation.utils import GenerationMixin  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,55 +44,43 @@ def transcribe(
 ) -> dict[str, str]:
     """The best hypothesis of every cut by its id.
 
-    Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance, and
-    transformers' beam search does the rest. Raises SamlError where CTC scores are wanted and there is no
-    CTC head.
+    Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance.
+    Raises SamlError where CTC scores are wanted and there is no CTC head.
     """
     tokeniser = recogniser.tokeniser
-    prompt = torch.tensor([tokeniser.prompt], device=device())
     texts: dict[str, str] = {}
     for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=search.batch_seconds):
         longest = max(cut.duration for cut in batch)
         room = 10 + math.ceil(search.max_tokens_per_second * longest)
-        # Called on the mixin: families that override generate() would insist on their own features.
-        tokens: Any = GenerationMixin.generate(
-            recogniser.network,
-            **recogniser.generation_inputs(encoded),
-            decoder_input_ids=prompt.repeat(len(batch), 1),
-            logits_processor=_joint(recogniser, encoded, search),
-            generation_config=GenerationConfig(
-                num_beams=search.beams,
-                do_sample=False,
-                max_new_tokens=min(room, recogniser.max_tokens - len(tokeniser.prompt)),
-                decoder_start_token_id=tokeniser.prompt[0],
-                bos_token_id=tokeniser.prompt[0],
-                eos_token_id=tokeniser.end,
-                pad_token_id=tokeniser.pad,
-                suppress_tokens=list(tokeniser.never) or None,
-                begin_suppress_tokens=list(tokeniser.never_first) or None,
-            ),
+        rules = Rules(
+            beams=search.beams,
+            room=min(room, recogniser.max_tokens - len(tokeniser.prompt)),
+            prompt=tokeniser.prompt,
+            end=tokeniser.end,
+            never=tokeniser.never,
+            never_first=tokeniser.never_first,
         )
-        for cut, ids in zip(batch, tokens.tolist(), strict=True):
-            texts[cut.id] = tokeniser.decode(ids)
+        found = find(recogniser, encoded, rules, _joint(recogniser, encoded, search))
+        for cut, hypotheses in zip(batch, found, strict=True):
+            texts[cut.id] = tokeniser.decode([*tokeniser.prompt, *hypotheses[0].tokens])
         if progress is not None:
             progress.update(progress.done + len(batch))
     return texts
 
 
-def _joint(recogniser: Recogniser, encoded: Encoded, search: Search) -> LogitsProcessorList | None:
+def _joint(recogniser: Recogniser, encoded: Encoded, search: Search) -> JointScores | None:
     """What makes a batch's search joint with CTC; None where it is the decoder's alone."""
     if not search.ctc_weight:
         return None
     tokeniser = recogniser.tokeniser
     scorer = PrefixScorer(recogniser.ctc_logits(encoded), encoded.mask.sum(dim=1), tokeniser.pad)
-    joint = JointScores(
+    return JointScores(
         scorer,
         prompt=len(tokeniser.prompt),
         end=tokeniser.end,
         weight=search.ctc_weight,
         normalise=search.beams == 1,
     )
-    return LogitsProcessorList([joint])
 
 
 def decode(

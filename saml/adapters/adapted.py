@@ -87,6 +87,7 @@ class AdaptedRecogniser:
         self._decoder_routes = {} if self._by_input else {kind: Route() for kind in DECODER}
         self._decoder_kinds: dict[str, str] = {}
         self._heard: Tensor | None = None
+        self._chosen: Tensor | None = None
         self._feed_forward_route = Route()
         as_module(base).requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
@@ -105,13 +106,15 @@ class AdaptedRecogniser:
 
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
         """Encode and route: afterwards the decoder's routes stand for this batch."""
+        self._choose(None)
         self._mask = self.base.frame_mask(lengths)
         encoded = self.base.encode(features, lengths)
         self.route_decoder(encoded)
         return encoded
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
-        """Teacher-forced logits for the batch that was encoded last."""
+        """Teacher-forced logits for the batch that was encoded last, or for rows of it."""
+        self._choose(encoded.rows)
         return self.base.logits(encoded, tokens)
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
@@ -119,7 +122,8 @@ class AdaptedRecogniser:
         return self.base.ctc_logits(encoded)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
-        """What transformers' `generate` gets in place of features."""
+        """What the decoder gets in place of features, for the batch encoded last, or for rows of it."""
+        self._choose(encoded.rows)
         return self.base.generation_inputs(encoded)
 
     def describe(self) -> dict[str, Any]:
@@ -151,6 +155,17 @@ class AdaptedRecogniser:
             # By input, a route stands from when its layer runs.
             route.weights = None if self._by_input else self.routers[kind](encoded.states, encoded.mask)
 
+    @property
+    def routed_by_input(self) -> bool:
+        """Whether the decoder's routes depend on the tokens it is given."""
+        return self._by_input and bool(self.routers) and self._fixed is None
+
+    def _choose(self, rows: Tensor | None) -> None:
+        """The decoder is run next on `rows` `(chosen,)` of the batch; None: on all."""
+        self._chosen = rows
+        for route in [*self._decoder_routes.values(), self._feed_forward_route]:
+            route.chosen = rows
+
     def routes(self) -> dict[str, Tensor]:
         """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder).
 
@@ -178,7 +193,7 @@ class AdaptedRecogniser:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._fixed is None:
                 states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-                route.weights = self._routed_by_input(kind, states)
+                route.weights, route.chosen = self._routed_by_input(kind, states), None
 
         return before
 
@@ -189,7 +204,8 @@ class AdaptedRecogniser:
         if kind == "decoder_self":
             return self.routers[kind](states, every)
         assert self._heard is not None
-        heard = self._heard.repeat_interleave(len(states) // len(self._heard), dim=0)  # for beams
+        heard = self._heard if self._chosen is None else self._heard[self._chosen]
+        heard = heard.repeat_interleave(len(states) // len(heard), dim=0)  # for beams
         return self.routers[kind](states, every, heard)
 
     def _decoder_mask(self, states: Tensor) -> Tensor:

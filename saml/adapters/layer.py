@@ -14,12 +14,14 @@ class Route:
 
     `weights` is `(rows, experts)`, or `(rows, time, experts)` for routes per token. A layer whose input has
     k times as many rows (beam search repeats every utterance k times in a row) repeats each route k times.
+    Where `chosen` `(chosen rows,)` is set, layers are given these rows only.
     """
 
-    __slots__ = ("weights",)
+    __slots__ = ("chosen", "weights")
 
     def __init__(self) -> None:
         self.weights: Tensor | None = None
+        self.chosen: Tensor | None = None
 
     def rows(self, count: int) -> Tensor:
         """The weights for an input of `count` rows.
@@ -28,10 +30,11 @@ class Route:
         """
         if self.weights is None:
             raise RuntimeError("a layer with several experts ran before its route was set")
-        repeats, rest = divmod(count, self.weights.shape[0])
+        weights = self.weights if self.chosen is None else self.weights[self.chosen]
+        repeats, rest = divmod(count, weights.shape[0])
         if rest:
-            raise RuntimeError(f"{count} input rows cannot share {self.weights.shape[0]} routes")
-        return self.weights if repeats == 1 else self.weights.repeat_interleave(repeats, dim=0)
+            raise RuntimeError(f"{count} input rows cannot share {weights.shape[0]} routes")
+        return weights if repeats == 1 else weights.repeat_interleave(repeats, dim=0)
 
 
 class MixtureLinear(nn.Module):

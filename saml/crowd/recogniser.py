@@ -23,6 +23,7 @@ class CrowdRecogniser(AdaptedRecogniser):
         self.members = members
         self.rows = Rows()
         self._tokens: Tensor | None = None
+        self._assigned: list[int] = []
         super().__init__(base, spec, seed=seed)
 
     def assign(self, members: Sequence[int], tokens: Tensor | None = None) -> None:
@@ -31,9 +32,13 @@ class CrowdRecogniser(AdaptedRecogniser):
         `tokens` `(rows,)` counts what each row would be padded to among its own member's rows alone: routers
         that look at the decoder's input, padding included, look no further.
         """
-        device = next(iter(self.expert_parameters().values())).device
-        self.rows.set(members, device)
-        self._tokens = None if tokens is None else tokens.to(device)
+        self._assigned = list(members)
+        self.rows.set(members, self._device)
+        self._tokens = None if tokens is None else tokens.to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.expert_parameters().values())).device
 
     def state_of(self, member: int) -> dict[str, Tensor]:
         """What is saved of one member: as the state of one adapted alone."""
@@ -56,6 +61,12 @@ class CrowdRecogniser(AdaptedRecogniser):
 
     def _router(self, kind: str) -> nn.Module:
         return crowd_router(super()._router(kind), self.members, self.rows)
+
+    def _choose(self, rows: Tensor | None) -> None:
+        if rows is not None or self._chosen is not None:
+            own = range(len(self._assigned)) if rows is None else rows.tolist()
+            self.rows.set([self._assigned[row] for row in own], self._device)
+        super()._choose(rows)
 
     def _decoder_mask(self, states: Tensor) -> Tensor:
         every = super()._decoder_mask(states)

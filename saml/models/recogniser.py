@@ -11,12 +11,20 @@ from torch import Tensor, nn
 class Encoded:
     """Encoder states `(batch, time, dim)` and which of them are real, `(batch, time)` bool.
 
-    `heard`, where it is given, is which of them the network itself attends to, `(batch, time)` bool.
+    `heard`, where it is given, is which of them the network itself attends to, `(batch, time)` bool; `rows`,
+    where these are not just the batch that was encoded, is where in it each of them stood, `(batch,)`.
     """
 
     states: Tensor
     mask: Tensor
     heard: Tensor | None = None
+    rows: Tensor | None = None
+
+    def of(self, rows: Tensor) -> "Encoded":
+        """The utterances at `rows` `(chosen,)`; one may be chosen several times."""
+        heard = None if self.heard is None else self.heard[rows]
+        origin = rows if self.rows is None else self.rows[rows]
+        return Encoded(self.states[rows], self.mask[rows], heard, origin)
 
 
 class Tokeniser(Protocol):

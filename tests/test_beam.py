@@ -1,0 +1,211 @@
+"""The search beside transformers' own: every beam's tokens and score, whoever left the batch before."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from saml.adapters import AdaptedRecogniser, AdapterSpec
+from saml.beam import Hypothesis, Rules, find
+from saml.ctc_prefix import JointScores, PrefixScorer
+from saml.models import Recogniser, as_module, build
+from saml.models.recogniser import Encoded
+from saml.models.tokeniser import END, PAD, START
+from tests.conftest import SECTIONS
+
+from transformers.generation.configuration_utils import GenerationConfig  # isort: skip
+from transformers.generation.logits_process import LogitsProcessorList  # isort: skip
+from transformers.generation.utils import GenerationMixin  # isort: skip
+
+LENGTHS = [120, 31, 97, 64, 64, 12, 110, 45, 83]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def random_recogniser(family: str, seed: int) -> Recogniser:
+    """A recogniser some of whose texts end early, some late and some never."""
+    torch.manual_seed(seed)
+    section = {**SECTIONS[family], "characters": "abcdefgh"}
+    if family == "whisper" and seed != 2:
+        section["features"] = {"bins": 80, "pad_seconds": 1.4, "tail_seconds": 0.1}
+    made = build({"family": family, family: section})
+    with torch.no_grad():
+        for name, parameter in as_module(made).named_parameters():
+            if parameter.dim() > 1 and name not in made.computed:
+                parameter.mul_(3.0)
+    as_module(made).eval()
+    return made
+
+
+def encode(recogniser: Any) -> Encoded:
+    generator = torch.Generator().manual_seed(5)
+    features = 2 * torch.randn(len(LENGTHS), max(LENGTHS), 80, generator=generator)
+    for utterance, length in zip(features, LENGTHS, strict=True):
+        utterance[length:] = utterance[:length].min()
+    encoded: Encoded = recogniser.encode(features, torch.tensor(LENGTHS))
+    return encoded
+
+
+def rules(beams: int, room: int = 24, **others: Any) -> Rules:
+    return Rules(beams=beams, room=room, end=END, **{"prompt": (START,), **others})
+
+
+def joint(recogniser: Any, encoded: Encoded, how: Rules, weight: float) -> JointScores:
+    scorer = PrefixScorer(recogniser.ctc_logits(encoded), encoded.mask.sum(dim=1), PAD)
+    return JointScores(scorer, prompt=len(how.prompt), end=END, weight=weight, normalise=how.beams == 1)
+
+
+def theirs(recogniser: Any, encoded: Encoded, how: Rules, scorer: Any = None) -> list[list[Hypothesis]]:
+    """What transformers' `generate` finds, all its beams."""
+    output = GenerationMixin.generate(
+        recogniser.network,
+        **recogniser.generation_inputs(encoded),
+        decoder_input_ids=torch.tensor([how.prompt] * len(encoded.states)),
+        logits_processor=None if scorer is None else LogitsProcessorList([scorer]),
+        generation_config=GenerationConfig(
+            num_beams=how.beams,
+            num_return_sequences=how.beams,
+            do_sample=False,
+            max_new_tokens=how.room,
+            decoder_start_token_id=START,
+            bos_token_id=START,
+            eos_token_id=END,
+            pad_token_id=PAD,
+            suppress_tokens=list(how.never) or None,
+            begin_suppress_tokens=list(how.never_first) or None,
+            return_dict_in_generate=True,
+            output_scores=True,
+        ),
+    )
+    texts = [ids[len(how.prompt) :] for ids in output.sequences.tolist()]
+    texts = [ids[: ids.index(END) + 1] if END in ids else ids for ids in texts]
+    scores = [0.0] * len(texts) if how.beams == 1 else output.sequences_scores.tolist()
+    every = [Hypothesis(ids, score) for ids, score in zip(texts, scores, strict=True)]
+    return [every[at : at + how.beams] for at in range(0, len(every), how.beams)]
+
+
+def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
+    assert [[each.tokens for each in beams] for beams in found] == [
+        [each.tokens for each in beams] for beams in expected
+    ]
+    for own, other in zip(found, expected, strict=True):
+        assert [each.score for each in own] == pytest.approx([each.score for each in other], abs=1e-5)
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("beams", [1, 4, 5, 20])
+def test_every_beam_is_that_of_transformers(random_recogniser: Recogniser, beams: int) -> None:
+    encoded = encode(random_recogniser)
+    expected = theirs(random_recogniser, encoded, rules(beams))
+    assert_same(find(random_recogniser, encoded, rules(beams)), expected)
+    assert len({tuple(beam.tokens) for beams in expected for beam in beams}) > 3
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_prompt_and_suppressed_tokens(random_recogniser: Recogniser, beams: int) -> None:
+    how = rules(beams, prompt=(START, 5, 7), never=(4, 6), never_first=(END, 8))
+    encoded = encode(random_recogniser)
+    found = find(random_recogniser, encoded, how)
+    assert_same(found, theirs(random_recogniser, encoded, how))
+    texts = [beam.tokens for beams in found for beam in beams]
+    assert not any({4, 6} & set(text) or text[0] in (END, 8) for text in texts)
+
+
+@pytest.mark.parametrize("room", [1, 2])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_hardly_any_room(random_recogniser: Recogniser, room: int, beams: int) -> None:
+    encoded = encode(random_recogniser)
+    how = rules(beams, room)
+    assert_same(find(random_recogniser, encoded, how), theirs(random_recogniser, encoded, how))
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("weight", [0.3, 0.7])
+def test_joint_with_ctc(random_recogniser: Recogniser, beams: int, weight: float) -> None:
+    """Beams that CTC calls impossible have no score, so only their first is told from another."""
+    encoded, how = encode(random_recogniser), rules(beams)
+    expected = theirs(random_recogniser, encoded, how, joint(random_recogniser, encoded, how, weight))
+    found = find(random_recogniser, encoded, how, joint(random_recogniser, encoded, how, weight))
+    assert_same([beams[:1] for beams in found], [beams[:1] for beams in expected])
+
+
+SPEC = {"experts": 3, "feed_forward_experts": 3, "rank": 1, "alpha": 4.0, "dropout": 0.2}
+
+
+def adapted(recogniser: Recogniser, **others: Any) -> AdaptedRecogniser:
+    """Routes and experts that show in what is found."""
+    made = AdaptedRecogniser(recogniser, AdapterSpec(**{**SPEC, **others}), seed=1)
+    torch.manual_seed(4)
+    for name, parameter in made.expert_parameters().items():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    for parameter in made.router_parameters().values():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter)
+    return made
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("routing", ["encoder", "input"])
+def test_routes_stay_with_their_utterances(random_recogniser: Recogniser, routing: str, beams: int) -> None:
+    spec = {"routed": True, "feed_forward_experts": 1, "decoder_routing": routing}
+    made = adapted(random_recogniser, **spec)
+    encoded = encode(made)
+    expected = theirs(made, encoded, rules(beams))
+    assert_same(find(made, encoded, rules(beams)), expected)
+    again = encode(made)  # after a search all rows are routed as before it
+    assert torch.equal(again.states, encoded.states)
+    assert_same(find(made, again, rules(beams)), expected)
+
+
+def test_fixed_routes_stay_with_their_utterances(random_recogniser: Recogniser) -> None:
+    """Feed-forward too; and they stand for the next batch as they were."""
+    made = adapted(random_recogniser)
+    made.fix_routes(torch.eye(3).repeat(3, 1))
+    for _ in range(2):
+        encoded = encode(made)
+        found = find(made, encoded, rules(4))
+        assert_same(found, theirs(made, encoded, rules(4)))
+
+
+def test_finished_utterances_leave(random_recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are computed for fewer and fewer rows, and encoder states are never repeated for beams."""
+    seen = []
+    layer = random_recogniser.network.model.decoder.layers[0]
+    for module in (layer.self_attn, layer.encoder_attn):
+        module.register_forward_pre_hook(
+            lambda module, args, kwargs: seen.append(tuple(kwargs.get("hidden_states", *args[:1]).shape[:2])),
+            with_kwargs=True,
+        )
+    find(random_recogniser, encode(random_recogniser), rules(4, room=60))
+    own, cross = seen[0::2], seen[1::2]
+    assert own[0] == cross[0] == (len(LENGTHS), 1)
+    assert all(
+        each == (4 * rows, 1) and beams == 4 for each, (rows, beams) in zip(own[1:], cross[1:], strict=True)
+    )
+    assert own[-1][0] <= own[1][0]
+    assert not layer.encoder_attn._forward_hooks
+
+
+def test_crowds_members_stay_with_their_utterances(random_recogniser: Recogniser) -> None:
+    from saml.crowd.recogniser import CrowdRecogniser
+
+    spec = AdapterSpec(**{**SPEC, "feed_forward_experts": 1}, routed=True)
+    made = CrowdRecogniser(random_recogniser, spec, members=2, seed=1)
+    torch.manual_seed(4)
+    for name, parameter in made.expert_parameters().items():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    made.assign([0, 1, 1, 0, 1, 0, 0, 1, 0])
+    encoded = encode(made)
+    assert_same(find(made, encoded, rules(4)), theirs(made, encoded, rules(4)))

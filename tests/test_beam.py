@@ -1,5 +1,6 @@
 """The search beside transformers' own: every beam's tokens and score, whoever left the batch before."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +22,9 @@ from transformers.generation.utils import GenerationMixin  # isort: skip
 LENGTHS = [120, 31, 97, 64, 64, 12, 110, 45, 83]
 
 
-@pytest.fixture(params=[1, 2, 3])
-def seed(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+@pytest.fixture
+def seed() -> int:
+    return 1
 
 
 @pytest.fixture
@@ -38,13 +39,18 @@ def random_recogniser(family: str, seed: int) -> Recogniser:
         for name, parameter in as_module(made).named_parameters():
             if parameter.dim() > 1 and name not in made.computed:
                 parameter.mul_(3.0)
+            if re.search(r"decoder.*encoder_attn.*(o|out)_proj.weight", name):
+                parameter.mul_(3.0)
+    # Random networks say the same again and again: this one's every step is another throw of the dice.
+    made.network.proj_out.register_forward_hook(lambda module, args, output: 2 * (12 * output).sin())
     as_module(made).eval()
     return made
 
 
 def encode(recogniser: Any) -> Encoded:
     generator = torch.Generator().manual_seed(5)
-    features = 2 * torch.randn(len(LENGTHS), max(LENGTHS), 80, generator=generator)
+    voices = torch.randn(len(LENGTHS), 1, 80, generator=generator)
+    features = 2 * voices + torch.randn(len(LENGTHS), max(LENGTHS), 80, generator=generator)
     for utterance, length in zip(features, LENGTHS, strict=True):
         utterance[length:] = utterance[:length].min()
     encoded: Encoded = recogniser.encode(features, torch.tensor(LENGTHS))
@@ -103,12 +109,14 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("beams", [1, 4, 5, 20])
 def test_every_beam_is_that_of_transformers(random_recogniser: Recogniser, beams: int) -> None:
     encoded = encode(random_recogniser)
     expected = theirs(random_recogniser, encoded, rules(beams))
     assert_same(find(random_recogniser, encoded, rules(beams)), expected)
-    assert len({tuple(beam.tokens) for beams in expected for beam in beams}) > 3
+    texts = {tuple(hypothesis.tokens) for utterance in expected for hypothesis in utterance}
+    assert len(texts) > 3 and len(set(map(len, texts))) > 2
 
 
 @pytest.mark.parametrize("beams", [1, 4])
@@ -132,11 +140,10 @@ def test_hardly_any_room(random_recogniser: Recogniser, room: int, beams: int) -
 @pytest.mark.parametrize("beams", [1, 4])
 @pytest.mark.parametrize("weight", [0.3, 0.7])
 def test_joint_with_ctc(random_recogniser: Recogniser, beams: int, weight: float) -> None:
-    """Beams that CTC calls impossible have no score, so only their first is told from another."""
     encoded, how = encode(random_recogniser), rules(beams)
     expected = theirs(random_recogniser, encoded, how, joint(random_recogniser, encoded, how, weight))
     found = find(random_recogniser, encoded, how, joint(random_recogniser, encoded, how, weight))
-    assert_same([beams[:1] for beams in found], [beams[:1] for beams in expected])
+    assert_same(found, expected)
 
 
 SPEC = {"experts": 3, "feed_forward_experts": 3, "rank": 1, "alpha": 4.0, "dropout": 0.2}
@@ -193,7 +200,7 @@ def test_finished_utterances_leave(random_recogniser: Recogniser, monkeypatch: p
     assert all(
         each == (4 * rows, 1) and beams == 4 for each, (rows, beams) in zip(own[1:], cross[1:], strict=True)
     )
-    assert own[-1][0] <= own[1][0]
+    assert own[-1][0] < own[1][0]
     assert not layer.encoder_attn._forward_hooks
 
 

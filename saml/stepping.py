@@ -64,7 +64,7 @@ class Decoder:
         """Each beam goes on with the history of the beam `parents` `(utterances, beams)` of its utterance."""
         if self._beams > 1:
             first = torch.arange(0, parents.numel(), self._beams, device=parents.device)
-            self._cache.self_attention_cache.reorder_cache((first[:, None] + parents).flatten())
+            self._cache.self_attention_cache.batch_select_indices((first[:, None] + parents).flatten())
 
     def keep(self, rows: Tensor) -> None:
         """Go on with the utterances at `rows` `(kept,)` only."""

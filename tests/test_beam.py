@@ -68,7 +68,7 @@ def joint(recogniser: Any, encoded: Encoded, how: Rules, weight: float) -> Joint
 
 def theirs(recogniser: Any, encoded: Encoded, how: Rules, scorer: Any = None) -> list[list[Hypothesis]]:
     """What transformers' `generate` finds, all its beams."""
-    output = GenerationMixin.generate(
+    output: Any = GenerationMixin.generate(
         recogniser.network,
         **recogniser.generation_inputs(encoded),
         decoder_input_ids=torch.tensor([how.prompt] * len(encoded.states)),
@@ -146,7 +146,7 @@ def test_joint_with_ctc(random_recogniser: Recogniser, beams: int, weight: float
     assert_same(found, expected)
 
 
-SPEC = {"experts": 3, "feed_forward_experts": 3, "rank": 1, "alpha": 4.0, "dropout": 0.2}
+SPEC: dict[str, Any] = {"experts": 3, "feed_forward_experts": 3, "rank": 1, "alpha": 4.0, "dropout": 0.2}
 
 
 def adapted(recogniser: Recogniser, **others: Any) -> AdaptedRecogniser:

@@ -81,7 +81,7 @@ class ConformerRecogniser(nn.Module):
         return self.ctc_head(encoded.states)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
-        """What transformers' `generate` gets in place of features."""
+        """What the network gets in place of features when a search goes on token by token."""
         return {"encoder_outputs": self._outputs(encoded)}
 
     def describe(self) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class WhisperRecogniser(nn.Module):
         return self.ctc_head(encoded.states)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
-        """What transformers' `generate` gets in place of features; it must come next."""
+        """What the network gets in place of features when a search goes on token by token, which must be next."""
         self._heard = encoded.heard
         return {"encoder_outputs": BaseModelOutput(encoded.states)}
 

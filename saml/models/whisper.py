@@ -139,7 +139,7 @@ class WhisperRecogniser(nn.Module):
         return self.ctc_head(encoded.states)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
-        """What the network gets in place of features when a search goes on token by token, which must be next."""
+        """What the network gets in place of features when a search goes token by token: next of all."""
         self._heard = encoded.heard
         return {"encoder_outputs": BaseModelOutput(encoded.states)}
 

@@ -1,5 +1,6 @@
 """TED-LIUM 3: both distributions, what of an STM file is taken, and everything that can be wrong."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from lhotse import CutSet
 from lhotse.recipes.utils import normalize_text_tedlium
 
 from saml.corpora import stages, tedlium3
+from saml.corpora._audio import resample
+from saml.corpora._espeak import Voice, speak
 from saml.corpora._stm import words_of
 from saml.errors import SamlError
 from saml.features import LogMel, LogMelConfig, load_features
@@ -37,8 +40,17 @@ DISTRIBUTIONS = {
 }
 
 
+@functools.cache
 def audio_of(talk):
-    return 0.1 * np.random.default_rng(sum(talk.encode())).standard_normal(round(16_000 * SECONDS))
+    """A talk as its speaker gives it: each text at its time, in a voice of the talk's own, over noise."""
+    draw = np.random.default_rng(sum(talk.encode()))
+    samples = 1e-3 * draw.standard_normal(round(16_000 * SECONDS))
+    rate, spoken = speak(Voice("en-us", "f2", 220, int(draw.integers(20, 80))), TEXTS)
+    for words, (start, duration) in zip(spoken, TIMES, strict=True):
+        said = resample(words / 32768, rate)[: round(16_000 * duration)]
+        begin = round(16_000 * start)
+        samples[begin : begin + len(said)] += 0.5 * said
+    return samples
 
 
 def write_talk(folder, talk, lines=LINES):

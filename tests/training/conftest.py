@@ -158,29 +158,31 @@ def train_base(folder: Path, name: str, work: Path | None = None, **changes: Any
     from saml.training.base import train_base as stage
 
     stage(
-        experiment="test",
-        settings=settings("model", "base_training"),
-        cuts=folder / "base/cuts.jsonl.gz",
-        out_weights=folder / f"{name}.safetensors",
-        out_description=folder / f"{name}.json",
-        record=folder / f"{name}.run.jsonl",
-        work=work,
-        **changes,
+        **{
+            "experiment": "test",
+            "settings": settings("model", "base_training"),
+            "cuts": folder / "base/cuts.jsonl.gz",
+            "out_weights": folder / f"{name}.safetensors",
+            "out_description": folder / f"{name}.json",
+            "record": folder / f"{name}.run.jsonl",
+            "work": work,
+            **changes,
+        }
     )
 
 
-def quantise(folder: Path) -> None:
-    """Run quantise into nf4.safetensors."""
+def quantise(folder: Path, base: str = "base", name: str = "nf4") -> None:
+    """Run quantise on `<base>.safetensors` into `<name>.safetensors`."""
     from saml.quantise import quantise as stage
 
     stage(
         experiment="test",
         settings=settings("quantisation"),
-        weights=folder / "base.safetensors",
-        description=folder / "base.json",
-        out_weights=folder / "nf4.safetensors",
-        out_description=folder / "nf4.json",
-        record=folder / "nf4.run.jsonl",
+        weights=folder / f"{base}.safetensors",
+        description=folder / f"{base}.json",
+        out_weights=folder / f"{name}.safetensors",
+        out_description=folder / f"{name}.json",
+        record=folder / f"{name}.run.jsonl",
     )
 
 

@@ -166,6 +166,17 @@ def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Pr
     assert all(s not in message for s in (SPEAKERS[0], ODD_FOLDER) for message in outcome.messages)
 
 
+def test_splits_that_somebody_replaces_stay_and_are_used(finished: Project) -> None:
+    """The speaker is adapted to and tested anew; nobody else, and the file is not made again."""
+    splits = finished.folder / "results/test/data/speakers" / SPEAKERS[0] / "splits.json"
+    splits.write_text('{"folds": []}', encoding="utf-8")
+    outcome = finished.dry_run("all")
+    assert outcome.jobs == {"adapt": 3, "decode": 3, "decode_unadapted": 2, **REPORTED}
+    assert all(ODD_FOLDER not in message and SPEAKERS[1] not in message for message in outcome.messages)
+    assert finished.snakemake("--cores", "2", "all").status == 0
+    assert splits.read_text(encoding="utf-8") == '{"folds": []}'
+
+
 def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> None:
     finished.configure(
         arms__small={"precision": "fp32", "adapted": True, "experts": 1, "rank": 2},

@@ -1,9 +1,9 @@
 """The first four losses of every stage, frozen: no change of numbers may slip in.
 
-Processors round differently. Adam makes a whole step of a gradient that is nothing but rounding, as that of a
-bias before batch normalisation is, which the dev part then hears; NF4 makes another weight of one that lies on
-a boundary. So of the base there are losses of training alone, after small steps, and adapters are trained on a
-base that has taken none.
+Processors round differently. Adam makes a whole step of a gradient that is nothing but rounding, as that of
+a bias before batch normalisation is, which the dev part then hears; NF4 makes another weight of one that
+lies on a boundary. So of the base there are losses of training alone, after small steps, and adapters are
+trained on a base that has taken none.
 """
 
 from pathlib import Path

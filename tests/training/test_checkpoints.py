@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from saml.crowd import loop as crowd_loop
 from saml.tracking import read_record
 from saml.training import loop
 from saml.training.checkpoints import Checkpoints
@@ -34,7 +35,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
             raise Stopped
         return real(*arguments, **options)
 
-    monkeypatch.setattr(loop, "utterance_losses", losses)
+    for module in (loop, crowd_loop):
+        monkeypatch.setattr(module, "utterance_losses", losses)
 
 
 def job(stage: str, made: Path) -> Callable[..., None]:
@@ -153,7 +155,7 @@ def test_a_job_that_is_asked_to_stop_saves_and_goes_on_later(made: Path, tmp_pat
 
     resumable = [*command, *outputs("parts"), f"--work={tmp_path / 'work'}", "--checkpoint-seconds=3600"]
     process = subprocess.Popen(resumable, stderr=subprocess.PIPE, text=True)
-    checkpoint = tmp_path / "work/fold0/checkpoint.pt"
+    checkpoint = tmp_path / "work/checkpoint.pt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from saml.crowd import loop
 from saml.models import as_module
-from saml.training import loop
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 

@@ -43,7 +43,7 @@ class Work:
 
         self.unit = unit
         self.rule = workflow.get_rule(unit.rule)
-        self.wildcards = {"experiment": results.name, **unit.wildcards, "speaker": MARK}
+        self.wildcards = {**unit.wildcards, "speaker": MARK}
         self.inputs, *_ = self.rule.expand_input(self.wildcards)
         self.outputs, _ = self.rule.expand_output(self.wildcards)
         self.keep = f"{results}/.work/each/{unit.name}/{MARK}"

@@ -11,8 +11,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"
+# One target speaker: these tests run it again and again.
+CONFIGURATION = ("tests/config/tiny.yaml", "tests/config/one_speaker.yaml")
 # What a run is made of. Records, logs and benchmarks hold times, pictures a date: they may differ.
-KEPT = ("data", "models", "pretrained", "speakers", "general", "enrolment", "tuning", "pruned", "tables")
+KEPT = ("data", "models", "pretrained", "speakers", "general", "enrolment", "tuning", "pruned", "encodings")
+KEPT += ("tables", "transcripts")
 RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
 
 
@@ -44,7 +47,7 @@ class Experiment:
     ) -> subprocess.Popen[bytes]:
         """`snakemake` with these arguments, in a session of its own; everything it prints goes to `log`."""
         command = [sys.executable, "-m", "snakemake", *arguments]
-        command += ["--configfile", f"tests/config/{NAME}.yaml", *configs]
+        command += ["--configfile", *CONFIGURATION, *configs]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
         with self.log.open("wb") as log:

@@ -12,25 +12,25 @@ rule ablation_table:
         hypotheses=ablation_hypotheses,
         shipped=ablation_shipped,
     output:
-        table="results/{experiment}/tables/ablation.csv",
+        table="<results>/tables/ablation.csv",
         page=report(
-            "results/{experiment}/pages/ablation.html",
+            "<results>/pages/ablation.html",
             caption="../report/ablation_table.rst",
             category="8 Ablation",
             labels={"what": "Table: WER by question and arm"},
         ),
         figure=report(
-            "results/{experiment}/figures/ablation.svg",
+            "<results>/figures/ablation.svg",
             caption="../report/ablation.rst",
             category="8 Ablation",
             labels={"what": "Figure: WER by size, and by question"},
         ),
-        picture="results/{experiment}/figures/ablation.png",
-        record="results/{experiment}/tables/ablation/run.jsonl",
+        picture="<results>/figures/ablation.png",
+        record="<results>/tables/ablation/run.jsonl",
     log:
-        "results/{experiment}/logs/ablation_table.log",
+        "<logs>/ablation_table.log",
     benchmark:
-        "results/{experiment}/benchmarks/ablation_table.tsv"
+        "<benchmarks>/ablation_table.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("ablation_table")
@@ -52,7 +52,7 @@ rule ablation_table:
         "Putting the arms of the ablation side by side"
     shell:
         "saml ablation {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -74,19 +74,19 @@ rule prune:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        adapter="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        record="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
+        adapter="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        description="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        record="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
     log:
-        "results/{experiment}/logs/prune/{kept}/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/prune/{kept}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/prune/{kept}/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/prune/{kept}/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(ADAPTED),
     conda:
@@ -123,19 +123,19 @@ use rule decode as decode_pruned with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        adaptation="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        adapter="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        adaptation="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        hypotheses="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
-        record="results/{experiment}/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+        hypotheses="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
+        record="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.tsv"
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm} pruned to {wildcards.kept}, seed {wildcards.seed}"
 
@@ -146,25 +146,25 @@ rule pruning:
         adapters=pruning_files("adapter.safetensors"),
         descriptions=pruning_files("adapter.json"),
     output:
-        table="results/{experiment}/tables/pruning.csv",
+        table="<results>/tables/pruning.csv",
         page=report(
-            "results/{experiment}/pages/pruning.html",
+            "<results>/pages/pruning.html",
             caption="../report/pruning_table.rst",
             category="8 Ablation",
             labels={"what": "Table: WER by number of experts kept"},
         ),
         figure=report(
-            "results/{experiment}/figures/pruning.svg",
+            "<results>/figures/pruning.svg",
             caption="../report/pruning.rst",
             category="8 Ablation",
             labels={"what": "Figure: WER by number of experts kept"},
         ),
-        picture="results/{experiment}/figures/pruning.png",
-        record="results/{experiment}/tables/pruning/run.jsonl",
+        picture="<results>/figures/pruning.png",
+        record="<results>/tables/pruning/run.jsonl",
     log:
-        "results/{experiment}/logs/pruning.log",
+        "<logs>/pruning.log",
     benchmark:
-        "results/{experiment}/benchmarks/pruning.tsv"
+        "<benchmarks>/pruning.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("pruning")
@@ -184,7 +184,7 @@ rule pruning:
         "Drawing what fewer experts come to"
     shell:
         "saml pruning {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -208,16 +208,16 @@ rule encode:
         adapter_description=adapted_file("adapter.json"),
         pretrained=pretrained("adapter.safetensors"),
         pretrained_description=pretrained("adapter.json"),
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        encodings="results/{experiment}/encodings/{speaker}/{arm}/seed{seed}/encodings.csv",
-        record="results/{experiment}/encodings/{speaker}/{arm}/seed{seed}/run.jsonl",
+        encodings="<results>/encodings/{speaker}/{arm}/seed{seed}/encodings.csv",
+        record="<results>/encodings/{speaker}/{arm}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/encode/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/encode/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/encode/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/encode/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         seed="[0-9]+",
     conda:
@@ -256,25 +256,25 @@ rule encodings:
     input:
         encodings=all_encodings,
     output:
-        table="results/{experiment}/tables/encodings.csv",
+        table="<results>/tables/encodings.csv",
         page=report(
-            "results/{experiment}/pages/encodings.html",
+            "<results>/pages/encodings.html",
             caption="../report/encodings_table.rst",
             category="8 Ablation",
             labels={"what": "Table: does the encoder keep speakers apart?"},
         ),
         figure=report(
-            "results/{experiment}/figures/encodings.svg",
+            "<results>/figures/encodings.svg",
             caption="../report/encodings.rst",
             category="8 Ablation",
             labels={"what": "Figure: encoder outputs by speaker (t-SNE)"},
         ),
-        picture="results/{experiment}/figures/encodings.png",
-        record="results/{experiment}/tables/encodings/run.jsonl",
+        picture="<results>/figures/encodings.png",
+        record="<results>/tables/encodings/run.jsonl",
     log:
-        "results/{experiment}/logs/encodings.log",
+        "<logs>/encodings.log",
     benchmark:
-        "results/{experiment}/benchmarks/encodings.tsv"
+        "<benchmarks>/encodings.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("encodings")
@@ -294,7 +294,7 @@ rule encodings:
         "Drawing encoder outputs"
     shell:
         "saml encodings {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

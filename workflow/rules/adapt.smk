@@ -5,19 +5,19 @@ rule adapt:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
         start=pretrained("adapter.safetensors"),
         start_description=pretrained("adapter.json"),
     output:
-        adapter="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        record="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        record="<results>/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
     log:
-        "results/{experiment}/logs/adapt/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/adapt/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/adapt/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/adapt/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(ADAPTED),
     conda:
@@ -34,7 +34,7 @@ rule adapt:
         speaker=speaker,
         start=starting_from("adapter"),
         settings=settings("arm", "adapters", "adaptation", "partition.enrolment"),
-        work="results/{experiment}/.work/adapt/{speaker}/{arm}/seed{seed}",
+        work=f"{RESULTS}/.work/adapt/{{speaker}}/{{arm}}/seed{{seed}}",
     message:
         "Adapting {wildcards.arm} to {wildcards.speaker}, seed {wildcards.seed}"
     shell:

@@ -6,13 +6,13 @@ if GIVEN_BASE:
     # everything again. A changed checkpoint is named in a warning instead, as a changed corpus is.
     rule import_base:
         output:
-            weights="results/{experiment}/models/base/model.safetensors",
-            description="results/{experiment}/models/base/model.json",
-            record="results/{experiment}/models/base/run.jsonl",
+            weights="<results>/models/base/model.safetensors",
+            description="<results>/models/base/model.json",
+            record="<results>/models/base/run.jsonl",
         log:
-            "results/{experiment}/logs/import_base.log",
+            "<logs>/import_base.log",
         benchmark:
-            "results/{experiment}/benchmarks/import_base.tsv"
+            "<benchmarks>/import_base.tsv"
         conda:
             "../../environment.yaml"
         threads: threads_of("import_base")
@@ -38,16 +38,16 @@ else:
 
     rule train_base:
         input:
-            cuts="results/{experiment}/data/pools/base/cuts.jsonl.gz",
-            features="results/{experiment}/data/pools/base/features.bin",
+            cuts="<results>/data/pools/base/cuts.jsonl.gz",
+            features="<results>/data/pools/base/features.bin",
         output:
-            weights="results/{experiment}/models/base/model.safetensors",
-            description="results/{experiment}/models/base/model.json",
-            record="results/{experiment}/models/base/run.jsonl",
+            weights="<results>/models/base/model.safetensors",
+            description="<results>/models/base/model.json",
+            record="<results>/models/base/run.jsonl",
         log:
-            "results/{experiment}/logs/train_base.log",
+            "<logs>/train_base.log",
         benchmark:
-            "results/{experiment}/benchmarks/train_base.tsv"
+            "<benchmarks>/train_base.tsv"
         conda:
             "../../environment.yaml"
         threads: threads_of("train_base")
@@ -60,7 +60,7 @@ else:
         params:
             run=RUN,
             settings=settings("model", "base_training"),
-            work="results/{experiment}/.work/train_base",
+            work=f"{RESULTS}/.work/train_base",
         message:
             "Training the base model"
         shell:

@@ -50,6 +50,15 @@ TRANSCRIPTS = [
     for name in (f"ref-{part}.trn", f"hyp-{part}.trn", f"recogs-{part}.txt", f"errs-{part}.txt")
 ]
 
+
+# The experiment's name is no wildcard: with the names of all files before it, it would be looked for in every path
+# of a graph of thousands of speakers.
+pathvars:
+    results=RESULTS,
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
 # What every command notes in its run record.
 RUN = ["--experiment", config["experiment"]]
 RUN += ["--corpus", config["corpus"]["name"], "--family", config["model"]["family"]]
@@ -80,7 +89,6 @@ def one_of(names):
 
 
 wildcard_constraints:
-    experiment=re.escape(config["experiment"]),
     role="base|pretrain|general",
     speaker="[A-Za-z0-9_%-][A-Za-z0-9_.%-]*",
     arm=one_of(ARMS),

@@ -3,15 +3,15 @@
 
 rule prepare_corpus:
     output:
-        recordings="results/{experiment}/data/corpus/recordings.jsonl.gz",
-        supervisions="results/{experiment}/data/corpus/supervisions.jsonl.gz",
-        dropped="results/{experiment}/data/corpus/dropped.tsv",
-        audio=directory("results/{experiment}/data/corpus/audio"),
-        record="results/{experiment}/data/corpus/run.jsonl",
+        recordings="<results>/data/corpus/recordings.jsonl.gz",
+        supervisions="<results>/data/corpus/supervisions.jsonl.gz",
+        dropped="<results>/data/corpus/dropped.tsv",
+        audio=directory("<results>/data/corpus/audio"),
+        record="<results>/data/corpus/run.jsonl",
     log:
-        "results/{experiment}/logs/prepare_corpus.log",
+        "<logs>/prepare_corpus.log",
     benchmark:
-        "results/{experiment}/benchmarks/prepare_corpus.tsv"
+        "<benchmarks>/prepare_corpus.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("prepare_corpus")
@@ -38,18 +38,18 @@ rule prepare_corpus:
 
 rule prepare_pool:
     input:
-        recordings="results/{experiment}/data/corpus/recordings.jsonl.gz",
-        supervisions="results/{experiment}/data/corpus/supervisions.jsonl.gz",
-        audio="results/{experiment}/data/corpus/audio",
+        recordings="<results>/data/corpus/recordings.jsonl.gz",
+        supervisions="<results>/data/corpus/supervisions.jsonl.gz",
+        audio="<results>/data/corpus/audio",
     output:
-        cuts="results/{experiment}/data/pools/{role}/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/{role}/features.bin",
-        dropped="results/{experiment}/data/pools/{role}/dropped.tsv",
-        record="results/{experiment}/data/pools/{role}/run.jsonl",
+        cuts="<results>/data/pools/{role}/cuts.jsonl.gz",
+        features="<results>/data/pools/{role}/features.bin",
+        dropped="<results>/data/pools/{role}/dropped.tsv",
+        record="<results>/data/pools/{role}/run.jsonl",
     log:
-        "results/{experiment}/logs/prepare_pool/{role}.log",
+        "<logs>/prepare_pool/{role}.log",
     benchmark:
-        "results/{experiment}/benchmarks/prepare_pool/{role}.tsv"
+        "<benchmarks>/prepare_pool/{role}.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("prepare_pool")
@@ -79,20 +79,20 @@ rule prepare_pool:
 rule prepare_speaker:
     input:
         known_speaker,
-        recordings="results/{experiment}/data/corpus/recordings.jsonl.gz",
-        supervisions="results/{experiment}/data/corpus/supervisions.jsonl.gz",
-        audio="results/{experiment}/data/corpus/audio",
+        recordings="<results>/data/corpus/recordings.jsonl.gz",
+        supervisions="<results>/data/corpus/supervisions.jsonl.gz",
+        audio="<results>/data/corpus/audio",
     output:
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
-        dropped="results/{experiment}/data/speakers/{speaker}/dropped.tsv",
-        audio=directory("results/{experiment}/data/speakers/{speaker}/audio"),
-        record="results/{experiment}/data/speakers/{speaker}/run.jsonl",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
+        dropped="<results>/data/speakers/{speaker}/dropped.tsv",
+        audio=directory("<results>/data/speakers/{speaker}/audio"),
+        record="<results>/data/speakers/{speaker}/run.jsonl",
     log:
-        "results/{experiment}/logs/prepare_speaker/{speaker}.log",
+        "<logs>/prepare_speaker/{speaker}.log",
     benchmark:
-        "results/{experiment}/benchmarks/prepare_speaker/{speaker}.tsv"
+        "<benchmarks>/prepare_speaker/{speaker}.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("prepare_speaker")

@@ -5,21 +5,21 @@ rule decode:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        adaptation="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
-        general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
-        general_features="results/{experiment}/data/pools/general/features.bin",
+        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        adaptation="<results>/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
+        general_cuts="<results>/data/pools/general/cuts.jsonl.gz",
+        general_features="<results>/data/pools/general/features.bin",
     output:
-        hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
-        record="results/{experiment}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+        hypotheses="<results>/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
+        record="<results>/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/decode/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/decode/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/decode/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/decode/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(ADAPTED),
     conda:
@@ -61,16 +61,16 @@ rule decode_unadapted:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        hypotheses="results/{experiment}/speakers/{speaker}/{arm}/seed0/hypotheses.jsonl",
-        record="results/{experiment}/speakers/{speaker}/{arm}/seed0/run.jsonl",
+        hypotheses="<results>/speakers/{speaker}/{arm}/seed0/hypotheses.jsonl",
+        record="<results>/speakers/{speaker}/{arm}/seed0/run.jsonl",
     log:
-        "results/{experiment}/logs/decode_unadapted/{speaker}/{arm}.log",
+        "<logs>/decode_unadapted/{speaker}/{arm}.log",
     benchmark:
-        "results/{experiment}/benchmarks/decode_unadapted/{speaker}/{arm}.tsv"
+        "<benchmarks>/decode_unadapted/{speaker}/{arm}.tsv"
     wildcard_constraints:
         arm=one_of(UNADAPTED),
     conda:
@@ -107,15 +107,15 @@ rule decode_general:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        general_cuts="results/{experiment}/data/pools/general/cuts.jsonl.gz",
-        general_features="results/{experiment}/data/pools/general/features.bin",
+        general_cuts="<results>/data/pools/general/cuts.jsonl.gz",
+        general_features="<results>/data/pools/general/features.bin",
     output:
-        hypotheses="results/{experiment}/general/{arm}/seed0/hypotheses.jsonl",
-        record="results/{experiment}/general/{arm}/seed0/run.jsonl",
+        hypotheses="<results>/general/{arm}/seed0/hypotheses.jsonl",
+        record="<results>/general/{arm}/seed0/run.jsonl",
     log:
-        "results/{experiment}/logs/decode_general/{arm}.log",
+        "<logs>/decode_general/{arm}.log",
     benchmark:
-        "results/{experiment}/benchmarks/decode_general/{arm}.tsv"
+        "<benchmarks>/decode_general/{arm}.tsv"
     wildcard_constraints:
         arm=one_of(UNADAPTED),
     conda:

@@ -10,16 +10,16 @@ rule enrolment:
 
 use rule adapt as adapt_enrolment with:
     output:
-        adapter="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        record="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        adapter="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        description="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        record="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
     log:
-        "results/{experiment}/logs/adapt_enrolment/{size}/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/adapt_enrolment/{size}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/adapt_enrolment/{size}/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/adapt_enrolment/{size}/{speaker}/{arm}/seed{seed}.tsv"
     params:
         settings=enrolled("arm", "adapters", "adaptation"),
-        work="results/{experiment}/.work/adapt_enrolment/{size}/{speaker}/{arm}/seed{seed}",
+        work=f"{RESULTS}/.work/adapt_enrolment/{{size}}/{{speaker}}/{{arm}}/seed{{seed}}",
     message:
         "Adapting {wildcards.arm} to {wildcards.size} utterances of {wildcards.speaker}, seed {wildcards.seed}"
 
@@ -29,19 +29,19 @@ use rule decode as decode_enrolment with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        adaptation="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        adapter="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
+        adaptation="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        hypotheses="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
-        record="results/{experiment}/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+        hypotheses="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
+        record="<results>/enrolment/{size}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/decode_enrolment/{size}/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/decode_enrolment/{size}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/decode_enrolment/{size}/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/decode_enrolment/{size}/{speaker}/{arm}/seed{seed}.tsv"
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm} of {wildcards.size} utterances, seed {wildcards.seed}"
 
@@ -51,25 +51,25 @@ rule enrolment_curve:
         hypotheses=enrolment_hypotheses,
         splits=expand(f"{RESULTS}/data/speakers/{{speaker}}/splits.json", speaker=SPEAKERS),
     output:
-        table="results/{experiment}/tables/enrolment.csv",
+        table="<results>/tables/enrolment.csv",
         page=report(
-            "results/{experiment}/pages/enrolment.html",
+            "<results>/pages/enrolment.html",
             caption="../report/enrolment_table.rst",
             category="4 Enrolment",
             labels={"what": "Table: WER by number of training utterances"},
         ),
         figure=report(
-            "results/{experiment}/figures/enrolment.svg",
+            "<results>/figures/enrolment.svg",
             caption="../report/enrolment.rst",
             category="4 Enrolment",
             labels={"what": "Figure: WER by number of training utterances"},
         ),
-        picture="results/{experiment}/figures/enrolment.png",
-        record="results/{experiment}/enrolment/run.jsonl",
+        picture="<results>/figures/enrolment.png",
+        record="<results>/enrolment/run.jsonl",
     log:
-        "results/{experiment}/logs/enrolment_curve.log",
+        "<logs>/enrolment_curve.log",
     benchmark:
-        "results/{experiment}/benchmarks/enrolment_curve.tsv"
+        "<benchmarks>/enrolment_curve.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("enrolment_curve")
@@ -91,7 +91,7 @@ rule enrolment_curve:
         "Drawing the enrolment curve"
     shell:
         "saml enrolment {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

@@ -5,16 +5,16 @@ rule initialise_experts:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/pretrain/features.bin",
+        cuts="<results>/data/pools/pretrain/cuts.jsonl.gz",
+        features="<results>/data/pools/pretrain/features.bin",
     output:
-        adapter="results/{experiment}/pretrained/{arm}/seed{seed}/experts/adapter.safetensors",
-        description="results/{experiment}/pretrained/{arm}/seed{seed}/experts/adapter.json",
-        record="results/{experiment}/pretrained/{arm}/seed{seed}/experts/run.jsonl",
+        adapter="<results>/pretrained/{arm}/seed{seed}/experts/adapter.safetensors",
+        description="<results>/pretrained/{arm}/seed{seed}/experts/adapter.json",
+        record="<results>/pretrained/{arm}/seed{seed}/experts/run.jsonl",
     log:
-        "results/{experiment}/logs/initialise_experts/{arm}/seed{seed}.log",
+        "<logs>/initialise_experts/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/initialise_experts/{arm}/seed{seed}.tsv"
+        "<benchmarks>/initialise_experts/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(MIXTURES),
     conda:
@@ -29,7 +29,7 @@ rule initialise_experts:
     params:
         run=RUN,
         settings=settings("arm", "adapters", "pretraining", "initial_speakers"),
-        work="results/{experiment}/.work/initialise_experts/{arm}/seed{seed}",
+        work=f"{RESULTS}/.work/initialise_experts/{{arm}}/seed{{seed}}",
     message:
         "Initialising the experts of {wildcards.arm}, seed {wildcards.seed}"
     shell:
@@ -53,18 +53,18 @@ rule pretrain:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/pretrain/features.bin",
+        cuts="<results>/data/pools/pretrain/cuts.jsonl.gz",
+        features="<results>/data/pools/pretrain/features.bin",
         start=experts("adapter.safetensors"),
         start_description=experts("adapter.json"),
     output:
-        adapter="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.json",
-        record="results/{experiment}/pretrained/{arm}/seed{seed}/run.jsonl",
+        adapter="<results>/pretrained/{arm}/seed{seed}/adapter.safetensors",
+        description="<results>/pretrained/{arm}/seed{seed}/adapter.json",
+        record="<results>/pretrained/{arm}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/pretrain/{arm}/seed{seed}.log",
+        "<logs>/pretrain/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/pretrain/{arm}/seed{seed}.tsv"
+        "<benchmarks>/pretrain/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(PRETRAINED),
     conda:
@@ -80,7 +80,7 @@ rule pretrain:
         run=RUN,
         start=starting_from("experts"),
         settings=settings("arm", "adapters", "pretraining", "initial_speakers"),
-        work="results/{experiment}/.work/pretrain/{arm}/seed{seed}",
+        work=f"{RESULTS}/.work/pretrain/{{arm}}/seed{{seed}}",
     message:
         "Pre-training {wildcards.arm}, seed {wildcards.seed}"
     shell:

@@ -3,16 +3,16 @@
 
 rule quantise:
     input:
-        weights="results/{experiment}/models/base/model.safetensors",
-        description="results/{experiment}/models/base/model.json",
+        weights="<results>/models/base/model.safetensors",
+        description="<results>/models/base/model.json",
     output:
-        weights="results/{experiment}/models/nf4/model.safetensors",
-        description="results/{experiment}/models/nf4/model.json",
-        record="results/{experiment}/models/nf4/run.jsonl",
+        weights="<results>/models/nf4/model.safetensors",
+        description="<results>/models/nf4/model.json",
+        record="<results>/models/nf4/run.jsonl",
     log:
-        "results/{experiment}/logs/quantise.log",
+        "<logs>/quantise.log",
     benchmark:
-        "results/{experiment}/benchmarks/quantise.tsv"
+        "<benchmarks>/quantise.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("quantise")

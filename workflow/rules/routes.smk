@@ -5,17 +5,17 @@ rule routes:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="results/{experiment}/pretrained/{arm}/seed{seed}/adapter.json",
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
+        adapter="<results>/pretrained/{arm}/seed{seed}/adapter.safetensors",
+        adapter_description="<results>/pretrained/{arm}/seed{seed}/adapter.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
     output:
-        routes="results/{experiment}/pretrained/{arm}/seed{seed}/routes/{speaker}/routes.csv",
-        record="results/{experiment}/pretrained/{arm}/seed{seed}/routes/{speaker}/run.jsonl",
+        routes="<results>/pretrained/{arm}/seed{seed}/routes/{speaker}/routes.csv",
+        record="<results>/pretrained/{arm}/seed{seed}/routes/{speaker}/run.jsonl",
     log:
-        "results/{experiment}/logs/routes/{speaker}/{arm}/seed{seed}.log",
+        "<logs>/routes/{speaker}/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/routes/{speaker}/{arm}/seed{seed}.tsv"
+        "<benchmarks>/routes/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(ROUTED),
     conda:
@@ -53,32 +53,32 @@ rule routing:
     input:
         routes=all_routes,
     output:
-        routers="results/{experiment}/tables/routers.csv",
-        routing="results/{experiment}/tables/routing.csv",
+        routers="<results>/tables/routers.csv",
+        routing="<results>/tables/routing.csv",
         routers_page=report(
-            "results/{experiment}/pages/routers.html",
+            "<results>/pages/routers.html",
             caption="../report/routers.rst",
             category="5 Routing",
             labels={"what": "Table: do routers tell speakers apart?"},
         ),
         routing_page=report(
-            "results/{experiment}/pages/routing.html",
+            "<results>/pages/routing.html",
             caption="../report/routing_table.rst",
             category="5 Routing",
             labels={"what": "Table: weights by speaker and expert"},
         ),
         figure=report(
-            "results/{experiment}/figures/routing.svg",
+            "<results>/figures/routing.svg",
             caption="../report/routing.rst",
             category="5 Routing",
             labels={"what": "Figure: weights by speaker and expert"},
         ),
-        picture="results/{experiment}/figures/routing.png",
-        record="results/{experiment}/tables/routing/run.jsonl",
+        picture="<results>/figures/routing.png",
+        record="<results>/tables/routing/run.jsonl",
     log:
-        "results/{experiment}/logs/routing.log",
+        "<logs>/routing.log",
     benchmark:
-        "results/{experiment}/benchmarks/routing.tsv"
+        "<benchmarks>/routing.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("routing")
@@ -98,7 +98,7 @@ rule routing:
         "Drawing the routes"
     shell:
         "saml routing {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --arms {params.arms:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"

@@ -16,51 +16,51 @@ rule tabulate:
         hypotheses=all_hypotheses,
         shipped=all_shipped,
     output:
-        wer="results/{experiment}/tables/wer.csv",
-        summary="results/{experiment}/tables/summary.csv",
-        comparisons="results/{experiment}/tables/comparisons.csv",
-        intervals="results/{experiment}/tables/intervals.csv",
+        wer="<results>/tables/wer.csv",
+        summary="<results>/tables/summary.csv",
+        comparisons="<results>/tables/comparisons.csv",
+        intervals="<results>/tables/intervals.csv",
         summary_page=report(
-            "results/{experiment}/pages/summary.html",
+            "<results>/pages/summary.html",
             caption="../report/summary.rst",
             category="1 Word error rates",
             labels={"what": "Table: summary by arm"},
         ),
         comparisons_page=report(
-            "results/{experiment}/pages/comparisons.html",
+            "<results>/pages/comparisons.html",
             caption="../report/comparisons.rst",
             category="1 Word error rates",
             labels={"what": "Table: arms in pairs"},
         ),
         speakers_page=report(
-            "results/{experiment}/pages/speakers.html",
+            "<results>/pages/speakers.html",
             caption="../report/intervals.rst",
             category="2 Speakers",
             labels={"what": "Table: by speaker and arm, with intervals"},
         ),
         counts_page=report(
-            "results/{experiment}/pages/counts.html",
+            "<results>/pages/counts.html",
             caption="../report/wer.rst",
             category="2 Speakers",
             labels={"what": "Table: counts by speaker, arm and seed"},
         ),
         errors_page=report(
-            "results/{experiment}/pages/errors.html",
+            "<results>/pages/errors.html",
             caption="../report/errors.rst",
             category="3 Kinds of error",
             labels={"what": "Table: by arm"},
         ),
         sizes_page=report(
-            "results/{experiment}/pages/sizes.html",
+            "<results>/pages/sizes.html",
             caption="../report/sizes_table.rst",
             category="7 Sizes",
             labels={"what": "Table: by arm"},
         ),
-        record="results/{experiment}/tables/tables.jsonl",
+        record="<results>/tables/tables.jsonl",
     log:
-        "results/{experiment}/logs/tabulate.log",
+        "<logs>/tabulate.log",
     benchmark:
-        "results/{experiment}/benchmarks/tabulate.tsv"
+        "<benchmarks>/tabulate.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("tabulate")
@@ -80,7 +80,7 @@ rule tabulate:
         "Making the tables"
     shell:
         "saml tabulate {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -97,55 +97,55 @@ rule tabulate:
 
 rule draw_figures:
     input:
-        wer="results/{experiment}/tables/wer.csv",
-        summary="results/{experiment}/tables/summary.csv",
-        comparisons="results/{experiment}/tables/comparisons.csv",
-        intervals="results/{experiment}/tables/intervals.csv",
-        tables_record="results/{experiment}/tables/tables.jsonl",
+        wer="<results>/tables/wer.csv",
+        summary="<results>/tables/summary.csv",
+        comparisons="<results>/tables/comparisons.csv",
+        intervals="<results>/tables/intervals.csv",
+        tables_record="<results>/tables/tables.jsonl",
         records=all_records,
     output:
         wer_by_arm=report(
-            "results/{experiment}/figures/wer_by_arm.svg",
+            "<results>/figures/wer_by_arm.svg",
             caption="../report/wer_by_arm.rst",
             category="1 Word error rates",
             labels={"what": "Figure: WER by arm"},
         ),
         wer_by_speaker=report(
-            "results/{experiment}/figures/wer_by_speaker.svg",
+            "<results>/figures/wer_by_speaker.svg",
             caption="../report/wer_by_speaker.rst",
             category="2 Speakers",
             labels={"what": "Figure: WER by speaker and arm"},
         ),
         reductions=report(
-            "results/{experiment}/figures/reductions.svg",
+            "<results>/figures/reductions.svg",
             caption="../report/reductions.rst",
             category="1 Word error rates",
             labels={"what": "Figure: reductions between arms"},
         ),
         error_types=report(
-            "results/{experiment}/figures/error_types.svg",
+            "<results>/figures/error_types.svg",
             caption="../report/error_types.rst",
             category="3 Kinds of error",
             labels={"what": "Figure: by arm"},
         ),
         loss_curves=report(
-            "results/{experiment}/figures/loss_curves.svg",
+            "<results>/figures/loss_curves.svg",
             caption="../report/loss_curves.rst",
             category="6 Training",
             labels={"what": "Figure: loss curves"},
         ),
         sizes=report(
-            "results/{experiment}/figures/sizes.svg",
+            "<results>/figures/sizes.svg",
             caption="../report/sizes.rst",
             category="7 Sizes",
             labels={"what": "Figure: by arm"},
         ),
-        pictures=expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
-        record="results/{experiment}/figures/run.jsonl",
+        pictures=expand("<results>/figures/{figure}.png", figure=FIGURES),
+        record="<results>/figures/run.jsonl",
     log:
-        "results/{experiment}/logs/figures.log",
+        "<logs>/figures.log",
     benchmark:
-        "results/{experiment}/benchmarks/figures.tsv"
+        "<benchmarks>/figures.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("draw_figures")
@@ -160,7 +160,7 @@ rule draw_figures:
         "Drawing the figures"
     shell:
         "saml figures {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --wer {input.wer:q}"
         " --summary {input.summary:q}"
         " --comparisons {input.comparisons:q}"

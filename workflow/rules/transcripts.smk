@@ -5,12 +5,12 @@ rule transcripts:
     input:
         hypotheses=all_hypotheses,
     output:
-        files=expand("results/{{experiment}}/{file}", file=TRANSCRIPTS),
-        record="results/{experiment}/transcripts/run.jsonl",
+        files=expand("<results>/{file}", file=TRANSCRIPTS),
+        record="<results>/transcripts/run.jsonl",
     log:
-        "results/{experiment}/logs/transcripts.log",
+        "<logs>/transcripts.log",
     benchmark:
-        "results/{experiment}/benchmarks/transcripts.tsv"
+        "<benchmarks>/transcripts.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("transcripts")
@@ -29,7 +29,7 @@ rule transcripts:
         "Writing transcripts"
     shell:
         "saml transcripts {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

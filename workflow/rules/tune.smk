@@ -10,17 +10,17 @@ rule tune:
 
 use rule initialise_experts as tune_experts with:
     output:
-        adapter="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.safetensors",
-        description="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.json",
-        record="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/run.jsonl",
+        adapter="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.safetensors",
+        description="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/adapter.json",
+        record="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/experts/run.jsonl",
     log:
-        "results/{experiment}/logs/tune_experts/{arm}/lr{rate}/seed{seed}.log",
+        "<logs>/tune_experts/{arm}/lr{rate}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/tune_experts/{arm}/lr{rate}/seed{seed}.tsv"
+        "<benchmarks>/tune_experts/{arm}/lr{rate}/seed{seed}.tsv"
     params:
         run=TRIAL,
         settings=settings_at_rate("pretraining", "arm", "adapters", "pretraining", "initial_speakers"),
-        work="results/{experiment}/.work/tune_experts/{arm}/lr{rate}/seed{seed}",
+        work=f"{RESULTS}/.work/tune_experts/{{arm}}/lr{{rate}}/seed{{seed}}",
     message:
         "Tuning: initialising the experts of {wildcards.arm} at {wildcards.rate}"
 
@@ -29,22 +29,22 @@ use rule pretrain as tune_pretraining with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/pools/pretrain/cuts.jsonl.gz",
-        features="results/{experiment}/data/pools/pretrain/features.bin",
+        cuts="<results>/data/pools/pretrain/cuts.jsonl.gz",
+        features="<results>/data/pools/pretrain/features.bin",
         start=experts_on_trial("adapter.safetensors"),
         start_description=experts_on_trial("adapter.json"),
     output:
-        adapter="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.json",
-        record="results/{experiment}/tuning/{arm}/pretraining/lr{rate}/seed{seed}/run.jsonl",
+        adapter="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.safetensors",
+        description="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/adapter.json",
+        record="<results>/tuning/{arm}/pretraining/lr{rate}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/tune_pretraining/{arm}/lr{rate}/seed{seed}.log",
+        "<logs>/tune_pretraining/{arm}/lr{rate}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/tune_pretraining/{arm}/lr{rate}/seed{seed}.tsv"
+        "<benchmarks>/tune_pretraining/{arm}/lr{rate}/seed{seed}.tsv"
     params:
         run=TRIAL,
         settings=settings_at_rate("pretraining", "arm", "adapters", "pretraining", "initial_speakers"),
-        work="results/{experiment}/.work/tune_pretraining/{arm}/lr{rate}/seed{seed}",
+        work=f"{RESULTS}/.work/tune_pretraining/{{arm}}/lr{{rate}}/seed{{seed}}",
     message:
         "Tuning: pre-training {wildcards.arm} at {wildcards.rate}"
 
@@ -55,13 +55,13 @@ rule choose_start:
         descriptions=pretrained_at_all_rates("adapter.json"),
         records=pretrained_at_all_rates("run.jsonl"),
     output:
-        adapter="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/adapter.json",
-        record="results/{experiment}/tuning/{arm}/pretrained/seed{seed}/run.jsonl",
+        adapter="<results>/tuning/{arm}/pretrained/seed{seed}/adapter.safetensors",
+        description="<results>/tuning/{arm}/pretrained/seed{seed}/adapter.json",
+        record="<results>/tuning/{arm}/pretrained/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/choose_start/{arm}/seed{seed}.log",
+        "<logs>/choose_start/{arm}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/choose_start/{arm}/seed{seed}.tsv"
+        "<benchmarks>/choose_start/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(PRETRAINED),
     conda:
@@ -80,7 +80,7 @@ rule choose_start:
         "saml choose-start {params.run:q}"
         " --arm {wildcards.arm:q}"
         " --seed {wildcards.seed:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --out-adapter {output.adapter:q}"
         " --out-description {output.description:q}"
         " --record {output.record:q}"
@@ -93,23 +93,23 @@ use rule adapt as tune_adaptation with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="results/{experiment}/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="results/{experiment}/data/speakers/{speaker}/features.bin",
-        splits="results/{experiment}/data/speakers/{speaker}/splits.json",
+        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
+        features="<results>/data/speakers/{speaker}/features.bin",
+        splits="<results>/data/speakers/{speaker}/splits.json",
         start=chosen_start("adapter.safetensors"),
         start_description=chosen_start("adapter.json"),
     output:
-        adapter="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.safetensors",
-        description="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.json",
-        record="results/{experiment}/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/run.jsonl",
+        adapter="<results>/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.safetensors",
+        description="<results>/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/adapter.json",
+        record="<results>/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed{seed}/run.jsonl",
     log:
-        "results/{experiment}/logs/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.log",
+        "<logs>/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.tsv"
+        "<benchmarks>/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}.tsv"
     params:
         run=TRIAL,
         settings=settings_at_rate("adaptation", "arm", "adapters", "adaptation", "partition.enrolment"),
-        work="results/{experiment}/.work/tune_adaptation/{arm}/lr{rate}/{speaker}/seed{seed}",
+        work=f"{RESULTS}/.work/tune_adaptation/{{arm}}/lr{{rate}}/{{speaker}}/seed{{seed}}",
     message:
         "Tuning: adapting {wildcards.arm} to {wildcards.speaker} at {wildcards.rate}"
 
@@ -119,17 +119,17 @@ rule choose_rates:
         records=all_trials,
     output:
         rates=report(
-            "results/{experiment}/tuning/rates.csv",
+            "<results>/tuning/rates.csv",
             caption="../report/rates.rst",
             category="6 Training",
             labels={"what": "Table: dev losses by learning rate (CSV)"},
         ),
-        fragment="results/{experiment}/tuning/rates.yaml",
-        record="results/{experiment}/tuning/run.jsonl",
+        fragment="<results>/tuning/rates.yaml",
+        record="<results>/tuning/run.jsonl",
     log:
-        "results/{experiment}/logs/choose_rates.log",
+        "<logs>/choose_rates.log",
     benchmark:
-        "results/{experiment}/benchmarks/choose_rates.tsv"
+        "<benchmarks>/choose_rates.tsv"
     conda:
         "../../environment.yaml"
     threads: threads_of("choose_rates")
@@ -144,7 +144,7 @@ rule choose_rates:
         "Tuning: choosing learning rates"
     shell:
         "saml choose-rates {params.run:q}"
-        " --results results/{wildcards.experiment:q}"
+        " --results {RESULTS:q}"
         " --rates {output.rates:q}"
         " --fragment {output.fragment:q}"
         " --record {output.record:q}"

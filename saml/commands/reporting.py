@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     _add_figures(commands)
     _add_transcripts(commands)
     _add_show(commands)
+    _add_show_published(commands)
     _add_show_rates(commands)
     _add_track(commands)
 
@@ -136,6 +137,17 @@ def _add_show(commands: Any) -> None:
     )
     command.add_argument("results", type=Path, help=PATHS["results"])
     command.set_defaults(run=lambda options: call("saml.reporting.show:show", options))
+
+
+def _add_show_published(commands: Any) -> None:
+    command = commands.add_parser(
+        "show-published",
+        help="print experiments beside the papers' figures",
+        description="Print what experiments came to beside the reductions that the papers report.",
+    )
+    command.add_argument("experiments", type=Path, nargs="+", help="folders of experiments: results/*")
+    command.add_argument("--page", type=Path, metavar="PATH", help="leave the same as an HTML page here")
+    command.set_defaults(run=lambda options: call("saml.reporting.show:show_published", options))
 
 
 def _add_show_rates(commands: Any) -> None:

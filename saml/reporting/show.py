@@ -1,13 +1,17 @@
-"""The summary for a terminal: the WER table, the caveat under it, and where to look next."""
+"""Summaries for a terminal: an experiment's WER table, and experiments beside the published figures."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from saml.errors import SamlError
+from saml.reporting import published
+from saml.reporting.pages import write_page
 from saml.reporting.tables import caveat, read_table
 from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
+from saml.tracking import read_record
 from saml.tracking.location import default_store
 
 HEAD = ["arm", "WER %", "general", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
@@ -28,6 +32,40 @@ def show(results: Path) -> None:
     except (OSError, ValueError) as error:
         raise SamlError(f"{tables}: no tables to show ({error}); run the experiment first") from None
     print("\n".join([*_report(results.name, summary, comparisons), "", *_next(results)]))
+
+
+def show_published(experiments: Sequence[Path], page: Path | None = None) -> None:
+    """Print what experiments came to beside the published figures.
+
+    Args:
+        experiments: folders; those without a summary, such as results/mlflow, are passed over.
+        page: where to leave the same as a page for a browser; nowhere if left out.
+
+    Raises:
+        SamlError: none of them has a summary, or one of these is damaged.
+    """
+    found = [folder for folder in experiments if (folder / "tables" / "summary.csv").exists()]
+    if not found:
+        raise SamlError(f"{', '.join(map(str, experiments))}: no summary to show; run an experiment first")
+    table = published.published_table(_finished(folder) for folder in found)
+    sections = published.published_sections(table)
+    lines = []
+    for heading, section in sections.items():
+        lines += [heading, "", *aligned([list(section.columns), *section.to_numpy().tolist()]), ""]
+    print("\n".join([*lines, *textwrap.wrap(published.NOTE, 100)]))
+    if page is not None:
+        write_page(page, published.TITLE, published.NOTE, sections, table)
+
+
+def _finished(folder: Path) -> published.Finished:
+    """The experiment in `folder`; the tables' run record knows what it was made on."""
+    path = folder / "tables" / "summary.csv"
+    record = read_record(folder / "tables" / "tables.jsonl")
+    try:
+        summary = read_table(path)[published.MEASURED]
+    except (OSError, ValueError, KeyError) as error:
+        raise SamlError(f"{path}: cannot read this table ({error}); make the tables again") from None
+    return published.Finished(record.experiment, record.corpus or "-", record.family or "-", summary)
 
 
 def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:

@@ -19,6 +19,7 @@ from saml.progress import Progress
 from saml.reporting import pages as as_pages
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pairs import DIFFERENCE, SPEAKERS, Paired, pairs, unadapted
+from saml.reporting.published import NOTE, TITLE, Finished, published_sections, published_table
 from saml.reporting.sizes import MB, Size, arm_size
 from saml.scoring import OPERATIONS, error_rate, reference_units
 
@@ -97,7 +98,8 @@ def tabulate(
             run.file(path)
         if pages is not None:
             found = {name: read_table(path) for name, path in names.items() if path is not None}
-            for path in write_pages(pages, found, len(speakers)):
+            this = Finished(experiment, corpus or "-", family or "-", found["summary"])
+            for path in write_pages(pages, found, this, len(speakers)):
                 run.file(path)
         progress.update(3)
     for name in arms:
@@ -165,9 +167,12 @@ def interval_table(
     return pd.DataFrame(rows, columns=INTERVALS)
 
 
-def write_pages(folder: Path, tables: Mapping[str, pd.DataFrame], speakers: int) -> list[Path]:
+def write_pages(
+    folder: Path, tables: Mapping[str, pd.DataFrame], this: Finished, speakers: int
+) -> list[Path]:
     """The tables as pages in `folder`: what each is called, how to read it, its sections. Their paths."""
     summary, wer = tables["summary"], tables["wer"]
+    beside = published_table([this])
     resampled = "Intervals are of 95 %, from a paired bootstrap over utterances within speakers."
     contents: dict[str, tuple[str, str, as_pages.Sections, pd.DataFrame]] = {
         "summary": (
@@ -202,6 +207,7 @@ def write_pages(folder: Path, tables: Mapping[str, pd.DataFrame], speakers: int)
             as_pages.size_sections(summary),
             summary[["arm", "model_mb", "speaker_mb", "ratio_fp32"]].drop_duplicates(),
         ),
+        "published": (TITLE, NOTE, published_sections(beside), beside),
     }
     if "intervals" in tables:
         contents["speakers"] = (

@@ -11,7 +11,7 @@ from results_tree import Tree, run
 
 from saml.reporting.pages import write_page
 
-NAMES = {"summary", "comparisons", "speakers", "counts", "errors", "sizes"}
+NAMES = {"summary", "comparisons", "speakers", "counts", "errors", "sizes", "published"}
 
 
 @pytest.fixture

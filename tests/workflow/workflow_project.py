@@ -51,7 +51,7 @@ transcripts() {
     done
 }
 page() { for name in "$@"; do make results/test/pages/$name.html; done; }
-if [[ $1 == tabulate ]]; then page summary comparisons speakers counts errors sizes; fi
+if [[ $1 == tabulate ]]; then page summary comparisons speakers counts errors sizes published; fi
 if [[ $1 == transcripts ]]; then transcripts "$@"; fi
 if [[ $1 == routing ]]; then
     page routers routing

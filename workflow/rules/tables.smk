@@ -56,6 +56,12 @@ rule tabulate:
             category="7 Sizes",
             labels={"what": "Table: by arm"},
         ),
+        published_page=report(
+            "<results>/pages/published.html",
+            caption="../report/published.rst",
+            category="1 Word error rates",
+            labels={"what": "Table: beside the published figures"},
+        ),
         record="<results>/tables/tables.jsonl",
     log:
         "<logs>/tabulate.log",

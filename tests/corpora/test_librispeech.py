@@ -135,6 +135,13 @@ def test_manifests_are_those_of_lhotses_recipe(root):
         assert segment.to_dict() == spoken[segment.id]
 
 
+def test_named_speakers_come_before_drawn_ones(root):
+    """So that experts start from them where no initial speakers are named: in the order of the manifest."""
+    _, supervisions, _ = prepare(root, roles={"pretrain": (["103"], 1), "general": (["8"], 0)})
+    order = [s.speaker for s in supervisions if s.custom["role"] == "pretrain"]
+    assert list(dict.fromkeys(order)) == ["103", "26"]
+
+
 def test_a_target_speaker_is_read_when_asked_for(root):
     recordings, supervisions, dropped = prepare_speaker(root, "115")
     assert as_rows(recordings, supervisions) == plain_reading(root / "LibriSpeech/train-clean-360", ["115"])

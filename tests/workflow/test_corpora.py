@@ -43,6 +43,29 @@ def test_the_graph_needs_no_audio(fresh: Project, name: str, monkeypatch: pytest
     assert {job: outcome.jobs.get(job) for job in expected} == expected
 
 
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_so_does_the_ablation(fresh: Project, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 mixtures and 9 LoRAs besides the experiment's own, on three speakers; ten smaller ones of saml."""
+    for variable in ("SAML_LIBRISPEECH_ROOT", "SAML_TEDLIUM_ROOT", "SAML_WHISPER_CHECKPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    over = f"ablation-{name.partition('-')[2]}"
+    for file in ("config", name, over):
+        shutil.copy(ROOT / "config" / f"{file}.yaml", fresh.folder / "config" / f"{file}.yaml")
+    outcome = fresh.dry_run("ablation", "--configfile", f"config/{name}.yaml", f"config/{over}.yaml")
+    assert outcome.status == 0, outcome.text
+    adapted = 3 * (2 + 12 + 9)
+    expected = {
+        "initialise_experts": 13,
+        "pretrain": 23,
+        "adapt": adapted,
+        "decode": adapted,
+        "prune": 3 * 10,
+        "decode_pruned": 3 * 10,
+        "encode": 3 * 4,
+    }
+    assert {job: outcome.jobs.get(job) for job in expected} == expected
+
+
 def test_only_the_corpus_of_the_experiment_is_a_parameter(fresh: Project) -> None:
     """So that a change of another corpus's section runs nothing."""
     shutil.copy(ROOT / "config" / "config.yaml", fresh.folder / "config" / "config.yaml")

@@ -22,6 +22,17 @@ def none_expected() -> Iterator[None]:
             gc.enable()
 
 
+def none_while_planning() -> None:
+    """Do not search until `planned`: a graph of jobs is hundreds of thousands of objects that all stay."""
+    gc.disable()
+
+
+def planned() -> None:
+    """Search again, but never in what has been made so far."""
+    gc.freeze()
+    gc.enable()
+
+
 def none_at_exit() -> None:
     """Let this process end without a last search: what it still has goes with it."""
     atexit.unregister(gc.freeze)

@@ -16,6 +16,7 @@ from typing import Any
 
 from saml.chunks.each import MARK, fill
 from saml.chunks.kept import is_kept
+from saml.chunks.lookup import look_up_by_name
 from saml.errors import SamlError
 from saml.files import read_json_object, write_atomically
 
@@ -91,9 +92,8 @@ class Chunk:
         words = [*self.work.unit.wildcards.values(), f"chunk{self.number}"]
         return "_".join([self.work.unit.rule, *("".join(map(_in_name, word)) for word in words)])
 
-    @property
-    def inputs(self) -> list[str]:
-        """What all of its speakers need, each file once."""
+    def inputs(self, wildcards: Any) -> list[str]:
+        """For input: what all of its speakers need, each file once. Only this chunk's job makes the list."""
         files = (file for folder in self.folders for file in Work.filled(self.work.inputs, folder))
         return list(dict.fromkeys(files))
 
@@ -163,16 +163,14 @@ class Chunks:
                 for name, chunks in divided.items()
                 for number, members in enumerate(chunks, start=1)
             ]
-            self._take_over()
 
     def __iter__(self) -> Iterator[Chunk]:
         return iter(self._chunks)
 
     def look_up(self) -> None:
-        """Once there are rules: let Snakemake look chunks' files up, not match thousands of patterns."""
-        for chunk in self._chunks:
-            rule = self._workflow.get_rule(chunk.name)
-            rule.is_producer = set(map(str, rule.output)).__contains__
+        """Once there are rules: what chunks make is theirs alone, and found by its name."""
+        if self._chunks:
+            look_up_by_name(self._workflow.get_rule(chunk.name) for chunk in self._chunks)
 
     def start(self) -> None:
         """Before the first job: leave the division for jobs, and say what is to be noted of their files."""
@@ -204,21 +202,8 @@ class Chunks:
                 f"{error}; a job of several speakers needs it: start Snakemake without --no-hooks"
             ) from None
 
-    def _take_over(self) -> None:
-        """The rules for one speaker leave to chunks what chunks make."""
-        taken: dict[str, set[str]] = {}
-        for chunk in self._chunks:
-            taken.setdefault(chunk.work.unit.rule, set()).update(map(str, chunk.outputs))
-        for name, files in taken.items():
-            _leave(self._workflow.get_rule(name), files)
-
 
 def _in_name(character: str) -> str:
     if character.isalnum():
         return character
     return "_" if character == "-" else f"_{ord(character):x}_"
-
-
-def _leave(rule: Any, files: set[str]) -> None:
-    is_producer = rule.is_producer
-    rule.is_producer = lambda file: file not in files and is_producer(file)

@@ -2,11 +2,11 @@
 
     python -m tests.faults.kill --times 100 --folder /tmp/kill
 
-runs it once undisturbed, then kills it so many times at random moments with SIGKILL, Snakemake itself or one
-of its jobs, and starts it again each time. Whenever it comes to its end, everything it made is compared with
-the undisturbed run, byte for byte, and thrown away, so that it is killed in its beginning, middle and end.
-After a kill of Snakemake no process may be left that goes on writing. Ends with status 1 at the first
-difference.
+runs it once undisturbed, then kills it so many times at random moments with SIGKILL, Snakemake itself or
+one of its jobs, and starts it again each time. (Moments count from the start of a job: before it nothing is
+written.) Whenever it comes to its end, everything it made is compared with the undisturbed run, byte for
+byte, and thrown away, so that it is killed in its beginning, middle and end. After a kill of Snakemake no
+process may be left that goes on writing. Ends with status 1 at the first difference.
 """
 
 import argparse
@@ -21,8 +21,9 @@ from pathlib import Path
 
 from tests.faults.experiment import Experiment, differences, kill
 
-# A checkpoint after each step: kills meet some being written. Few arms: many runs come to their end.
-HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0", "run_arms=[fp32,nf4,saml]")
+# A checkpoint after each step: kills meet some being written.
+HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0")
+CONFIGURATION = ("tests/config/killed.yaml",)
 
 
 class Lost(Exception):
@@ -51,7 +52,7 @@ def harness(folder: Path, times: int, seed: int, longest: float) -> Tally:
     """Kill `times` times, each after at most `longest` seconds. Raises Lost."""
     chance, tally = random.Random(seed), Tally()
     undisturbed = Experiment.make(folder / "undisturbed")
-    undisturbed.run(*HOW)
+    undisturbed.run(*HOW, configs=CONFIGURATION)
     expected = undisturbed.outcome()
     disturbed = Experiment.make(folder / "disturbed")
     while True:
@@ -73,7 +74,8 @@ def _one_run(
     """Start Snakemake, and kill it or one of its jobs; whether it came to a good end."""
     if any((experiment.folder / ".snakemake/locks").glob("*")):
         experiment.run("--unlock", "--cores", "1")  # as a person must after a kill of Snakemake
-    process = experiment.start(*HOW)
+    process = experiment.start(*HOW, configs=CONFIGURATION)
+    _wait_for_job(experiment, process)
     if kill_it and not _ends_within(process, chance.uniform(0, longest)):
         jobs = experiment.jobs()
         if jobs and chance.random() < 0.5:
@@ -90,6 +92,12 @@ def _one_run(
     if status and not kill_it:
         raise Lost(f"a run that nobody disturbed failed:\n{experiment.printed()}")
     return status == 0
+
+
+def _wait_for_job(experiment: Experiment, process: subprocess.Popen[bytes]) -> None:
+    """Until a job is at work, or nothing is left to do."""
+    while process.poll() is None and not experiment.jobs():
+        time.sleep(0.05)
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -127,7 +135,7 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--times", type=int, default=10, help="kills (10)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments and of who is killed (1)")
-    parser.add_argument("--longest", type=float, default=25.0, help="seconds until a kill at most (25)")
+    parser.add_argument("--longest", type=float, default=10.0, help="seconds until a kill at most (10)")
     parser.add_argument("--folder", type=Path, help="a new folder to work in (default: a temporary one)")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="saml-kill-"))

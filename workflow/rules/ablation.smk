@@ -40,6 +40,7 @@ rule ablation_table:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=lambda wildcards: config["seeds"],
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in ablation_arms()}),
@@ -52,7 +53,7 @@ rule ablation_table:
         "Putting the arms of the ablation side by side"
     shell:
         "saml ablation {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -174,6 +175,7 @@ rule pruning:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=lambda wildcards: config["seeds"],
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["pruning"]}),
@@ -184,7 +186,7 @@ rule pruning:
         "Drawing what fewer experts come to"
     shell:
         "saml pruning {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -284,6 +286,7 @@ rule encodings:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=lambda wildcards: config["seeds"],
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["encodings"]}),
@@ -294,7 +297,7 @@ rule encodings:
         "Drawing encoder outputs"
     shell:
         "saml encodings {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.logging import logger
 
 try:
-    from saml import base_checkpoint, freshness
+    from saml import _garbage, base_checkpoint, freshness
     from saml import config as configuration
     from saml.chunks.each import MARK
     from saml.chunks.plan import Chunks, Unit
@@ -20,6 +20,9 @@ try:
     from saml.tuning.rates import ADAPTATION, PRETRAINING, rate_name, with_rate
 except ModuleNotFoundError as error:
     sys.exit(f"saml is not installed in this environment ({error}): run `make install` and use its .venv")
+
+# Until the first job starts (Snakefile): a sixth of the time that planning takes.
+_garbage.none_while_planning()
 
 # Whoever made a mistake reads one line: an exception would bring its place in the workflow along.
 try:
@@ -144,6 +147,11 @@ def settings_at_rate(section, *sections):
 def speaker(wildcards):
     """The id of the speaker whose folder the job writes."""
     return speaker_id(wildcards.speaker)
+
+
+def results_folder(wildcards, output):
+    """The experiment's folder, which follows from the outputs: nothing that could change and run a job again."""
+    return RESULTS
 
 
 def starting_from(name):

@@ -79,6 +79,7 @@ rule enrolment_curve:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: config["target_speakers"],
         seeds=lambda wildcards: config["seeds"],
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in enrolment_arms()}),
@@ -91,7 +92,7 @@ rule enrolment_curve:
         "Drawing the enrolment curve"
     shell:
         "saml enrolment {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

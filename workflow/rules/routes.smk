@@ -88,6 +88,7 @@ rule routing:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         arms=lambda wildcards: run_arms(ROUTED),
         speakers=lambda wildcards: config["target_speakers"],
         seeds=lambda wildcards: config["seeds"],
@@ -98,7 +99,7 @@ rule routing:
         "Drawing the routes"
     shell:
         "saml routing {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --arms {params.arms:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"

@@ -76,6 +76,7 @@ rule tabulate:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: config["target_speakers"],
         seeds=lambda wildcards: config["seeds"],
         # In the order of run_arms, which is that of the tables' rows.
@@ -86,7 +87,7 @@ rule tabulate:
         "Making the tables"
     shell:
         "saml tabulate {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"
@@ -161,12 +162,13 @@ rule draw_figures:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         folder=lambda wildcards, output: os.path.dirname(output.record),
     message:
         "Drawing the figures"
     shell:
         "saml figures {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --wer {input.wer:q}"
         " --summary {input.summary:q}"
         " --comparisons {input.comparisons:q}"

@@ -20,6 +20,7 @@ rule transcripts:
         runtime=growing(60),
     params:
         run=RUN,
+        results=results_folder,
         speakers=lambda wildcards: config["target_speakers"],
         seeds=lambda wildcards: config["seeds"],
         arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["run_arms"]}),
@@ -29,7 +30,7 @@ rule transcripts:
         "Writing transcripts"
     shell:
         "saml transcripts {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"
         " --arms {params.arms:q}"

@@ -73,6 +73,7 @@ rule choose_start:
         runtime=growing(30),
     params:
         run=RUN,
+        results=results_folder,
         settings=settings("tuning.grid"),
     message:
         "Tuning: choosing the pre-trained {wildcards.arm} to start from"
@@ -80,7 +81,7 @@ rule choose_start:
         "saml choose-start {params.run:q}"
         " --arm {wildcards.arm:q}"
         " --seed {wildcards.seed:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --out-adapter {output.adapter:q}"
         " --out-description {output.description:q}"
         " --record {output.record:q}"
@@ -139,12 +140,13 @@ rule choose_rates:
         runtime=growing(30),
     params:
         run=RUN,
+        results=results_folder,
         settings=tuning_as_json,
     message:
         "Tuning: choosing learning rates"
     shell:
         "saml choose-rates {params.run:q}"
-        " --results {RESULTS:q}"
+        " --results {params.results:q}"
         " --rates {output.rates:q}"
         " --fragment {output.fragment:q}"
         " --record {output.record:q}"

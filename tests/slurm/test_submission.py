@@ -1,0 +1,65 @@
+"""What the profile asks Slurm for, job by job: a stand-in `sbatch` notes it, and every job fails."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.workflow_project import ROOT, Project, make_project
+
+STAND_INS = {
+    "sbatch": 'printf "%s " "$@" >> submitted; echo >> submitted; wc -l < submitted',
+    "squeue": 'for job in $(seq "$(wc -l < submitted)"); do echo "$job|FAILED"; done',
+    "scontrol": 'echo "MinJobAge = 300 sec"',
+    "scancel": "true",
+    "sinfo": "true",
+    "sacctmgr": "echo me",
+}
+HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+HERE += ["--slurm-no-account", "--latency-wait", "1", "--retries", "1"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with the profile of the repository and stand-ins of Slurm's programs."""
+    project = make_project(tmp_path)
+    shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
+    for name, body in STAND_INS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    return project
+
+
+def submitted(project: Project, target: str, *arguments: str) -> list[str]:
+    """The arguments of `sbatch` for each attempt at a job that needs nothing that is not there."""
+    (project.folder / "submitted").unlink(missing_ok=True)
+    outcome = project.snakemake("--profile", "slurm", target, *HERE, *arguments)
+    assert outcome.status != 0, outcome.text
+    return (project.folder / "submitted").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_each_attempt_asks_for_more_memory_and_time_and_only_training_for_a_gpu(project: Project) -> None:
+    target = "results/test/data/pools/base/cuts.jsonl.gz"
+    assert project.snakemake("--cores", "1", "results/test/data/corpus/dropped.tsv").status == 0
+    first, second = submitted(project, target, "--config", "gpus=1")
+    assert " -t 240 --mem 2000 " in first and "--cpus-per-task=1" in first
+    assert " -t 480 --mem 4000 " in second
+    assert "gpu" not in first.partition("--wrap")[0]
+    assert project.snakemake("--cores", "1", target).status == 0
+    target = "results/test/models/base/model.safetensors"
+    training = [call.partition("--wrap")[0] for call in submitted(project, target, "--config", "gpus=1")]
+    assert all("--gpus=1 " in call for call in training) and len(training) == 2
+    assert not any("gpu" in call.partition("--wrap")[0] for call in submitted(project, target))
+
+
+@pytest.mark.slow
+def test_account_partition_and_limits_are_settings(project: Project) -> None:
+    settings = ["--default-resources", "slurm_account=me", "slurm_partition=fast", "mem_mb=9"]
+    target = "results/test/data/corpus/dropped.tsv"
+    more = ["--set-resources", "prepare_corpus:runtime=7"]
+    here = [option for option in HERE if option != "--slurm-no-account"]
+    outcome = project.snakemake("--profile", "slurm", target, *here, *settings, *more)
+    (call, again) = (project.folder / "submitted").read_text().splitlines()
+    assert " -A me " in call and " -p fast " in call and " -t 7 " in call, (call, outcome.text)
+    assert " -t 7 " in again and " --mem 4000 " in again

@@ -31,6 +31,9 @@ def limit_threads(threads: int) -> None:
     """Let every numerical library of this process use `threads` threads; before any of them is imported."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
+    # Threads that have nothing to do sleep. Beside other jobs, those that stay awake for their next piece of
+    # work keep the ones that have some from the cores: a training on two threads took ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Needed by deterministic matrix products on a GPU; read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -42,6 +42,8 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> 
     for axes, arm in zip(shared, adapted_arms, strict=True):
         axes.sharey(shared[0])
         _adaptation(axes, arm, colour[arm], [one for one in adapted if one.arm == arm])
+    for axes in panels[:count]:
+        _from_zero(axes)
     style.title(
         figure,
         "Losses: does the dev loss still fall, or turn up again?",
@@ -86,7 +88,7 @@ def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str, str]]) 
                 shown = None if known or not label else label
                 axes.plot(steps, values, line, color=colour, lw=1.6, label=shown)
     if any(drawn):
-        axes.legend(fontsize=8, loc="upper right")
+        axes.legend(fontsize=8, loc="best")
     _finish(axes, name)
 
 
@@ -104,7 +106,12 @@ def _finish(axes: Axes, name: str) -> None:
     axes.set_title(name)
     axes.set_xlabel("pass")
     axes.set_ylabel("loss")
-    axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
     if not axes.lines:
         style.say(axes, "no curve recorded")
+
+
+def _from_zero(axes: Axes) -> None:
+    """Losses from 0 to a little above the highest, which level curves would otherwise lie on."""
+    drawn = [each for each in axes.get_shared_y_axes().get_siblings(axes) if each.lines]
+    axes.set_ylim(0, 1.1 * max((each.dataLim.y1 for each in drawn), default=1.0))

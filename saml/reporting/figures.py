@@ -188,7 +188,8 @@ def wer_by_speaker(report: Report) -> Figure:
                 axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
                 axes.plot(value, row + offset, "o", color=colour[arm], ms=4, label=arm if row == 0 else None)
         axes.set_xlabel("WER, %")
-        axes.set_xlim(left=0)
+        # Some room on the right: where all speakers are alike, matplotlib leaves next to none.
+        axes.set_xlim(0, 1.05 * (axes.dataLim.x1 or 1.0))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     style.title(figure, "WER by speaker: whom does an arm help, whom does it not?", report.note())

@@ -105,6 +105,20 @@ def test_whiskers_are_in_per_cent(small: Tree) -> None:
     assert list(found.intervals) == INTERVALS
 
 
+def test_points_that_are_all_alike_do_not_lie_on_the_edge(small: Tree) -> None:
+    """Losses and rates that hardly differ, far from 0, which is in the picture too."""
+    small.losses("models/base", [4.41, 4.40], [4.42, 4.41])
+    tables = run(small, arms={"fp32": ARMS["fp32"]})
+    found = report(small, tables)
+    found.wer.loc[:, ["substitutions", "deletions", "insertions"]] = [1, 0, 0]
+    found.wer.loc[:, "words"] = 1
+    found.intervals.loc[:, ["wer_low", "wer_high"]] = 1.0
+    for axes in FIGURES["wer_by_speaker"](found).axes:
+        assert axes.get_xlim() == pytest.approx((0, 105))
+    base = FIGURES["loss_curves"](found).axes[0]
+    assert base.get_ylim() == pytest.approx((0, 1.1 * 4.42))
+
+
 def test_a_missing_table_is_named(small: Tree) -> None:
     tables = run(small)
     with pytest.raises(SamlError, match=r"nowhere\.csv: cannot read this table"):

@@ -43,6 +43,8 @@ KINDS = {
     "decoder_self": "decoder self-attention",
     "cross": "cross-attention",
 }
+# Panels side by side.
+COLUMNS = 3
 FOLDS = 5
 PERMUTATIONS = 999
 
@@ -240,31 +242,37 @@ def _pages(folder: Path, by_speaker: pd.DataFrame, by_router: pd.DataFrame) -> l
 
 
 def routing_map(weights: pd.DataFrame, routers: pd.DataFrame) -> Figure:
-    """Mean weights by speaker and expert: a row of panels an arm, a panel for each kind of router.
+    """Mean weights by speaker and expert: rows of panels an arm, a panel for each layer that has routes.
 
     Only the first seed is drawn: the experts of another seed are other experts.
     """
-    arms, seed = list(dict.fromkeys(weights["arm"])), int(weights["seed"].iloc[0])
+    seed = int(weights["seed"].iloc[0])
     speakers = list(dict.fromkeys(weights["speaker"]))
     first = weights[weights["seed"] == seed]
-    height = 1.4 + len(arms) * (1.1 + 0.24 * len(speakers))
-    figure, panels = style.panels(len(KINDS), 10, height, rows=len(arms))
-    for row, arm in enumerate(arms):
-        mine = first[first["arm"] == arm].assign(kind=lambda table: table["layer"].map(_kind))
+    arms = {str(arm): list(dict.fromkeys(mine["layer"])) for arm, mine in first.groupby("arm", sort=False)}
+    rows = {arm: -(-len(layers) // COLUMNS) for arm, layers in arms.items()}
+    height = 1.4 + sum(rows.values()) * (1.1 + 0.24 * len(speakers))
+    figure, panels = style.panels(COLUMNS, 10, height, rows=sum(rows.values()))
+    for arm, layers in arms.items():
+        own, panels = panels[: rows[arm] * COLUMNS], panels[rows[arm] * COLUMNS :]
         judged = routers[(routers["arm"] == arm) & (routers["seed"] == seed)].set_index("kind")
-        own = panels[row * len(KINDS) : (row + 1) * len(KINDS)]
-        for axes, (kind, name) in zip(own, KINDS.items(), strict=True):
-            of_kind = mine[mine["kind"] == kind]
-            grid = of_kind.pivot_table(index="speaker", columns="expert", values="weight", aggfunc="mean")
-            _heat(axes, grid.loc[speakers])
-            axes.set_title(f"{arm}: {name}\n{_verdict(judged.loc[kind])}", fontsize=8)
-        for axes in own[1:]:
-            axes.set_yticklabels([])
+        for number, (axes, layer) in enumerate(zip(own, layers, strict=False)):
+            mine = first[(first["arm"] == arm) & (first["layer"] == layer)]
+            grid = mine.pivot(index="speaker", columns="expert", values="weight").loc[speakers]
+            _heat(axes, grid)
+            # The encoder's layers come first, in order.
+            name = KINDS.get(layer, f"encoder layer {number + 1}")
+            router: Any = judged.loc[_kind(layer)]
+            axes.set_title(f"{arm}: {name}\n{_verdict(mine, router)}", fontsize=8)
+            if number % COLUMNS:
+                axes.set_yticklabels([])
+        for axes in own[len(layers) :]:
+            axes.remove()
     style.title(
         figure,
         "Routing: is each speaker's speech sent to experts of its own?",
-        f"Per cent of the weight, before adaptation, seed {seed}; encoder: mean over its layers. "
-        f"{caveat(len(speakers))}",
+        f"Per cent of the weight, before adaptation, seed {seed}; in the decoder all layers of a kind are "
+        f"routed alike. {caveat(len(speakers))}",
     )
     return figure
 
@@ -286,14 +294,15 @@ def _heat(axes: Axes, grid: pd.DataFrame) -> None:
     axes.tick_params(length=0)
 
 
-def _verdict(judged: pd.Series) -> str:
-    mixed = f"{judged['effective']:.1f} of {judged['experts']} experts mixed"
+def _verdict(mine: pd.DataFrame, judged: pd.Series) -> str:
+    """How many experts a layer mixes, and how well the routes of its router name the speaker."""
+    mixed = float(mine.drop_duplicates("speaker")["effective"].mean())
+    text = f"{mixed:.1f} of {judged['experts']} experts mixed"
     if np.isnan(judged["recognised"]):
-        return mixed
-    return (
-        f"{mixed}\nspeaker named: {100 * judged['recognised']:.0f} %, "
-        f"by chance {100 * judged['chance']:.0f} %"
-    )
+        return text
+    whole = "all layers: " if judged["layers"] > 1 else ""
+    rates = f"{100 * judged['recognised']:.0f} %, by chance {100 * judged['chance']:.0f} %"
+    return f"{text}\n{whole}speaker named: {rates}"
 
 
 def _experts(table: pd.DataFrame) -> list[str]:

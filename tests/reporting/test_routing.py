@@ -157,12 +157,27 @@ def test_cells_are_in_per_cent(routed: Tree) -> None:
     tables = run(routed)
     weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
     figure = module.routing_map(weights, routers)
-    assert len(figure.axes) == 3, "one arm: a panel for each kind of router, the first seed only"
+    titles = [axes.get_title().split("\n")[0] for axes in figure.axes]
+    layers = ["encoder layer 1", "encoder layer 2", "decoder self-attention", "cross-attention"]
+    assert titles == [f"saml: {layer}" for layer in layers], "a panel for each layer, the first seed only"
     for axes in figure.axes:
         assert [text.get_text() for text in axes.texts] == ["50", "50", "90", "10"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == SPEAKERS
     # (1 + 1.65 + 2 + 2) / 4 of two experts; each of the four routes is nearer to its speaker's other one.
     assert "1.7 of 2 experts mixed" in figure.axes[0].get_title()
+
+
+def test_layers_are_not_averaged(routed: Tree) -> None:
+    """Each sends all speech to one expert of its own: that is no mixture, though the mean looks like one."""
+    for path in routed.root.glob("pretrained/saml/seed1/routes/*/routes.csv"):
+        routes = [(f"u{n}", layer, [1.0 - k % 2, k % 2]) for n in range(2) for k, layer in enumerate(LAYERS)]
+        path.write_text(routes_table(routes, 2))
+    tables = run(routed)
+    weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
+    first, second = module.routing_map(weights, routers).axes[:2]
+    assert [text.get_text() for text in first.texts] == ["100", "0", "100", "0"]
+    assert [text.get_text() for text in second.texts] == ["0", "100", "0", "100"]
+    assert "1.0 of 2 experts mixed" in first.get_title()
 
 
 def test_files_are_listed(routed: Tree) -> None:

@@ -12,6 +12,7 @@
 | the clock runs backwards                         | nothing: the same bytes                              |
 """
 
+import os
 import resource
 import shutil
 import subprocess
@@ -128,24 +129,9 @@ def test_a_file_system_that_can_only_be_read(
 
 def test_memory_that_does_not_suffice(made: Path, tmp_path: Path) -> None:
     """A limit on that process alone, a little above what it has when training begins."""
-    code = f"""
-import resource, sys
-sys.path.insert(0, {str(ROOT)!r})
-from saml import cli
-from saml.crowd.loop import CrowdTraining
-real = CrowdTraining.run
-def run(*arguments):
-    pages = int(open("/proc/self/statm").read().split()[0])
-    limit = pages * resource.getpagesize() + (1 << 25)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    import torch
-    torch.empty(1 << 28)  # as a batch that is too large
-    return real(*arguments)
-CrowdTraining.run = run
-sys.exit(cli.main(sys.argv[1:]))
-"""
-    command = [sys.executable, "-c", code, *adapt(made, tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "tests/faults/short_of_memory.py"), *adapt(made, tmp_path / "out")]
+    variables = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "saml adapt: error: out of memory: give the job more, or lower batch_utterances or batch_seconds "

@@ -1,0 +1,35 @@
+"""`saml` in a process that runs out of memory when its training begins: a limit on that process alone.
+
+    python tests/faults/short_of_memory.py adapt ...
+
+The limit is a little above what the process has by then; a batch that is too large for it comes first.
+"""
+
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from saml import cli
+from saml.crowd.loop import CrowdTraining
+
+ROOM = 32 << 20
+BATCH = 1 << 30
+
+_run = CrowdTraining.run
+
+
+def short(*arguments: Any, **named: Any) -> Any:
+    """`CrowdTraining.run` with memory for little more than what there is."""
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    torch.empty(BATCH, dtype=torch.uint8)
+    return _run(*arguments, **named)
+
+
+if __name__ == "__main__":
+    CrowdTraining.run = short  # type: ignore[method-assign]
+    sys.exit(cli.main(sys.argv[1:]))

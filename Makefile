@@ -10,6 +10,7 @@
 PYTHON ?= python3# the Python that .venv is made with, 3.11 or newer
 VENV ?= .venv
 CORES ?= all# cores for Snakemake
+SPEAKERS_PER_JOB ?= 4# target speakers that one job takes: the same files as one by one, and less starting up
 ARGS ?=# more arguments for Snakemake, pytest or the benchmarks
 
 SHELL := /bin/bash
@@ -23,7 +24,7 @@ WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
 PIP := "$(VENV)/bin/python" -m pip --disable-pip-version-check --no-input
 
 all: install
-	@$(WITHIN) snakemake --cores $(CORES) all $(ARGS)
+	@$(WITHIN) snakemake --config speakers_per_job=$(SPEAKERS_PER_JOB) --cores $(CORES) all $(ARGS)
 
 # A file's tests stay together, because they share what is slow to make; more than four workers want much memory.
 test: install

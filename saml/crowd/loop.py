@@ -79,14 +79,14 @@ class CrowdTraining:
                         self._ended.clear()
                     self.crowd.train()
                 else:
-                    loss = self._step([(member, member.next_cuts()) for member in training])
+                    loss = self.step([(member, member.next_cuts()) for member in training])
                     progress.update(self._shown(), f"{len(training)} in training, loss {loss:.3f}")
                     pause()
         self.crowd.eval()
         for member in self.members:
             member.finish()
 
-    def _step(self, parts: Parts) -> float:
+    def step(self, parts: Parts) -> float:
         """One step of everybody in `parts`; returns the mean loss of their utterances."""
         rows = rows_of(parts)
         counts = torch.bincount(torch.tensor([member.index for member, _ in rows]))

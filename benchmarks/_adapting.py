@@ -1,0 +1,215 @@
+"""Ways to adapt several speakers, made up to be timed: PEFT's, the equation as it is printed, and ours."""
+
+import argparse
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import MonoCut
+
+from benchmarks._models import build, load_4bit, write_theirs
+from benchmarks._speech import lengths, make_cuts
+from saml.adapters import AdaptedRecogniser, AdapterSpec
+from saml.crowd.loop import CrowdTraining
+from saml.crowd.member import Member, Parts
+from saml.crowd.recogniser import CrowdRecogniser
+from saml.crowd.updates import CrowdUpdates
+from saml.features import batches
+from saml.tracking import RunRecord
+from saml.training.batch import Batch
+from saml.training.examples import Examples
+from saml.training.loop import Task
+from saml.training.losses import grouped_mean, utterance_losses
+from saml.training.updates import AlternatingUpdates
+
+RANK, ALPHA, DROPOUT, RATE, CLIP = 1, 4.0, 0.2, 1e-3, 5.0
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # where ours has adapters, too
+
+Run = Callable[[], None]
+
+
+def spec(experts: int = 1) -> AdapterSpec:
+    """A LoRA, or with several experts a routed mixture of them in attention."""
+    return AdapterSpec(
+        experts=experts,
+        feed_forward_experts=1,
+        rank=RANK,
+        alpha=ALPHA,
+        dropout=DROPOUT,
+        routed=experts > 1,
+    )
+
+
+class Data:
+    """The speakers' utterances with features padded one way, as batches for ours and for theirs."""
+
+    def __init__(self, like: str, tail: float | None, options: argparse.Namespace, folder: Path) -> None:
+        self.tail = tail
+        self.speakers: list[list[MonoCut]] = []
+        for index in range(options.speakers):
+            seconds = lengths(like, options.utterances, options.seed + index)
+            name = f"{like}-{'whole' if tail is None else 'short'}-{index}"
+            self.speakers.append(
+                make_cuts(folder, name, seconds, seed=options.seed + index, tail_seconds=tail)
+            )
+        every = [cut for cuts in self.speakers for cut in cuts]
+        self.examples = Examples(every, build(options.size, seed=options.seed))
+        self._options = options
+
+    def steps(self, cuts: Sequence[MonoCut]) -> Iterator[Sequence[MonoCut]]:
+        """What one speaker's steps are shown, pass after pass."""
+        how = self._options
+        for index in range(how.passes):
+            yield from batches(cuts, max_utterances=how.batch, seed=how.seed, pass_index=index)
+
+    def batch(self, cuts: Sequence[MonoCut]) -> Batch:
+        """These cuts, where they are computed."""
+        return self.examples.batch(cuts).to(torch.device(self._options.device))
+
+
+def precision(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """On a GPU everybody computes in bfloat16, where torch holds that to be safe; on a CPU nobody."""
+    return torch.autocast(options.device, torch.bfloat16, enabled=options.device == "cuda")
+
+
+def one_by_one(data: Data, what: AdapterSpec, options: argparse.Namespace, *, equation: bool = False) -> Run:
+    """One speaker after another, each batch as it comes: padded to the longest of it, or to 30 s."""
+    base = build(options.size, seed=options.seed, tail_seconds=data.tail)
+    adapted = AdaptedRecogniser(base, what, seed=options.seed)
+    adapted.to(torch.device(options.device))
+    if equation:
+        _as_equation(adapted, data)
+    start = adapted.state()
+
+    def run() -> None:
+        for cuts in data.speakers:
+            adapted.load_state(start)
+            updates = _updates(adapted, AlternatingUpdates)
+            adapted.train()
+            for chosen in data.steps(cuts):
+                batch = data.batch(chosen)
+                with precision(options):
+                    losses = utterance_losses(adapted, batch, ctc_weight=0.0).loss
+                grouped_mean(losses, batch.groups).backward()
+                updates.step(batch.groups)
+
+    return run
+
+
+def crowds(data: Data, what: AdapterSpec, options: argparse.Namespace, *, at_once: int) -> Run:
+    """The engine of `saml adapt` and `saml crowd`, `at_once` speakers at a time: its own steps and no other.
+
+    With one speaker at a time that is what `saml adapt` does.
+    """
+    base = build(options.size, seed=options.seed, tail_seconds=data.tail)
+    crowd = CrowdRecogniser(base, what, members=at_once, seed=options.seed)
+    crowd.to(torch.device(options.device))
+    start = crowd.state()
+
+    def run() -> None:
+        for first in range(0, len(data.speakers), at_once):
+            some = data.speakers[first : first + at_once]
+            crowd.load_state(start)
+            updates = _updates(crowd, CrowdUpdates)
+            members = [_member(crowd, data, index, updates, options) for index in range(len(some))]
+            training = CrowdTraining("benchmark", crowd, members, updates)
+            crowd.train()
+            for shown in zip_longest(*map(data.steps, some), fillvalue=()):
+                parts: Parts = [(one, cuts) for one, cuts in zip(members, shown, strict=True) if cuts]
+                training.step(parts)
+
+    return run
+
+
+def _updates(adapted: AdaptedRecogniser, kind: Callable[..., Any]) -> Any:
+    return kind(
+        list(adapted.expert_parameters().values()),
+        list(adapted.router_parameters().values()),
+        learning_rate={"expert": RATE, "router": RATE},
+        clip_norm=CLIP,
+        interleaved=False,
+    )
+
+
+def _member(
+    crowd: CrowdRecogniser, data: Data, index: int, updates: Any, options: argparse.Namespace
+) -> Member:
+    """A speaker in training; its budget and dev part are left to the stage, which is not timed here."""
+    task = Task(
+        name=f"speaker {index}",
+        recogniser=crowd,
+        examples=data.examples,
+        batches=lambda _: (),
+        utterances=0,
+        updates=updates,
+        get_state=crowd.state,
+        set_state=crowd.load_state,
+        train=crowd.train,
+        eval=crowd.eval,
+        bfloat16=options.device == "cuda",
+        device=torch.device(options.device),
+    )
+    return Member(index, task, RunRecord(stage="adapt", experiment="benchmark"))
+
+
+def peft(data: Data, options: argparse.Namespace, folder: Path) -> Run:
+    """The usual recipe. Gradient checkpointing, its default, is off: it would cost a third more time."""
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft.tuners.lora import LoraLayer
+
+    stored = write_theirs(options.size, folder / "theirs", seed=options.seed)
+    quantised = load_4bit(stored, options.device)
+    base = prepare_model_for_kbit_training(quantised, use_gradient_checkpointing=False)
+    how = LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=DROPOUT, target_modules=PROJECTIONS)
+    model = get_peft_model(base, how)
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def run() -> None:
+        for cuts in data.speakers:
+            for layer in layers:
+                layer.reset_lora_parameters("default", True)
+            optimiser = torch.optim.AdamW(trained, lr=RATE)
+            model.train()
+            for chosen in data.steps(cuts):
+                batch = data.batch(chosen)
+                features = batch.features.transpose(1, 2)
+                with precision(options):
+                    loss = model(input_features=features, labels=batch.targets).loss
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(trained, CLIP)
+                optimiser.step()
+                optimiser.zero_grad()
+
+    return run
+
+
+def _as_equation(adapted: AdaptedRecogniser, data: Data) -> None:
+    """Put the equation in the place of our layers' arithmetic; refuse it if it computes something else."""
+    state = adapted.state()
+    for parameter in adapted.expert_parameters().values():
+        torch.nn.init.normal_(parameter.data, std=0.02)  # else all B are zero and nothing would show
+    batch = data.batch(data.speakers[0][:2])
+    with torch.no_grad():
+        ours = utterance_losses(adapted, batch, ctc_weight=0.0).loss
+        for layer in adapted.layers.values():
+            layer.forward = types.MethodType(_equation, layer)  # type: ignore[method-assign]
+            layer.dropout = torch.nn.Dropout(DROPOUT).eval()  # type: ignore[assignment]
+        theirs = utterance_losses(adapted, batch, ctc_weight=0.0).loss
+    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+    adapted.load_state(state)
+
+
+def _equation(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """y = W x + s (sum_e p_e B_e)(sum_f p_f A_f) x, `(batch, time, in)` to `(batch, time, out)`."""
+    p = self.route.rows(len(x)) if self.experts > 1 else x.new_ones(len(x), 1)
+    a = torch.einsum("be,eri->bri", p, self.down)
+    b = torch.einsum("be,eor->bor", p, self.up)
+    low = torch.einsum("bri,bti->btr", a, self.dropout(x))
+    added: torch.Tensor = torch.einsum("bor,btr->bto", b, low)
+    plain: torch.Tensor = self.base(x)
+    return plain + self.scaling * added

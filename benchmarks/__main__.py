@@ -16,12 +16,15 @@ ALL = (
     "loading",
     "whisper_context",
     "adaptation",
+    "crowd",
+    "peak",
     "decoding",
 )
-SIZED = ("loading", "adaptation", "decoding")
+SIZED = ("loading", "adaptation", "crowd", "peak", "decoding")
 # What some do less of, to be done in minutes; --full leaves these out.
 QUICK = {
     "start_up": ["--repeats", "2"],
+    "crowd": ["--many", "40", "--repeats", "1"],
     "loading": ["--size", "mini", "--repeats", "3"],
     "whisper_context": ["--scored", "90", "--timed", "16", "--repeats", "2"],
 }

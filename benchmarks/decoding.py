@@ -4,10 +4,14 @@ transformers' Whisper decodes utterance by utterance, each padded to 30 s, as it
 timed one by one too, so that what comes from the context and what from batches can be told apart. Weights are
 random and the same for all, and no text ends early for long: what is searched is as many tokens as the length
 of an utterance allows, in a batch as many as its longest does, which is to our disadvantage.
+
+openai-whisper's `decode` takes part where it is installed, with random weights of the same size, and
+faster-whisper in int8 where it is and `--faster-whisper` names a model: its texts are its own and end when it
+likes, so it is an outside mark and no comparison of like with like.
 """
 
 import argparse
-import math
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +30,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5, 20], help="(1 5 20)")
     parser.add_argument("--batch-seconds", type=float, default=120.0, help="of padded speech (120)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
+    parser.add_argument(
+        "--faster-whisper", type=Path, metavar="FOLDER", help="a model of CTranslate2, for faster-whisper"
+    )
     options = parser.parse_args(given)
     prepare(options)
     import torch
@@ -41,6 +48,7 @@ def main(given: Sequence[str] | None = None) -> None:
 def _compare(report: Report, like: str, options: argparse.Namespace, folder: Path) -> None:
     import torch
 
+    from benchmarks import _others
     from benchmarks._models import build
     from benchmarks._speech import lengths, make_cuts
 
@@ -51,6 +59,9 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
     ours.to(torch.device(options.device))
     usual = build(options.size, seed=options.seed)
     usual.to(torch.device(options.device))
+    others, lacking = _others.found(options)
+    for sentence in lacking:
+        report.note(sentence)
     reference = "transformers, one by one, 30 s"
     for beams in options.beams:
         timings = interleave(
@@ -58,11 +69,16 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
                 reference: _theirs(usual, long, beams, options),
                 "ours, one by one": _ours(ours, short, beams, 0.0),
                 "ours, in batches": _ours(ours, short, beams, options.batch_seconds),
+                **{name: make(long, beams) for name, make in others.items()},
             },
             repeats=options.repeats,
         )
         group = f"{options.size}, {len(seconds)} utterances like {like}'s, {beams} beams"
-        report.compare(group, timings, reference=reference)
+        heard = {
+            name: {"speech s/s": sum(seconds) / statistics.median(timing.wall)}
+            for name, timing in timings.items()
+        }
+        report.compare(group, timings, reference=reference, more=heard)
 
 
 def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Callable[[], None]:
@@ -78,16 +94,16 @@ def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Calla
 
 
 def _theirs(recogniser: Any, cuts: Any, beams: int, options: argparse.Namespace) -> Callable[[], None]:
-    from benchmarks._speech import TOKENS_PER_SECOND
+    from benchmarks._others import room
     from saml.features import collate
 
     network, tokeniser = recogniser.network, recogniser.tokeniser
     network.generation_config.suppress_tokens = list(tokeniser.never)
     features = [collate([cut])[0].transpose(1, 2).to(options.device) for cut in cuts]
-    room = [10 + math.ceil(TOKENS_PER_SECOND * cut.duration) for cut in cuts]
+    rooms = [room(cut) for cut in cuts]
 
     def run() -> None:
-        for own, most in zip(features, room, strict=True):
+        for own, most in zip(features, rooms, strict=True):
             network.generate(input_features=own, num_beams=beams, do_sample=False, max_new_tokens=most)
 
     return run

@@ -109,3 +109,50 @@ def test_texts_have_as_many_tokens_as_they_should() -> None:
     tokeniser = _tokeniser("toy")
     assert tokeniser.size == SIZES["toy"][4]
     assert len(tokeniser.encode("ab" * 20)) in (20, 21)  # and the space before
+
+
+def test_products_are_counted_by_hand() -> None:
+    """Three products of (2, 3) x (3, 5) are 180 operations; done again by themselves they are the same."""
+    import torch
+
+    from benchmarks._products import count
+
+    a, b = torch.rand(2, 3), torch.rand(3, 5)
+    counted = count(lambda: [a @ b, torch.addmm(torch.zeros(2, 5), a, b), torch.bmm(a[None], b[None]), a + a])
+    assert counted.in_products == counted.all == 3 * 2 * 2 * 3 * 5
+    assert count(counted.replay("cpu")).in_products == counted.in_products
+
+
+def test_all_ways_of_adapting_take_their_steps(tmp_path: Path) -> None:
+    """The equation, which is refused where it computes something else than ours, and a crowd."""
+    import argparse
+
+    import torch
+
+    from benchmarks import _adapting as ways
+
+    options = argparse.Namespace(
+        speakers=2, utterances=3, batch=2, passes=1, size="toy", seed=1, device="cpu", experts=2
+    )
+    data = ways.Data("ted", 1.0, options, tmp_path)
+    assert [len(cuts) for cuts in data.steps(data.speakers[0])] == [2, 1]
+    ways.one_by_one(data, ways.spec(2), options, equation=True)()
+    ways.crowds(data, ways.spec(2), options, at_once=2)()
+    assert torch.isfinite(data.batch(data.speakers[1]).features).all()
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    from benchmarks import _others
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    there, lacking = _others.found(harness.arguments("").parse_args([]))
+    assert not there and [line.split()[0] for line in lacking] == ["openai-whisper", "faster-whisper"]
+
+
+def test_a_share_is_of_what_a_speaker_costs() -> None:
+    from benchmarks.crowd import _share
+
+    few, many = harness.Timing(processor=[1.0, 2.0]), harness.Timing(processor=[11.0, 22.0])
+    assert _share(few, 10, many, 100) == pytest.approx(1.1)

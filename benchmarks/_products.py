@@ -1,0 +1,71 @@
+"""The matrix products of a computation: counted, and done again by themselves."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+_ATEN = torch.ops.aten
+# Where the two factors stand among what an operation is given.
+_FACTORS = {_ATEN.mm: (0, 1), _ATEN.bmm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.baddbmm: (1, 2)}
+
+Shapes = tuple[torch.Size, torch.Size]
+
+
+@dataclass
+class Products:
+    """What was counted.
+
+    Attributes:
+        all: floating-point operations of products and fused attention. Convolutions are left out: of those in
+            groups, as a crowd's routers have them, torch's counter counts too many.
+        often: the shapes of products, and how often each was computed.
+    """
+
+    all: float = 0.0
+    often: Counter[Shapes] = field(default_factory=Counter)
+
+    @property
+    def in_products(self) -> float:
+        """Floating-point operations of `often` alone: convolutions and fused attention are not among them."""
+        return float(sum(2 * a.numel() * b[-1] * times for (a, b), times in self.often.items()))
+
+    def replay(self, device: str) -> Callable[[], None]:
+        """Does nothing but these products, as often, on numbers that are there already."""
+        pairs = [
+            (torch.rand(a, device=device), torch.rand(b, device=device), times)
+            for (a, b), times in self.often.items()
+        ]
+
+        def run() -> None:
+            for a, b, times in pairs:
+                for _ in range(times):
+                    torch.matmul(a, b)
+
+        return run
+
+
+class _Shapes(TorchDispatchMode):
+    def __init__(self, products: Products) -> None:
+        super().__init__()
+        self._products = products
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in _FACTORS:
+            first, second = _FACTORS[func.overloadpacket]
+            self._products.often[args[first].shape, args[second].shape] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def count(run: Callable[[], Any]) -> Products:
+    """Run it once, and count."""
+    products = Products()
+    with FlopCounterMode(display=False) as counter, _Shapes(products):
+        run()
+    each = counter.get_flop_counts()["Global"]
+    products.all = float(sum(number for name, number in each.items() if "convolution" not in str(name)))
+    return products

@@ -1,0 +1,166 @@
+"""What a speaker costs among 100 and among 10: the whole stage, as a job runs it.
+
+Speakers are adapted to by `saml crowd`'s own function, which reads models and speech, judges every pass on
+dev parts and writes files; Python has started. Few speakers in one job, many in one job, and many in jobs of
+as many as the few: chunks, as the workflow divides them. Networks and speech are tiny, the worst case: what
+grows with speakers then shows beside what does not.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import Report, Timing, arguments, interleave, prepare
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=2)
+    parser.add_argument("--size", default="toy", help="toy (default), mini, tiny.en or base.en")
+    parser.add_argument("--few", type=int, default=10, help="speakers (10)")
+    parser.add_argument("--many", type=int, default=100, help="speakers, a multiple of the few (100)")
+    parser.add_argument("--utterances", type=int, default=6, help="of each speaker, one of them for dev (6)")
+    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
+    parser.add_argument("--passes", type=int, default=1, help="over a speaker's utterances (1)")
+    parser.add_argument("--experts", type=int, default=4, help="of SAML (4)")
+    options = parser.parse_args(given)
+    if options.many % options.few:
+        parser.error("--many must be a multiple of --few")
+    prepare(options)
+    import torch
+
+    torch.set_num_threads(options.threads)
+    report = Report("crowd", "what does a speaker cost among many?", options)
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(report, options, Path(folder))
+    report.finish()
+
+
+def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
+    speakers = [_speaker(folder, f"s{index:03}", index, options) for index in range(options.many)]
+    few, many = f"{options.few} speakers", f"{options.many} speakers"
+    jobs = {few: (options.few, options.few), f"{many} in one job": (options.many, options.many)}
+    jobs[f"{many}, {options.few} in a job"] = (options.many, options.few)
+    adapt = _stage(folder, options)
+    timings = interleave(
+        {name: _jobs(adapt, speakers[:count], size) for name, (count, size) in jobs.items()},
+        repeats=options.repeats,
+    )
+    counts = {name: count for name, (count, _) in jobs.items()}
+    more = {
+        name: {
+            "s/speaker": statistics.median(timing.wall) / counts[name],
+            "processor s/speaker": statistics.median(timing.processor) / counts[name],
+            "of the few's cost": _share(timings[few], options.few, timing, counts[name]),
+        }
+        for name, timing in timings.items()
+    }
+    group = f"{options.size}, SAML, {options.experts} experts, {options.utterances} utterances a speaker"
+    report.compare(group, timings, reference=few, more=more)
+    report.note(
+        "The few's cost is of processor seconds a speaker: 1 is a crowd that costs nothing by its size."
+    )
+
+
+def _share(few: Timing, some: int, own: Timing, count: int) -> float:
+    """What a speaker costs, beside what one among the few does: the median over rounds."""
+    rounds = zip(few.processor, own.processor, strict=True)
+    return statistics.median((mine / count) / (theirs / some) for theirs, mine in rounds)
+
+
+def _jobs(adapt: Callable[[Sequence[Any]], None], speakers: Sequence[Any], size: int) -> Callable[[], None]:
+    """So many speakers at a time, one job after another."""
+
+    def run() -> None:
+        for first in range(0, len(speakers), size):
+            adapt(speakers[first : first + size])
+
+    return run
+
+
+def _speaker(folder: Path, name: str, index: int, options: argparse.Namespace) -> Any:
+    """A speaker's inputs, made here, and where the outputs go."""
+    from benchmarks._speech import lengths, make_cuts
+    from saml.crowd.stage import Speaker
+
+    own = folder / name
+    own.mkdir()
+    seconds = lengths("ted", options.utterances, options.seed + index)
+    cuts = make_cuts(own, name, seconds, seed=options.seed + index, tail_seconds=1.0)
+    ids = [cut.id for cut in cuts]
+    fold = {"train": ids[2:], "dev": ids[:1], "test": ids[1:2]}
+    (own / "splits.json").write_text(json.dumps({"folds": [fold]}))
+    _write(cuts, own / "cuts.jsonl.gz")
+    return Speaker(
+        speaker=name,
+        cuts=own / "cuts.jsonl.gz",
+        splits=own / "splits.json",
+        out_adapter=own / "adapter.safetensors",
+        out_description=own / "adapter.json",
+        record=own / "adaptation.jsonl",
+    )
+
+
+def _write(cuts: Sequence[Any], path: Path) -> None:
+    from lhotse import CutSet
+
+    CutSet.from_items(cuts).to_file(path)
+
+
+def _stage(folder: Path, options: argparse.Namespace) -> Callable[[Sequence[Any]], None]:
+    """The stage, given everything but the speakers; the base model is written for it."""
+    from benchmarks._models import build
+    from saml.crowd.stage import adapt_crowd
+    from saml.models.store import save_model
+
+    weights, description = folder / "model.safetensors", folder / "model.json"
+    save_model(build(options.size, seed=options.seed, tail_seconds=1.0), weights, description)
+    settings = _settings(options)
+
+    def adapt(speakers: Sequence[Any]) -> None:
+        adapt_crowd(
+            speakers=speakers,
+            experiment="benchmark",
+            settings=settings,
+            arm="saml",
+            seed=options.seed,
+            weights=weights,
+            description=description,
+        )
+
+    return adapt
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The sections that an adaptation reads; experts start afresh."""
+    arm = {"precision": "nf4", "adapted": True, "pretrained": False, "experts": options.experts}
+    return {
+        "arm": {**arm, "routed": True},
+        "adapters": {
+            "rank": 1,
+            "alpha": 4,
+            "dropout": 0.2,
+            "feed_forward": True,
+            "mixing": "merge",
+            "temperature": 1.0,
+        },
+        "adaptation": {
+            "passes": options.passes,
+            "batch_utterances": options.batch,
+            "learning_rate": {"expert": 1e-3, "router": 1e-3},
+            "interleaved": False,
+            "clip_norm": 5.0,
+            "ctc_weight": 0.0,
+            "select": "loss",
+        },
+        "partition": {"enrolment": None},
+    }
+
+
+if __name__ == "__main__":
+    main()

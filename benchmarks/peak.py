@@ -1,0 +1,100 @@
+"""The share of the machine's own matrix-product peak that adapting reaches.
+
+The floating-point operations of a round of adaptations (several speakers in the same batches, by the engine
+of `saml crowd`) are counted while it runs, by torch's own counter: products and attention, no convolutions.
+Beside it, in the same run: `torch.matmul` of the same shapes, as often as the adaptation has them, and of one
+large square.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import Report, Timing, arguments, interleave, prepare
+
+SQUARE = 1024  # sides of a product as large as a processor likes
+LIKE, LARGE = "torch.matmul, the same shapes", f"torch.matmul, {SQUARE} x {SQUARE}"
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=3)
+    parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
+    parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
+    parser.add_argument("--speakers", type=int, default=4, help="in the same batches (4)")
+    parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
+    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
+    parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
+    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
+    options = parser.parse_args(given)
+    options.passes = 1
+    prepare(options)
+    import torch
+
+    torch.set_num_threads(options.threads)
+    report = Report("peak", "what share of the matrix-product peak does adapting reach?", options)
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(report, options, Path(folder))
+    report.finish()
+
+
+def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
+    from benchmarks import _adapting as ways
+    from benchmarks._products import count
+
+    data = ways.Data(options.like, options.tail_seconds, options, folder)
+    for kind, experts in (("LoRA", 1), ("SAML", options.experts)):
+        adapting = f"{kind}, saml crowd"
+        run = ways.crowds(data, ways.spec(experts), options, at_once=options.speakers)
+        products = count(run)
+        operations = {
+            LIKE: products.in_products,
+            adapting: products.all,
+            LARGE: 2.0 * SQUARE**3,
+        }
+        timings = interleave(
+            {LIKE: products.replay(options.device), adapting: run, LARGE: _large(options)},
+            repeats=options.repeats,
+        )
+        _report(report, f"{kind}: {options.size}, {options.speakers} speakers", timings, operations, adapting)
+
+
+def _large(options: argparse.Namespace) -> Callable[[], Any]:
+    import torch
+
+    square = torch.rand(SQUARE, SQUARE, device=options.device)
+    return lambda: square @ square
+
+
+def _report(
+    report: Report,
+    group: str,
+    timings: dict[str, Timing],
+    operations: dict[str, float],
+    adapting: str,
+) -> None:
+    """Rows with billions of operations a second, and the shares, which are medians over rounds."""
+    more = {
+        name: {"10^9 operations": operations[name] / 1e9, "10^9/s": _rate(timing.wall, operations[name])}
+        for name, timing in timings.items()
+    }
+    report.compare(group, timings, reference=LIKE, more=more)
+    for kind, seconds in (("seconds", "wall"), ("processor seconds", "processor")):
+        shares = []
+        for name in (LIKE, LARGE):
+            rounds = zip(getattr(timings[adapting], seconds), getattr(timings[name], seconds), strict=True)
+            rates = [(operations[adapting] / own) / (operations[name] / peak) for own, peak in rounds if peak]
+            shares.append(f"{statistics.median(rates):.0%} of {name}" if rates else f"? of {name}")
+        report.note(f"{group}, {kind}: adapting reaches {', '.join(shares)}")
+
+
+def _rate(seconds: Sequence[float], operations: float) -> float:
+    return operations / statistics.median(seconds) / 1e9
+
+
+if __name__ == "__main__":
+    main()

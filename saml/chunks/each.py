@@ -64,7 +64,7 @@ def each(
             name = f"speaker {speaker_id(folder)!r} ({number} of {len(speakers)})"
             options, run = parse([fill(argument, folder) for argument in arguments])
             try:
-                key = _identity([fill(argument, folder) for argument in arguments], options, places)
+                key = identity([fill(argument, folder) for argument in arguments], options, places)
                 if kept.take_back(own, key, places):
                     _say(f"{name}: done before")
                     continue
@@ -111,7 +111,7 @@ def _random_numbers() -> Iterator[Callable[[], None]]:
     yield begin
 
 
-def _identity(arguments: Sequence[str], options: dict[str, Any], outputs: Sequence[Path]) -> str:
+def identity(arguments: Sequence[str], options: dict[str, Any], outputs: Sequence[Path]) -> str:
     """Everything that a speaker's files depend on: the command, what it reads, who computes."""
     inputs = [value for value in options.values() if isinstance(value, Path) and value not in outputs]
     content = {

@@ -22,6 +22,11 @@ from saml.files import read_json_object, write_atomically
 
 # A limit of time is far above what one speaker takes: so many share one.
 SPEAKERS_PER_LIMIT = 4
+# The rules whose speakers can be in the same batches.
+TOGETHER = ("adapt",)
+# What a speaker of a crowd has of its own. Ten experts and their routers for Whisper's base model are 3.2
+# million numbers; with gradients, moments and best state 65 MB a fold. A job tried again asks for more.
+MB_IN_A_CROWD = 200
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A job of several speakers: what its rule needs."""
+    """A job of several speakers: what its rule needs. `together` is in the same batches."""
 
     work: Work
     number: int
     folders: tuple[str, ...]
+    together: bool = False
 
     @property
     def name(self) -> str:
@@ -117,12 +123,15 @@ class Chunk:
     def message(self) -> str:
         """What Snakemake says when it starts."""
         first, last = self.folders[0], self.folders[-1]
-        return f"{self.work.unit.name} for {len(self.folders)} speakers, {first} to {last}".replace("{", "{{")
+        how = " together" if self.together else ""
+        said = f"{self.work.unit.name} for {len(self.folders)} speakers{how}, {first} to {last}"
+        return said.replace("{", "{{")
 
     def options(self, wildcards: Any) -> list[str]:
-        """For params: the command line."""
+        """For params: the command and its flags; those of `saml each` and `saml crowd` are the same."""
         outputs = [str(file) for file in self.work.outputs]
         return [
+            "crowd" if self.together else "each",
             "--speakers",
             *self.folders,
             "--keep",
@@ -134,8 +143,9 @@ class Chunk:
         ]
 
     def mem_mb(self, wildcards: Any, attempt: int) -> int:
-        """For resources: one speaker's, as they come one after another."""
-        return int(self.work.resource("mem_mb", attempt))
+        """For resources: one speaker's, as they come one after another; and what each has in a crowd."""
+        more = MB_IN_A_CROWD * len(self.folders) * attempt if self.together else 0
+        return int(self.work.resource("mem_mb", attempt)) + more
 
     def runtime(self, wildcards: Any, attempt: int) -> int:
         """For resources: minutes."""
@@ -150,7 +160,14 @@ class Chunks:
     """The jobs of several speakers of a workflow."""
 
     def __init__(
-        self, workflow: Any, units: Sequence[Unit], *, folders: Sequence[str], size: int, results: Path
+        self,
+        workflow: Any,
+        units: Sequence[Unit],
+        *,
+        folders: Sequence[str],
+        size: int,
+        results: Path,
+        together: bool = False,
     ) -> None:
         self._workflow = workflow
         self._path = results / ".work/chunks.json"
@@ -159,7 +176,7 @@ class Chunks:
             works = {unit.name: Work(workflow, unit, results) for unit in units}
             divided = self._divide(works, folders, size) if workflow.is_main_process else self._read()
             self._chunks = [
-                Chunk(works[name], number, tuple(members))
+                Chunk(works[name], number, tuple(members), together and works[name].unit.rule in TOGETHER)
                 for name, chunks in divided.items()
                 for number, members in enumerate(chunks, start=1)
             ]

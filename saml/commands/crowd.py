@@ -1,5 +1,6 @@
 """The command that adapts to several speakers at once, for jobs of several speakers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from saml.commands.each import parse
@@ -20,10 +21,17 @@ def add(commands: Any) -> None:
         help="adapt to several speakers at once, in the same batches",
         description="Adapt to several speakers at once over one model: %(prog)s and its flags, then -- and "
         "the command line of adapt, in which %%speaker%% is the speaker. Every step takes the next batch of "
-        "each; files are those of adapt, equal but for rounding and for what dropout draws.",
+        "each; files are those of adapt, equal but for rounding and for what dropout draws. With --outputs "
+        "and --keep, speakers who were done when others failed are kept for the next start.",
     )
     command.add_argument(
         "--speakers", required=True, nargs="+", metavar="FOLDER", help="their folders' names"
+    )
+    command.add_argument(
+        "--outputs", nargs="+", metavar="PATH", help="what the stage writes, with %%speaker%%"
+    )
+    command.add_argument(
+        "--keep", metavar="PATH", help="folder for what is finished meanwhile, with %%speaker%%"
     )
     command.add_argument(
         "arguments", nargs="+", metavar="adapt ...", help="the stage and its flags, after --"
@@ -31,19 +39,31 @@ def add(commands: Any) -> None:
     command.set_defaults(run=lambda options: _crowd(**options))
 
 
-def _crowd(speakers: list[str], arguments: list[str]) -> None:
+def _crowd(speakers: list[str], arguments: list[str], outputs: list[str] | None, keep: str | None) -> None:
     if arguments[0] != _STAGE.name:
         raise SamlError(
             f"{arguments[0]}: only {_STAGE.name} can be done for several speakers at once; use each"
         )
+    if (outputs is None) != (keep is None):
+        raise SamlError("--outputs and --keep: give both or neither")
     # As a stage of one speaker does: before any numerical library is imported.
     limit_threads(parse(arguments)[0]["threads"])
     from saml.chunks.each import fill
+    from saml.chunks.together import together
     from saml.crowd.stage import Speaker, adapt_crowd
 
     filled = [parse([fill(argument, folder) for argument in arguments])[0] for folder in speakers]
     own = [{name: options.pop(name) for name in _OWN} for options in filled]
-    adapt_crowd(speakers=[Speaker(**each) for each in own], **_common(filled))
+    given = {folder: Speaker(**each) for folder, each in zip(speakers, own, strict=True)}
+    common = _common(filled)
+
+    def run(folders: Sequence[str]) -> None:
+        adapt_crowd(speakers=[given[folder] for folder in folders], **common)
+
+    if outputs is None or keep is None:
+        run(speakers)
+    else:
+        together(speakers=speakers, arguments=arguments, outputs=outputs, keep=keep, parse=parse, run=run)
 
 
 def _common(filled: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from saml.chunks.plan import MB_IN_A_CROWD, Chunk
 from tests.workflow.workflow_project import (
     ODD_FOLDER,
     SPEAKERS,
@@ -18,9 +21,9 @@ from tests.workflow.workflow_project import (
 NOTHING = "Nothing to be done"
 FOUR = [*SPEAKERS, "fr_m3_r165_p40", "nl_m7_r150_p35"]
 
-# The stand-in of `saml` does what `saml each` does: what the stage's command would, for each speaker.
+# The stand-in of `saml` does what `saml each` and `saml crowd` do: what the stage would, for each speaker.
 EACH = r"""
-if [[ $1 == each ]]; then
+if [[ $1 == each || $1 == crowd ]]; then
     speakers=(); outputs=(); into=
     while [[ $1 != -- ]]; do
         case $1 in
@@ -83,6 +86,38 @@ def test_the_division_is_nobodys_business_but_the_jobs(project: Project) -> None
     jobs = project.dry_run("all").jobs
     assert jobs["adapt"] == 3 and jobs["adapt_pqm_1_chunk1"] == 1 and "prepare_speaker" not in jobs
     assert jobs["prepare_speaker_chunk1"] == 1
+
+
+@pytest.mark.slow
+def test_adaptations_go_together_where_the_configuration_says_so(project: Project) -> None:
+    """The same jobs with another command; nothing else changes, and going back runs nothing again."""
+    how: dict[str, Any] = {"target_speakers": FOUR, "speakers_per_job": 3, "run_arms": ["nf4", "pqm"]}
+    project.configure(**how, speakers_together=True)
+    outcome = project.snakemake("--cores", "2", "all")
+    assert outcome.status == 0, outcome.text
+    stages = {call[0]: set() for call in project.calls() if "--" in call}
+    for call in project.calls():
+        if "--" in call:
+            stages[call[0]].add(call[call.index("--") + 1])
+    assert stages == {"crowd": {"adapt"}, "each": {"prepare-speaker", "decode"}}
+    adapt = next(call for call in project.calls() if call[0] == "crowd" and len(FOUR[:3]) == _speakers(call))
+    assert option(adapt, "keep") == "results/test/.work/each/adapt/pqm/1/%speaker%"
+    assert f"speakers/{ODD_FOLDER}/pqm/seed1/hypotheses.jsonl" in project.times()
+    for changed in ({"speakers_together": False}, {"speakers_per_job": 1}, {}):
+        project.configure(**{**how, "speakers_together": True, **changed})
+        again = project.dry_run("all")
+        assert again.status == 0 and NOTHING in again.text, again.text
+
+
+def _speakers(call: list[str]) -> int:
+    return call.index("--keep") - 2
+
+
+@pytest.mark.parametrize(("together", "asked"), [(False, 2000), (True, 2000 + 3 * MB_IN_A_CROWD)])
+def test_a_crowd_asks_for_memory_by_its_speakers(together: bool, asked: int) -> None:
+    work: Any = SimpleNamespace(resource=lambda name, attempt: 2000 * attempt)
+    chunk = Chunk(work, 1, ("u", "v", "w"), together)
+    assert chunk.mem_mb(None, 1) == asked and chunk.mem_mb(None, 2) == 2 * asked
 
 
 def test_one_by_one_there_are_no_chunks(project: Project) -> None:

@@ -153,6 +153,7 @@ CHANGES = {
     "a mapping for a text": ("experiment", {"a": 1}, "experiment"),
     "no speaker in a job": ("speakers_per_job", 0, "speakers_per_job"),
     "half a speaker in a job": ("speakers_per_job", 1.5, "speakers_per_job"),
+    "a number for truth": ("speakers_together", 2, "speakers_together"),
 }
 
 # JSON files that should hold an object.

@@ -1,5 +1,6 @@
 # Several target speakers in one job, where `speakers_per_job` says so: rules made of those for one speaker. They
-# write the same files, and what Snakemake notes of these is what it notes of files made alone (saml/chunks).
+# write the same files, and what Snakemake notes of these is what it notes of files made alone (saml/chunks). The
+# command is `saml each`, or with `speakers_together` `saml crowd` for adaptations.
 
 CHUNKS = chunks()
 
@@ -29,7 +30,7 @@ for chunk in CHUNKS:
         message:
             chunk.message
         shell:
-            "saml each {params.options:q} > {log:q} 2>&1"
+            "saml {params.options:q} > {log:q} 2>&1"
 
 
 CHUNKS.look_up()

@@ -43,7 +43,14 @@ def chunks():
     """These jobs, where `speakers_per_job` asks for any."""
     size, results = config["speakers_per_job"], Path(RESULTS)
     try:
-        return Chunks(workflow, units(), folders=list(SPEAKERS), size=size, results=results)
+        return Chunks(
+            workflow,
+            units(),
+            folders=list(SPEAKERS),
+            size=size,
+            results=results,
+            together=config["speakers_together"],
+        )
     except SamlError as error:
         sys.exit(str(error))
 

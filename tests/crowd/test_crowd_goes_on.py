@@ -25,7 +25,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     project.passes = 3
     project.at_once("saml", dropout=0.2, way="whole")
     work = project.folder / "work"
-    step = CrowdTraining._step
+    step = CrowdTraining.step
     left = 11
 
     def interrupted(self: CrowdTraining, parts: Any) -> float:
@@ -36,7 +36,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         return step(self, parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CrowdTraining, "_step", interrupted)
+        patch.setattr(CrowdTraining, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             project.at_once("saml", dropout=0.2, way="parts", work=work, checkpoint_seconds=seconds)
     assert list(work.rglob("checkpoint.pt")) and not (project.folder / "u/parts.safetensors").exists()

@@ -244,14 +244,14 @@ def test_a_checkpoint_of_other_speech_is_not_taken_up(
         cut.features.storage_path = str(pool / "features.bin")
         cut.features.storage_key = unchecked(cut.features.storage_key)
     manifest.to_file(pool / "cuts.jsonl.gz")
-    step = CrowdTraining._step
+    step = CrowdTraining.step
 
     def interrupted(self: CrowdTraining, parts: Any) -> float:
         if self.members[0].at.passes == 1:
             raise KeyboardInterrupt
         return step(self, parts)
 
-    monkeypatch.setattr(CrowdTraining, "_step", interrupted)
+    monkeypatch.setattr(CrowdTraining, "step", interrupted)
     chosen: dict[str, Any] = {"cuts": pool / "cuts.jsonl.gz", "work": tmp_path / "work"}
     with pytest.raises(KeyboardInterrupt):
         run.adapt(made, "other", LORA_ARM, None, **chosen)

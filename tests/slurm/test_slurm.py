@@ -49,23 +49,28 @@ def _holds(log: Path, word: str) -> bool:
     return log.exists() and word in log.read_text()
 
 
+def _state(job: str) -> str:
+    return subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], capture_output=True, text=True).stdout
+
+
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(
     slurm: None, local: Experiment, tmp_path: Path
 ) -> None:
     """Slurm ends the job as in a preemption (SIGTERM first) and starts it again; Snakemake waits for it."""
     experiment = local.copy(tmp_path / "project")
     longer = experiment.folder / "longer.yaml"
-    longer.write_text("base_training: {passes: 60}\n")
+    longer.write_text("base_training: {passes: 30}\n")
     target = "results/tiny/models/base/model.safetensors"
     log = experiment.results / "logs/train_base.log"
     log.unlink(missing_ok=True)  # of the local run
     process = experiment.start("--profile", "slurm", target, *HERE, configs=("longer.yaml",))
     try:
-        cluster.wait_until(
-            lambda: log.exists() and "loss" in log.read_text(), "training does not start", seconds=600
-        )
+        cluster.wait_until(lambda: _holds(log, "loss"), "training does not start", seconds=600)
         job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
         subprocess.run(["scontrol", "requeue", job], check=True)
+        cluster.wait_until(lambda: "PENDING" in _state(job), "the job does not end", seconds=120)
+        # Of itself it begins two minutes later.
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
         assert process.wait(timeout=600) == 0, experiment.printed()
     finally:
         process.kill()

@@ -1,6 +1,5 @@
 """The workflow on a real Slurm, of one machine."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +28,9 @@ def slurm() -> Iterator[None]:
     cluster.stop()
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """The tiny experiment, run without Slurm."""
-    experiment = Experiment.make(tmp_path_factory.mktemp("local") / "project")
-    experiment.run("all", "--cores", "2")
-    return experiment
-
-
-def test_the_profile_gives_the_tables_of_a_local_run(slurm: None, local: Experiment, tmp_path: Path) -> None:
+def test_the_profile_gives_the_tables_of_a_local_run(slurm: None, tmp_path: Path) -> None:
+    local = Experiment.make(tmp_path / "local")
+    local.run("all", "--cores", "2")
     experiment = Experiment.make(tmp_path / "project")
     printed = experiment.run("--profile", "slurm", "all", *HERE)
     assert "has been submitted with SLURM jobid" in printed and "(100%) done" in printed
@@ -53,17 +46,16 @@ def _state(job: str) -> str:
     return subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], capture_output=True, text=True).stdout
 
 
-def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(
-    slurm: None, local: Experiment, tmp_path: Path
-) -> None:
+def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm: None, tmp_path: Path) -> None:
     """Slurm ends the job as in a preemption (SIGTERM first) and starts it again; Snakemake waits for it."""
-    experiment = local.copy(tmp_path / "project")
-    longer = experiment.folder / "longer.yaml"
-    longer.write_text("base_training: {passes: 30}\n")
+    experiment = Experiment.make(tmp_path / "project")
+    (experiment.folder / "longer.yaml").write_text("base_training: {passes: 30}\n")
+    longer = ("longer.yaml",)
+    experiment.run("results/tiny/data/pools/base/cuts.jsonl.gz", "--cores", "2", configs=longer)
+    alone = experiment.copy(tmp_path / "alone")
     target = "results/tiny/models/base/model.safetensors"
     log = experiment.results / "logs/train_base.log"
-    log.unlink(missing_ok=True)  # of the local run
-    process = experiment.start("--profile", "slurm", target, *HERE, configs=("longer.yaml",))
+    process = experiment.start("--profile", "slurm", target, *HERE, configs=longer)
     try:
         cluster.wait_until(lambda: _holds(log, "loss"), "training does not start", seconds=600)
         job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
@@ -71,11 +63,9 @@ def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(
         cluster.wait_until(lambda: "PENDING" in _state(job), "the job does not end", seconds=120)
         # Of itself it begins two minutes later.
         subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
-        assert process.wait(timeout=600) == 0, experiment.printed()
+        assert process.wait(timeout=900) == 0, experiment.printed()
     finally:
         process.kill()
-    assert "done before)" in log.read_text()
-    alone = Experiment.make(tmp_path / "alone")
-    shutil.copytree(local.results / "data", alone.results / "data")
-    alone.run(target, "--cores", "2", configs=(str(longer),))
+    assert _holds(log, "done before)")
+    alone.run(target, "--cores", "2", configs=longer)
     assert (experiment.folder / target).read_bytes() == (alone.folder / target).read_bytes()

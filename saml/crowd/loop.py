@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saml.crowd.member import Member, Parts, Rows, by_length, rows_of
+from saml.crowd.member import Member, Parts, Rows, rows_of
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
 from saml.progress import Progress
@@ -16,11 +16,9 @@ from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
 from saml.training.loop import curves, random_numbers, set_random_numbers, stop, take_over_curves
 from saml.training.losses import UtteranceLosses, utterance_losses
+from saml.training.parts import by_length, seconds_at_once
 
 Pause = Callable[[], None]
-
-# Padded speech that is computed at once: a CPU likes what fits its caches, a GPU likes much.
-_SECONDS_AT_ONCE = {True: 30.0, False: 600.0}
 
 
 class CrowdTraining:
@@ -137,14 +135,14 @@ class CrowdTraining:
                 pause()
         return [(member, _scores(sums[member.index])) for member in members if not member.failed]
 
-    def _by_length(self, rows: Rows) -> list[Rows]:
+    def _by_length(self, rows: Rows) -> Sequence[Rows]:
         """The rows in batches of like length, so that next to nothing of one is padding.
 
         A router that is given the decoder's input looks at padding too: then rows stay together.
         """
         if self.crowd.spec.decoder_routing == "input":
             return [rows] if rows else []
-        return by_length(rows, _SECONDS_AT_ONCE[self._task.device.type == "cpu"])
+        return by_length(rows, seconds_at_once(self._task.device))
 
     def _losses(self, rows: Rows, *, in_training: bool) -> UtteranceLosses:
         """The loss of each row with its own member's parameters."""

@@ -112,17 +112,3 @@ Rows = Sequence[tuple[Member, MonoCut]]
 def rows_of(parts: Parts) -> Rows:
     """The cuts of `parts`, each with its member."""
     return [(member, cut) for member, cuts in parts for cut in cuts]
-
-
-def by_length(rows: Rows, max_seconds: float) -> list[Rows]:
-    """`rows`, the longest first, in batches of at most `max_seconds` of speech, padding included.
-
-    Who is in a batch alone may be longer.
-    """
-    ordered = sorted(rows, key=lambda row: (-row[1].duration, row[1].id, row[0].index))
-    batches: list[list[tuple[Member, MonoCut]]] = []
-    for row in ordered:
-        if not batches or (len(batches[-1]) + 1) * batches[-1][0][1].duration > max_seconds:
-            batches.append([])
-        batches[-1].append(row)
-    return list(batches)

@@ -18,6 +18,7 @@ from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
 from saml.training.losses import grouped_mean, utterance_losses
+from saml.training.parts import by_length
 from saml.training.updates import Updates
 
 if TYPE_CHECKING:  # the loop itself works where lhotse is not installed
@@ -50,6 +51,8 @@ class Task:
         average_by: who computes that mean, "saml" or "icefall".
         bfloat16: the losses that are trained are computed in it, where torch holds that to be safe.
         prepare: a last change to a batch: augmentation, routes.
+        seconds_at_once: a batch with more speech is computed in parts, cuts of like length together; without,
+            all of it at once.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Task:
     ctc_backend: str = "torch"
     label_smoothing: float = 0.0
     prepare: Callable[[Batch], Batch] = field(default=lambda batch: batch)
+    seconds_at_once: float | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
@@ -158,8 +162,26 @@ def _one_pass(task: Task, index: int, at: Position, progress: Progress, pause: C
         room = task.utterances - at.shown
         if room <= 0:
             break
-        cuts, groups = cuts[:room], groups[:room] if groups is not None else None
-        batch = task.prepare(task.examples.batch(cuts, groups).to(task.device))
+        cuts = cuts[:room]
+        groups = groups[:room] if groups is not None else [0] * len(cuts)
+        at.total += _gradients(task, cuts, groups, f"in pass {index + 1}")
+        task.updates.step(torch.tensor(groups, device=task.device))
+        at.seen += len(cuts)
+        at.shown, at.batches = at.shown + len(cuts), at.batches + 1
+        progress.update(at.shown, f"pass {index + 1}, loss {at.total / at.seen:.3f}")
+        pause()
+
+
+def _gradients(task: Task, cuts: Sequence[MonoCut], groups: Sequence[int], when: str) -> float:
+    """Add up the gradients of a batch, part by part where there is a limit; returns its sum of losses."""
+    counts = torch.bincount(torch.tensor(groups, device=task.device))
+    rows = list(zip(groups, cuts, strict=True))
+    total = 0.0
+    padded = len(cuts) * max(cut.duration for cut in cuts)
+    limit = task.seconds_at_once
+    for part in [rows] if limit is None or padded <= limit else by_length(rows, limit):
+        batch = task.examples.batch([cut for _, cut in part], [group for group, _ in part])
+        batch = task.prepare(batch.to(task.device))
         with torch.autocast(task.device.type, torch.bfloat16, enabled=task.bfloat16):
             losses = utterance_losses(
                 task.recogniser,
@@ -168,13 +190,10 @@ def _one_pass(task: Task, index: int, at: Position, progress: Progress, pause: C
                 label_smoothing=task.label_smoothing,
                 ctc_backend=task.ctc_backend,
             ).loss
-        refuse_infinite(task, losses, batch.utterances, f"in pass {index + 1}")
-        grouped_mean(losses, batch.groups).backward()
-        task.updates.step(batch.groups)
-        at.total, at.seen = at.total + float(losses.detach().sum()), at.seen + len(cuts)
-        at.shown, at.batches = at.shown + len(cuts), at.batches + 1
-        progress.update(at.shown, f"pass {index + 1}, loss {at.total / at.seen:.3f}")
-        pause()
+        refuse_infinite(task, losses, batch.utterances, when)
+        grouped_mean(losses, batch.groups, counts).backward()
+        total += float(losses.detach().sum())
+    return total
 
 
 def stop(name: str, shown: int, utterances: int, why: str, *, saved: bool) -> None:

@@ -78,10 +78,11 @@ def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch, backend: 
     return losses.to(lengths.device) / lengths.clamp(min=1)
 
 
-def grouped_mean(losses: Tensor, groups: Tensor) -> Tensor:
+def grouped_mean(losses: Tensor, groups: Tensor, counts: Tensor | None = None) -> Tensor:
     """The sum over groups of each group's mean loss (a scalar).
 
     The gradient that reaches a group's own parameters is that of its own mean, as if it were alone.
+    `counts` are each group's utterances where `losses` are a part of a batch: values of parts add up.
     """
-    counts = torch.bincount(groups)
+    counts = torch.bincount(groups) if counts is None else counts
     return (losses / counts[groups]).sum()

@@ -31,6 +31,7 @@ from saml.training.common import (
 )
 from saml.training.examples import Examples
 from saml.training.loop import Task, run
+from saml.training.parts import seconds_at_once
 from saml.training.updates import SeparateUpdates
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def initialise_experts(
         ctc_backend=how.get("ctc_backend", "torch"),
         bfloat16=in_bfloat16(how),
         prepare=prepare,
+        # Of each expert's speaker a whole batch: at once, many experts would need much memory.
+        seconds_at_once=seconds_at_once(device()),
         device=device(),
     )
     checkpoints = Checkpoints(

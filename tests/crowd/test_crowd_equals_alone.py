@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from saml.crowd import loop as crowd_loop
 from saml.tracking import read_record
 from saml.training import loop as loop_of_one
+from saml.training import parts
 from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
 
 # Of each speaker, utterances in the order in which they were trained on, with their losses.
@@ -101,7 +102,7 @@ def test_steps_in_several_batches_of_like_length(project: Project, monkeypatch: 
             sizes.append(len(batch.utterances)) or compute(recogniser, batch, **options)
         ),
     )
-    monkeypatch.setattr(crowd_loop, "_SECONDS_AT_ONCE", {True: 3.0, False: 3.0})
+    monkeypatch.setattr(parts, "_SECONDS_AT_ONCE", {"cpu": 3.0, "cuda": 3.0})
     project.at_once("saml")
     assert max(sizes) < 6  # that many are in a step of all three
     for speaker in ENROLMENT:

@@ -14,7 +14,7 @@ from saml.corpora.partition import enrolled
 from saml.crowd.loop import CrowdTraining
 from saml.errors import SamlError
 from saml.tracking import read_record
-from saml.training import loop
+from saml.training import loop, parts
 from saml.training.mixtures import initial_speakers, joint_batches
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
@@ -48,6 +48,29 @@ def test_expert_initialisation_has_a_rate_of_its_own(made: Path) -> None:
     run.mixture(made, "initialise_experts", "unmoved", SAML_ARM, settings=chosen)
     state = load_file(made / "unmoved.safetensors")
     assert not any(tensor.any() for name, tensor in state.items() if name.endswith(".up"))
+
+
+def test_experts_initialised_in_parts_are_those_initialised_at_once(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout off, which draws part by part: what is computed at once decides nothing but rounding."""
+    arm = {**SAML_ARM, "dropout": 0.0}
+    run.mixture(made, "initialise_experts", "whole", arm)
+    sizes = []
+    compute = loop.utterance_losses
+    monkeypatch.setattr(
+        loop,
+        "utterance_losses",
+        lambda recogniser, batch, **options: (
+            sizes.append(len(batch.utterances)) or compute(recogniser, batch, **options)
+        ),
+    )
+    monkeypatch.setattr(parts, "_SECONDS_AT_ONCE", {"cpu": 1.0, "cuda": 1.0})
+    run.mixture(made, "initialise_experts", "in-parts", arm)
+    assert len(sizes) > len(set(sizes)) and sum(sizes) == 11
+    whole, in_parts = load_file(made / "whole.safetensors"), load_file(made / "in-parts.safetensors")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(in_parts[name], tensor, atol=1e-4, rtol=1e-4)
 
 
 def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -> None:

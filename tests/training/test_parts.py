@@ -1,0 +1,35 @@
+"""A batch in parts."""
+
+from lhotse import MonoCut
+
+from saml.training.parts import by_length
+
+
+def rows(*seconds: float) -> list[tuple[int, MonoCut]]:
+    return [(index, MonoCut(f"u{index}", 0, duration, 0)) for index, duration in enumerate(seconds)]
+
+
+def names(parts: list[list[tuple[int, MonoCut]]]) -> list[list[str]]:
+    return [[cut.id for _, cut in part] for part in parts]
+
+
+def test_cuts_of_like_length_are_together() -> None:
+    """Counted by hand: 3 x 4 s, then 3 x 2 s; a fourth cut of either kind would be more than 12 s."""
+    parts = by_length(rows(2, 4, 2, 4, 2, 3.5), max_seconds=12)
+    assert names(parts) == [["u1", "u3", "u5"], ["u0", "u2", "u4"]]
+
+
+def test_padding_counts() -> None:
+    """1 s beside 9 s is 9 s of speech that is computed."""
+    assert names(by_length(rows(1, 9, 1), max_seconds=18)) == [["u1", "u0"], ["u2"]]
+
+
+def test_a_cut_that_is_too_long_is_alone() -> None:
+    assert names(by_length(rows(1, 30, 2), max_seconds=10)) == [["u1"], ["u2", "u0"]]
+
+
+def test_whose_a_cut_is_goes_with_it() -> None:
+    given = rows(1, 2, 3)
+    parts = by_length(given, max_seconds=100)
+    assert [[index for index, _ in part] for part in parts] == [[2, 1, 0]]
+    assert by_length([], max_seconds=1) == []

@@ -4,6 +4,7 @@ Neither reruns anything by itself, because hours of training should not start fo
 names them when it starts.
 """
 
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -52,7 +53,10 @@ def other_versions(results: Path) -> dict[str, list[Path]]:
 
 
 def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
-    """The manifest of a folder corpus, where it is younger than what was made of it."""
+    """The manifest of a folder corpus, where it is another than what was made of it.
+
+    It is read only if it is younger; a record without its checksum, of earlier versions, tells by age alone.
+    """
     corpus = config["corpus"]
     if corpus["name"] != "folder":
         return None
@@ -61,8 +65,11 @@ def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
         return None
     manifest = Path(root) / corpus["folder"]["manifest"]
     try:
-        made = (results / "data" / "corpus" / "run.jsonl").stat().st_mtime
-        return manifest if manifest.stat().st_mtime > made else None
+        record = results / "data" / "corpus" / "run.jsonl"
+        if manifest.stat().st_mtime <= record.stat().st_mtime:
+            return None
+        known = _head(record).get("settings", {}).get("manifest", {}).get("sha256")
+        return None if known == hashlib.sha256(manifest.read_bytes()).hexdigest() else manifest
     except OSError:  # nothing was made yet, or the corpus is not mounted now
         return None
 

@@ -1,5 +1,6 @@
 """Warnings about results that Snakemake takes for good."""
 
+import json
 import os
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_a_manifest_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     os.utime(manifest, (101, 101))
     assert newer_manifest(config, results) == manifest
     assert "--forcerun prepare_corpus" in next(iter(warnings(config, results)))
+    # Copied anew, with the same bytes; then with others.
+    checksum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # printf '' | sha256sum
+    record.write_text(json.dumps({"settings": {"manifest": {"sha256": checksum}}}) + "\n")
+    os.utime(record, (100, 100))
+    assert newer_manifest(config, results) is None
+    manifest.write_text("utterance")
+    os.utime(manifest, (101, 101))
+    assert newer_manifest(config, results) == manifest
     manifest.unlink()
     assert newer_manifest(config, results) is None
 

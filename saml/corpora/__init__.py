@@ -1,4 +1,4 @@
-"""Speech in, lhotse manifests out: one module a corpus, all with the same two functions.
+"""Speech in, lhotse manifests out: one module a corpus, all with the same functions.
 
     prepare_corpus(settings, audio) -> (RecordingSet, SupervisionSet, rows left out)
         All that is there before a target speaker is asked for. `settings` is the config's `corpus` section;
@@ -6,6 +6,8 @@
     prepare_speaker(settings, speaker, recordings, supervisions, audio) -> the same three, of a target speaker
         `recordings` and `supervisions` are what prepare_corpus made. A corpus of files filters them; a made
         corpus makes the speaker now, so that a new target speaker leaves everything else as it is.
+    origin(settings) -> what the run record of prepare_corpus says of files that may change
+        Only where there are any that a person edits.
 
 A recording has one channel at 16 kHz, and the id of its utterance or, where it holds many, of its talk. A
 supervision has the utterance's id, its speaker, its text as the corpus has it, and `custom`: `role` and, in

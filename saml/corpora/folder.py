@@ -5,6 +5,7 @@ others are passed over. `file` is relative to the folder. A role is base, pretra
 `roles` in the config); `pool` or nothing means that nobody hears the speaker until the config says who.
 """
 
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,13 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
     if not (root / settings["manifest"]).is_file():
         raise SamlError(f"corpus folder: {root / settings['manifest']} does not exist; {advice}")
     return root
+
+
+def origin(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """For the run record: the manifest's SHA-256, by which a later run sees that it has changed."""
+    own = settings["folder"]
+    manifest = root_folder(own) / own["manifest"]
+    return {"manifest": {"sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}}
 
 
 def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:

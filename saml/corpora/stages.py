@@ -44,10 +44,12 @@ def prepare_corpus(
         audio: output, the folder of waveforms that were made or converted; empty where none were.
         record: output, the run record.
     """
-    run = _record("prepare-corpus", experiment, settings)
-    audio.mkdir(parents=True, exist_ok=True)
     name = settings["corpus"]["name"]
-    found, spoken, bad = corpus(name).prepare_corpus(settings["corpus"], audio)
+    module = corpus(name)
+    origin = module.origin(settings["corpus"]) if hasattr(module, "origin") else {}
+    run = _record("prepare-corpus", experiment, {**settings, **origin})
+    audio.mkdir(parents=True, exist_ok=True)
+    found, spoken, bad = module.prepare_corpus(settings["corpus"], audio)
     if not len(spoken):
         raise SamlError(f"corpus {name}: no utterance is left; {dropped} would list them all")
     validate_pair(found, spoken)

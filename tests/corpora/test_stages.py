@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,13 @@ def test_the_record_tells_what_was_made(workplace):
     (size,) = [line for line in lines if line["kind"] == "size"]
     assert list(size.values())[1:] == ["features", 375 * 80 * 4]
     assert '"stage": "prepare-corpus"' in (place / "run.jsonl").read_text()
+
+
+def test_the_record_knows_the_manifest(workplace):
+    """The checksum is coreutils'."""
+    head = json.loads((run("corpus", "out") / "run.jsonl").read_text().splitlines()[0])
+    told = subprocess.run(["sha256sum", "mine/manifest.tsv"], capture_output=True, text=True, check=True)
+    assert head["settings"]["manifest"] == {"sha256": told.stdout.split()[0]}
 
 
 def test_same_bytes_again(workplace):

@@ -135,7 +135,10 @@ class Publisher:
             raise SamlError(f"{message}; the records in {what} are safe, {later}") from None
 
     def _load(self) -> tuple[list[runs.Found], dict[Path, tuple[int, int]]]:
-        """New records, one for each key, and the stamps by which they are known again."""
+        """New records, one for each key, and the stamps by which they are known again.
+
+        In the order in which they began: their pipeline run begins with the first of them.
+        """
         found: dict[str, runs.Found] = {}
         stamps: dict[Path, tuple[int, int]] = {}
         for path, root in runs.find_records(self._results, self._only):
@@ -160,7 +163,7 @@ class Publisher:
                 continue
             stamps[path] = stamp
             self._remember_corpus(new)
-        return list(found.values()), stamps
+        return sorted(found.values(), key=lambda new: runs.times(new.record)), stamps
 
     def _publish(self, store: Store, found: list[runs.Found], stamps: Mapping[Path, tuple[int, int]]) -> None:
         groups: dict[str, list[runs.Found]] = {}

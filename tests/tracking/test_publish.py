@@ -1,5 +1,6 @@
 """Publication to a real SQLite store, and to a server that is away."""
 
+import json
 import re
 import shutil
 import threading
@@ -103,6 +104,19 @@ def test_a_run_has_everything_a_person_looks_for(results, client):
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["config.yaml"]
     assert parent.data.params["model.family"] == "conformer"
+
+
+def test_the_pipeline_begins_with_its_first_record(results, client):
+    """Whichever of the records is found first: here the last in the order of their names is the oldest."""
+    path = sorted((results / "tiny").rglob("run.jsonl"))[-1]
+    head, rest = path.read_text().split("\n", 1)
+    content = json.loads(head)
+    content["finished"], content["durations"] = 1_700_000_060.0, {"decode": 60.0}
+    path.write_text(json.dumps(content) + "\n" + rest)
+    publish(results, parent=CONFIG)
+    (pipeline,) = all_runs(client, "pipeline")
+    assert pipeline.info.start_time == 1_700_000_000_000
+    assert pipeline.info.end_time == max(run.info.end_time for run in all_runs(client))
 
 
 def test_a_record_made_again_replaces_its_run(results, client):

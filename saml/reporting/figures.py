@@ -132,8 +132,7 @@ def wer_by_arm(report: Report) -> Figure:
                 f"{rate:.1f}", (max(rate, high), row), (5, 0), textcoords="offset points", va="center"
             )
         axes.set_xlabel("WER, %")
-        axes.margins(x=0.12)
-        axes.set_xlim(left=0)
+    style.from_zero(panels, 1.15)
     style.title(figure, "WER by arm: shorter is better", report.note())
     return figure
 
@@ -188,8 +187,8 @@ def wer_by_speaker(report: Report) -> Figure:
                 axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
                 axes.plot(value, row + offset, "o", color=colour[arm], ms=4, label=arm if row == 0 else None)
         axes.set_xlabel("WER, %")
-        # Some room on the right: where all speakers are alike, matplotlib leaves next to none.
-        axes.set_xlim(0, 1.05 * (axes.dataLim.x1 or 1.0))
+    # Some room on the right: where all speakers are alike, matplotlib leaves next to none.
+    style.from_zero(panels, 1.05)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     style.title(figure, "WER by speaker: whom does an arm help, whom does it not?", report.note())

@@ -73,6 +73,16 @@ def panels(
     return figure, list(axes.flat)
 
 
+def from_zero(panels: Sequence[Axes], room: float) -> None:
+    """The x axes of panels that share them: from 0 to `room` times the largest value in any of them.
+
+    Panel by panel, the first would set the end for all, and longer bars of the others would be cut off.
+    """
+    highest = max(axes.dataLim.x1 for axes in panels)
+    for axes in panels:
+        axes.set_xlim(0, room * (highest or 1.0))
+
+
 def title(figure: Figure, text: str, note: str) -> None:
     """A title that says what to see, and a small note under the figure that says what was drawn."""
     figure.suptitle(text, x=0.01, ha="left")

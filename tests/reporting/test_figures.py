@@ -90,6 +90,17 @@ def test_bars_are_as_long_as_the_table_says(small: Tree) -> None:
     assert "2 target speakers cannot speak for all speakers." in figure.get_supxlabel()
 
 
+@pytest.mark.parametrize("worse", ["released", "whisper"])
+def test_no_bar_is_cut_off_where_one_scorer_counts_more(small: Tree, worse: str) -> None:
+    """The panels share their axis; whichever of them has the longest bar decides where it ends."""
+    found = report(small, run(small))
+    found.summary.loc[found.summary["scorer"] == worse, "wer"] *= 2
+    found.wer.loc[found.wer["scorer"] == worse, "substitutions"] += found.wer["words"]
+    for name in ("wer_by_arm", "wer_by_speaker"):
+        for axes in FIGURES[name](found).axes:
+            assert axes.get_xlim()[0] == 0 and axes.get_xlim()[1] > axes.dataLim.x1
+
+
 def test_an_infinite_reduction_stays_on_the_page(small: Tree) -> None:
     tables = run(small)
     assert "-inf" in (tables / "comparisons.csv").read_text(), "the tree no longer has this case"

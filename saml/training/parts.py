@@ -1,10 +1,14 @@
 """A batch in parts: what takes one step together need not be computed at once."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from lhotse import MonoCut
+
+if TYPE_CHECKING:  # as for the loop, which works where lhotse is not installed
+    from lhotse import MonoCut
 
 Whose = TypeVar("Whose")
 

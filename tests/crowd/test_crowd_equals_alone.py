@@ -15,6 +15,7 @@ from saml.tracking import read_record
 from saml.training import loop as loop_of_one
 from saml.training import parts
 from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
+from tests.training.conftest import batch_sizes
 
 # Of each speaker, utterances in the order in which they were trained on, with their losses.
 Losses = dict[str, list[tuple[str, float]]]
@@ -93,15 +94,7 @@ def test_steps_in_several_batches_of_like_length(project: Project, monkeypatch: 
     """What is computed at once decides nothing."""
     project.passes = 2
     project.alone("saml")
-    sizes = []
-    compute = crowd_loop.utterance_losses
-    monkeypatch.setattr(
-        crowd_loop,
-        "utterance_losses",
-        lambda recogniser, batch, **options: (
-            sizes.append(len(batch.utterances)) or compute(recogniser, batch, **options)
-        ),
-    )
+    sizes = batch_sizes(monkeypatch, crowd_loop)
     monkeypatch.setattr(parts, "_SECONDS_AT_ONCE", {"cpu": 3.0, "cuda": 3.0})
     project.at_once("saml")
     assert max(sizes) < 6  # that many are in a step of all three

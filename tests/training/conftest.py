@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -232,3 +233,16 @@ def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **chan
             **changes,
         }
     )
+
+
+def batch_sizes(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[int]:
+    """How many utterances each batch has whose losses `module` computes from now on."""
+    sizes: list[int] = []
+    compute = module.utterance_losses
+
+    def counted(recogniser: Any, batch: Any, **options: Any) -> Any:
+        sizes.append(len(batch.utterances))
+        return compute(recogniser, batch, **options)
+
+    monkeypatch.setattr(module, "utterance_losses", counted)
+    return sizes

@@ -1,5 +1,8 @@
 """A batch in parts."""
 
+import subprocess
+import sys
+
 from lhotse import MonoCut
 
 from saml.training.parts import by_length
@@ -33,3 +36,9 @@ def test_whose_a_cut_is_goes_with_it() -> None:
     parts = by_length(given, max_seconds=100)
     assert [[index for index, _ in part] for part in parts] == [[2, 1, 0]]
     assert by_length([], max_seconds=1) == []
+
+
+def test_the_training_loop_is_there_without_lhotse() -> None:
+    """On a machine that only trains from batches at hand: benchmarks on a GPU."""
+    code = "import sys; sys.modules['lhotse'] = None; import saml.training.loop"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.logging import logger
 
 try:
-    from saml import _garbage, base_checkpoint, freshness
+    from saml import _garbage, _snakemake, base_checkpoint, freshness
     from saml import config as configuration
     from saml.chunks.each import MARK
     from saml.chunks.plan import Chunks, Unit

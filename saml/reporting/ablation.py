@@ -201,8 +201,12 @@ def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
         for row in chosen.to_dict("records"):
             mixture = row["experts"] > 1
             text = f"{row['experts']}x{row['rank']}" if mixture else f"r{row['rank']}"
-            place, shift = (row["parameters"], 100 * row["wer"]), (4, 4 if mixture else -11)
-            axes.annotate(text, place, shift, textcoords="offset points", fontsize=8, color=colour)
+            # At the whiskers' outer ends, mixtures above and LoRAs below: arms of like size stand close.
+            place = (row["parameters"], 100 * row["wer_high" if mixture else "wer_low"])
+            shift = (0, 3 if mixture else -10)
+            axes.annotate(
+                text, place, shift, textcoords="offset points", ha="center", fontsize=8, color=colour
+            )
     for row in arms[arms["experts"] == 0].to_dict("records"):
         level = 100 * row["wer"]
         axes.axhline(level, color=style.FAINT, lw=1.0, ls="--")

@@ -1,14 +1,18 @@
 """Files that are whole or absent: written in one step, read with a clear word where they are damaged."""
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from saml.errors import SamlError
+
+# The end of a temporary file's name, so that no file of anybody else's is taken for one.
+_UNFINISHED = ".unfinished"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -22,19 +26,21 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """A temporary file beside `path`, which takes its place once the block has ended without an error.
 
     Content and name are flushed to disk, so that a power cut leaves the old file or the new, never a part.
-    After an error the temporary file is removed.
+    After an error the temporary file is removed; what writers of `path` who were killed have left, before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _remove_left_behind(path)
+    handle, temporary = _temporary(path)
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
     except BaseException as error:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         raise
@@ -56,6 +62,41 @@ def read_json_object(path: Path, advice: str = "") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SamlError(f"{path}: not a JSON object{ending}")
     return content
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """A new file beside `path`, open and locked: the lock says that its writer lives. Its handle and name."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
+        # Between the two it may have been taken for left behind; then it has no name any more.
+        if not _lock(handle) or os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove temporary files for `path` that nobody is writing."""
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(_UNFINISHED)]
+    for name in names:
+        if not name.startswith(f".{path.name}."):
+            continue
+        with suppress(OSError):  # gone already, or not ours to remove
+            handle = os.open(path.parent / name, os.O_RDWR)
+            try:
+                if _lock(handle):
+                    os.unlink(path.parent / name)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether this process could lock an open file; some network file systems have no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

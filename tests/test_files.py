@@ -1,11 +1,69 @@
 """Files that are whole or absent."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from saml.errors import SamlError
-from saml.files import read_json_object
+from saml.files import open_atomically, read_json_object, write_atomically
+
+# Writes half a file, says so, and waits for what comes.
+WRITER = """
+import sys, time
+from pathlib import Path
+from saml.files import open_atomically
+with open_atomically(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def writing(path: Path) -> subprocess.Popen[str]:
+    """A process that has written half of `path`."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "half\n"
+    return process
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    mine = tmp_path / ".a.json.notes"  # somebody's own file stays, whatever it is called
+    mine.write_text("mine")
+    killed = writing(path)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert len(names(tmp_path)) == 2
+    write_atomically(path, b"whole")
+    assert names(tmp_path) == [".a.json.notes", "a.json"]
+    assert path.read_bytes() == b"whole"
+
+
+def test_what_a_living_writer_has_so_far_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with open_atomically(path) as file:
+        file.write(b"first")
+        other = writing(path)
+        write_atomically(path, b"second")
+        assert len(names(tmp_path)) == 3
+    assert path.read_bytes() == b"first"
+    other.terminate()
+    other.communicate()
+
+
+def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), open_atomically(tmp_path / "a.json") as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
 
 
 def test_an_object_comes_back(tmp_path: Path) -> None:

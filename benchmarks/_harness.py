@@ -78,6 +78,9 @@ def interleave(
         names = list(contenders) if index % 2 == 0 else list(contenders)[::-1]
         for name in names:
             wall, processor = _timed(contenders[name], timings[name])
+            print(
+                f"round {index + 1} of {warm_up + repeats}: {name}, {wall:.3g} s", file=sys.stderr, flush=True
+            )
             if index >= warm_up:
                 timings[name].wall.append(wall)
                 timings[name].processor.append(processor)

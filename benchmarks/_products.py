@@ -1,6 +1,7 @@
 """The matrix products of a computation: counted, and done again by themselves."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+# Kinds of operation, by how torch's profiler names them: the first pattern that is found in a name counts.
+_KINDS = {
+    "products": r"aten::(mm|addmm)$",
+    "products in batches": r"aten::(bmm|baddbmm)$",
+    "attention": r"scaled_dot_product",
+    "convolutions": r"convolution|conv1d",
+    "copies": r"aten::(copy_|cat|index_select|index_add_|clone|contiguous)$",
+    "random numbers and masks": r"aten::(random_|ge|bernoulli_|native_dropout)$",
+    "other element by element": r"aten::(mul_?|add_?|gelu\w*|native_layer_norm\w*)$",
+}
 _ATEN = torch.ops.aten
 # Where the two factors stand among what an operation is given.
 _FACTORS = {_ATEN.mm: (0, 1), _ATEN.bmm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.baddbmm: (1, 2)}
@@ -69,3 +80,22 @@ def count(run: Callable[[], Any]) -> Products:
     each = counter.get_flop_counts()["Global"]
     products.all = float(sum(number for name, number in each.items() if "convolution" not in str(name)))
     return products
+
+
+def shares(run: Callable[[], Any], device: str) -> dict[str, float]:
+    """Run it once under torch's profiler: the shares of operations' own time, by kind, the largest first."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if device == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as profile:
+        run()
+    own: dict[str, float] = defaultdict(float)
+    for event in profile.key_averages():
+        time = event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
+        own[kind(event.key)] += time
+    return {name: own[name] / sum(own.values()) for name in sorted(own, key=own.__getitem__, reverse=True)}
+
+
+def kind(operation: str) -> str:
+    """Which of the kinds an operation is, by its name."""
+    return next((name for name, pattern in _KINDS.items() if re.search(pattern, operation)), "the rest")

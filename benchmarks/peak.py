@@ -3,7 +3,7 @@
 The floating-point operations of a round of adaptations (several speakers in the same batches, by the engine
 of `saml crowd`) are counted while it runs, by torch's own counter: products and attention, no convolutions.
 Beside it, in the same run: `torch.matmul` of the same shapes, as often as the adaptation has them, and of one
-large square.
+large square. Where the time of a round goes besides is told by kind of operation, from torch's profiler.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
     from benchmarks import _adapting as ways
-    from benchmarks._products import count
+    from benchmarks._products import count, shares
 
     data = ways.Data(options.like, options.tail_seconds, options, folder)
     for kind, experts in (("LoRA", 1), ("SAML", options.experts)):
@@ -60,7 +60,10 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
             {LIKE: products.replay(options.device), adapting: run, LARGE: _large(options)},
             repeats=options.repeats,
         )
-        _report(report, f"{kind}: {options.size}, {options.speakers} speakers", timings, operations, adapting)
+        group = f"{kind}: {options.size}, {options.speakers} speakers"
+        _report(report, group, timings, operations, adapting)
+        parts = [f"{name} {share:.0%}" for name, share in shares(run, options.device).items()]
+        report.note(f"{group}, of all operations' own time: {', '.join(parts)}")
 
 
 def _large(options: argparse.Namespace) -> Callable[[], Any]:

@@ -76,18 +76,15 @@ def _temporary(path: Path) -> tuple[int, str]:
 
 def _remove_left_behind(path: Path) -> None:
     """Remove temporary files for `path` that nobody is writing."""
-    with os.scandir(path.parent) as entries:
-        names = [entry.name for entry in entries if entry.name.endswith(_UNFINISHED)]
-    for name in names:
-        if not name.startswith(f".{path.name}."):
+    for name in os.listdir(path.parent):
+        if not (name.startswith(f".{path.name}.") and name.endswith(_UNFINISHED)):
             continue
-        with suppress(OSError):  # gone already, or not ours to remove
-            handle = os.open(path.parent / name, os.O_RDWR)
-            try:
-                if _lock(handle):
-                    os.unlink(path.parent / name)
-            finally:
-                os.close(handle)
+        with (
+            suppress(OSError),
+            open(path.parent / name, "r+b") as file,
+        ):  # gone already, or not ours to remove
+            if _lock(file.fileno()):
+                os.unlink(path.parent / name)
 
 
 def _lock(handle: int) -> bool:

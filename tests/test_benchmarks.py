@@ -14,7 +14,7 @@ from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = [*everything.ALL, "overhead", "full_size_step"]
+SCRIPTS = [*everything.ALL, "overhead", "full_size_step", "dry_run", "scheduling"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -61,7 +61,8 @@ def test_contenders_take_turns_and_ratios_are_of_rounds(capsys: pytest.CaptureFi
     assert rows["slow"].ratio == 1.0 and 1.5 < rows["fast"].ratio <= 4.5
     assert rows["fast"].processor_seconds < 0.01  # sleeping is no work
     report.finish()
-    assert "-- group" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "-- group" in printed.out and "round 4 of 4: slow, 0.0" in printed.err
 
 
 def test_the_median_is_of_each_rounds_own_ratio() -> None:
@@ -87,6 +88,17 @@ def test_span_of_jobs_by_hand() -> None:
     """0-10 and 5-20 overlap, 5 s between jobs, an interruption of 100 s, 10 s more."""
     intervals = [(125.0, 135.0), (0.0, 10.0), (5.0, 20.0), (25.0, 25.0)]
     assert overhead._span(intervals, pause=60) == (35.0, 30.0, 100.0)
+
+
+def test_choosing_jobs_is_measured(tmp_path: Path) -> None:
+    """Of three ready jobs all are done, and looking at them is no slower than they are."""
+    path = tmp_path / "scheduling.json"
+    command = ["-m", "benchmarks.scheduling", "--jobs", "2", "--ready", "3", "--json", str(path)]
+    subprocess.run([sys.executable, *command], check=True, cwd=ROOT, capture_output=True)
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["name"] for row in rows[:2]] == ["Snakemake's own limit", "limit lifted"]
+    assert all(row["seconds"] >= 0.5 for row in rows[:2])
+    assert [row["more"] for row in rows[2:]] == [{"jobs done": 3}] * 2
 
 
 def test_overhead_needs_a_run(tmp_path: Path) -> None:
@@ -121,6 +133,24 @@ def test_products_are_counted_by_hand() -> None:
     counted = count(lambda: [a @ b, torch.addmm(torch.zeros(2, 5), a, b), torch.bmm(a[None], b[None]), a + a])
     assert counted.in_products == counted.all == 3 * 2 * 2 * 3 * 5
     assert count(counted.replay("cpu")).in_products == counted.in_products
+
+
+def test_time_is_told_by_kind_of_operation() -> None:
+    """A product of many numbers and one sum of few: nearly all of the time is the product's."""
+    import torch
+
+    from benchmarks._products import kind, shares
+
+    a = torch.rand(600, 600)
+    found = shares(lambda: [a @ a, a[:2] + a[:2]], "cpu")
+    assert next(iter(found)) == "products" and found["products"] > 0.5
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert [kind(f"aten::{name}") for name in ("addmm", "baddbmm", "_flash_scaled_dot_product", "view")] == [
+        "products",
+        "products in batches",
+        "attention",
+        "the rest",
+    ]
 
 
 def test_all_ways_of_adapting_take_their_steps(tmp_path: Path) -> None:

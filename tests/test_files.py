@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from saml import files
 from saml.errors import SamlError
 from saml.files import open_atomically, read_json_object, write_atomically
 
@@ -57,6 +58,24 @@ def test_what_a_living_writer_has_so_far_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first"
     other.terminate()
     other.communicate()
+
+
+def test_who_is_taken_for_dead_before_the_lock_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer may come between a temporary file and its lock, and remove it."""
+    path, lock, removed = tmp_path / "a.json", files._lock, []
+
+    def late(handle: int) -> bool:
+        if not removed:
+            removed.extend(names(tmp_path))
+            (tmp_path / removed[0]).unlink()
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", late)
+    write_atomically(path, b"whole")
+    assert len(removed) == 1
+    assert names(tmp_path) == ["a.json"] and path.read_bytes() == b"whole"
 
 
 def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from workflow_project import ROOT, Project
 
-# Python reads it at its start: counts the timers that Snakemake sets, each of which makes it choose once more.
+# Python reads it at its start. Each timer that Snakemake sets makes it choose once more.
 COUNTING = """
 import threading
 

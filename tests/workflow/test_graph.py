@@ -1,5 +1,8 @@
 """Which jobs run when: everything once, one speaker alone, and nothing that a change does not concern."""
 
+import re
+
+import pytest
 import yaml
 from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, settings_of
 
@@ -32,6 +35,14 @@ def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
     assert [call[0] for call in project.calls()][-2:] == ["track", "show"]
     saved = yaml.safe_load((project.folder / "results" / "test" / "config.yaml").read_text())
     assert saved == yaml.safe_load((project.folder / "config" / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("target", ["all", "tune", "enrolment", "ablation"])
+def test_every_job_says_what_it_is(fresh: Project, target: str) -> None:
+    """One that has no message would print the names of all its files instead."""
+    outcome = fresh.dry_run(target)
+    assert outcome.status == 0 and len(outcome.messages) > 10
+    assert not re.search(r"^ +(input|output): ", outcome.text, re.MULTILINE), outcome.text
 
 
 def test_results_lie_where_a_person_looks_for_them(first_run: tuple[Project, Outcome]) -> None:

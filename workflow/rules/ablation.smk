@@ -5,6 +5,8 @@
 rule ablation:
     input:
         ablation_files,
+    message:
+        "The ablation is complete"
 
 
 rule ablation_table:

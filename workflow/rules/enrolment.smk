@@ -6,6 +6,8 @@ rule enrolment:
     input:
         f"{RESULTS}/tables/enrolment.csv",
         f"{RESULTS}/figures/enrolment.svg",
+    message:
+        "The enrolment experiment is complete"
 
 
 use rule adapt as adapt_enrolment with:

@@ -6,6 +6,8 @@ rule tune:
     input:
         f"{RESULTS}/tuning/rates.csv",
         f"{RESULTS}/tuning/rates.yaml",
+    message:
+        "All rates are chosen"
 
 
 use rule initialise_experts as tune_experts with:

@@ -62,7 +62,7 @@ else:
             settings=settings("model", "base_training"),
             work=f"{RESULTS}/.work/train_base",
         message:
-            "Training the base model"
+            "Training the base model; how far it is: {log}"
         shell:
             "saml train-base {params.run:q}"
             " --cuts {input.cuts:q}"

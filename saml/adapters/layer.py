@@ -87,16 +87,17 @@ class MixtureLinear(nn.Module):
         """`(rows, time, in)` to `(rows, time, out)`."""
         h = self._into(self.dropout(x))
         u = h if self.experts == 1 else self._mix(h)
-        return self._add(self.base(x), self.scaling * u)
+        return self._sum(x, self.scaling * u)
 
     def _into(self, x: Tensor) -> Tensor:
         """A x of all experts: `(rows, time, in)` to `(rows, time, E rank)`."""
         return F.linear(x, self.down.flatten(0, 1))
 
-    def _add(self, y: Tensor, u: Tensor) -> Tensor:
-        """y + B u summed over experts, `(rows, time, out)`, without a third tensor of that width."""
+    def _sum(self, x: Tensor, u: Tensor) -> Tensor:
+        """W x + B u summed over experts, `(rows, time, out)`, in one tensor: a second would be as wide."""
+        y = self.base(x.flatten(0, -2))
         b = self.up.permute(0, 2, 1).flatten(0, 1)  # (E, out, rank) -> (E rank, out)
-        return torch.addmm(y.flatten(0, -2), u.flatten(0, -2), b).view_as(y)
+        return y.addmm_(u.flatten(0, -2).to(y.dtype), b.to(y.dtype)).unflatten(0, x.shape[:-1])
 
     def _mix(self, h: Tensor) -> Tensor:
         p = self.route.rows(h.shape[0])

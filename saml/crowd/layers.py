@@ -2,16 +2,16 @@
 
 Each is the one-member module with one more dimension in front of its parameters, the members, and the same
 arithmetic: a row meets its own member's parameters. Adapters are thin, so they are looked up for every row;
-the routers' convolutions are not, so rows are put together by member there.
+the weights of the routers' convolutions are not, so rows are put together by member there.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saml.adapters.layer import MixtureLinear
+from saml.adapters.router import PooledConvolution, seen_by_taps, sum_of_taps
 from saml.crowd.rows import Rows
 
 
@@ -31,9 +31,10 @@ class CrowdLinear(MixtureLinear):
         a = self.down.index_select(0, self.rows.of(len(x))).flatten(1, 2)  # (rows, E rank, in)
         return torch.bmm(x, a.transpose(1, 2))
 
-    def _add(self, y: Tensor, u: Tensor) -> Tensor:
-        b = self.up.index_select(0, self.rows.of(len(u)))  # (rows, E, out, rank)
-        return torch.baddbmm(y, u, b.transpose(2, 3).flatten(1, 2))
+    def _sum(self, x: Tensor, u: Tensor) -> Tensor:
+        y = self.base(x)
+        b = self.up.index_select(0, self.rows.of(len(u))).to(y.dtype)  # (rows, E, out, rank)
+        return y.baddbmm_(u.to(y.dtype), b.transpose(2, 3).flatten(1, 2))
 
 
 class _Affine(nn.Module):
@@ -59,29 +60,38 @@ class CrowdAffine(_Affine):
 
 
 class CrowdConvolution(_Affine):
-    """A convolution over time, padded to leave lengths alone: `(rows, in, time)` to `(rows, out, time)`."""
+    """A `PooledConvolution` of (members, out, in, taps)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Row by row its member's convolution: those of all members present as groups of one."""
-        present = self.rows.present(len(x))
-        everybody = len(present) == len(self.weight)
-        weight = self.weight if everybody else self.weight.index_select(0, present)
-        bias = self.bias if everybody else self.bias.index_select(0, present)
-        side_by_side = self.rows.together(x).transpose(0, 1).flatten(1, 2)  # (places, present x in, time)
-        y = F.conv1d(
-            side_by_side,
-            weight.flatten(0, 1),
-            bias.flatten(),
-            padding=weight.shape[-1] // 2,
-            groups=len(present),
-        )
-        return self.rows.apart(y.unflatten(1, (len(present), -1)).transpose(0, 1), len(x))
+    def scores(self, states: Tensor, attention: CrowdAffine) -> Tensor:
+        """Row by row its member's scores: `(rows, time, in)` to `(rows, time)`."""
+        weight, bias, own = self._of_present(len(states))
+        present = self.rows.present(len(states))
+        direction = attention.weight.index_select(0, present)  # (present, 1, out)
+        kernels = torch.bmm(direction, weight.flatten(2)).view(len(present), *weight.shape[2:])
+        constants = torch.bmm(direction, bias[..., None])[:, 0] + attention.bias.index_select(0, present)
+        taps = torch.bmm(states, kernels.index_select(0, own))  # (rows, time, taps)
+        return sum_of_taps(taps) + constants.index_select(0, own)
+
+    def mean(self, states: Tensor, weights: Tensor) -> Tensor:
+        """Row by row its member's mean with `weights` `(rows, time)`: to `(rows, out)`."""
+        weight, bias, _ = self._of_present(len(states))
+        seen = self.rows.together(seen_by_taps(states, weights).flatten(1))  # (present, places, in taps)
+        pooled = torch.baddbmm(bias[:, None], seen, weight.flatten(2).transpose(1, 2))
+        return self.rows.apart(pooled, len(states))
+
+    def _of_present(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and biases of the members who have some of so many rows, and whose each row is of these."""
+        present = self.rows.present(rows)
+        if len(present) == len(self.weight):
+            return self.weight, self.bias, self.rows.of(rows)
+        weight, bias = self.weight.index_select(0, present), self.bias.index_select(0, present)
+        return weight, bias, torch.searchsorted(present, self.rows.of(rows))
 
 
 def crowd_router(router: nn.Module, members: int, rows: Rows) -> nn.Module:
     """`router` with parameters for every member, all as they are in it; it computes as it did before."""
     for name, child in router.named_children():
-        if isinstance(child, nn.Conv1d):
+        if isinstance(child, PooledConvolution):
             setattr(router, name, CrowdConvolution(child, members, rows))
         elif isinstance(child, nn.Linear):
             setattr(router, name, CrowdAffine(child, members, rows))

@@ -189,7 +189,7 @@ def peft(data: Data, options: argparse.Namespace, folder: Path) -> Run:
 
 
 def _as_equation(adapted: AdaptedRecogniser, data: Data) -> None:
-    """Put the equation in the place of our layers' arithmetic; refuse it if it computes something else."""
+    """Put the equations in the place of our layers' and routers' arithmetic; refuse what is not the same."""
     state = adapted.state()
     for parameter in adapted.expert_parameters().values():
         torch.nn.init.normal_(parameter.data, std=0.02)  # else all B are zero and nothing would show
@@ -199,6 +199,8 @@ def _as_equation(adapted: AdaptedRecogniser, data: Data) -> None:
         for layer in adapted.layers.values():
             layer.forward = types.MethodType(_equation, layer)  # type: ignore[method-assign]
             layer.dropout = torch.nn.Dropout(DROPOUT).eval()  # type: ignore[assignment]
+        for router in adapted.routers.values():
+            router.forward = types.MethodType(_routed, router)  # type: ignore[method-assign]
         theirs = utterance_losses(adapted, batch, ctc_weight=0.0).loss
     torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
     adapted.load_state(state)
@@ -213,3 +215,11 @@ def _equation(self: Any, x: torch.Tensor) -> torch.Tensor:
     added: torch.Tensor = torch.einsum("bor,btr->bto", b, low)
     plain: torch.Tensor = self.base(x)
     return plain + self.scaling * added
+
+
+def _routed(self: Any, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Convolve every frame, pool by attention, softmax: `(batch, time, width)` to `(batch, experts)`."""
+    frames = self.convolution(states.masked_fill(~mask[..., None], 0.0).transpose(1, 2)).transpose(1, 2)
+    scores = self.attention(frames).squeeze(-1).masked_fill(~mask, -torch.inf)
+    pooled = torch.einsum("bt,btw->bw", scores.softmax(dim=1), frames)
+    return torch.softmax(self.output(pooled) / self.temperature, dim=-1)

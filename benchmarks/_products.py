@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 # Kinds of operation, by how torch's profiler names them: the first pattern that is found in a name counts.
 _KINDS = {
-    "products": r"aten::(mm|addmm)$",
-    "products in batches": r"aten::(bmm|baddbmm)$",
+    "products": r"aten::(mm|addmm_?)$",
+    "products in batches": r"aten::(bmm|baddbmm_?)$",
     "attention": r"scaled_dot_product",
     "convolutions": r"convolution|conv1d",
     "copies": r"aten::(copy_|cat|index_select|index_add_|clone|contiguous)$",
@@ -22,7 +22,10 @@ _KINDS = {
 }
 _ATEN = torch.ops.aten
 # Where the two factors stand among what an operation is given.
-_FACTORS = {_ATEN.mm: (0, 1), _ATEN.bmm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.baddbmm: (1, 2)}
+_FACTORS = {
+    **dict.fromkeys((_ATEN.mm, _ATEN.bmm), (0, 1)),
+    **dict.fromkeys((_ATEN.addmm, _ATEN.addmm_, _ATEN.baddbmm, _ATEN.baddbmm_), (1, 2)),
+}
 
 Shapes = tuple[torch.Size, torch.Size]
 
@@ -32,18 +35,22 @@ class Products:
     """What was counted.
 
     Attributes:
-        all: floating-point operations of products and fused attention. Convolutions are left out: of those in
-            groups, as a crowd's routers have them, torch's counter counts too many.
+        in_attention: floating-point operations of fused attention.
         often: the shapes of products, and how often each was computed.
     """
 
-    all: float = 0.0
+    in_attention: float = 0.0
     often: Counter[Shapes] = field(default_factory=Counter)
 
     @property
     def in_products(self) -> float:
-        """Floating-point operations of `often` alone: convolutions and fused attention are not among them."""
+        """Floating-point operations of `often` alone."""
         return float(sum(2 * a.numel() * b[-1] * times for (a, b), times in self.often.items()))
+
+    @property
+    def all(self) -> float:
+        """Those of products and fused attention; convolutions are left out."""
+        return self.in_products + self.in_attention
 
     def replay(self, device: str) -> Callable[[], None]:
         """Does nothing but these products, as often, on numbers that are there already."""
@@ -78,7 +85,8 @@ def count(run: Callable[[], Any]) -> Products:
     with FlopCounterMode(display=False) as counter, _Shapes(products):
         run()
     each = counter.get_flop_counts()["Global"]
-    products.all = float(sum(number for name, number in each.items() if "convolution" not in str(name)))
+    # The counter knows no product that is added in place; so all of them are counted by their shapes.
+    products.in_attention = float(sum(number for name, number in each.items() if "attention" in str(name)))
     return products
 
 

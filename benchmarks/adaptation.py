@@ -5,8 +5,9 @@ tells, each batch padded to 30 s, one speaker after another. Rank, layers with a
 and number of steps are the same for all; loading, evaluation and saving are left out for all.
 
 The released arithmetic: every layer computes y = W x + s (sum_e p_e B_e)(sum_f p_f A_f) x as it stands in the
-paper, matrices of all experts stacked and mixed for each utterance with einsum, torch's own dropout, one
-speaker after another at 30 s; routers are the same. It is checked that both compute the same losses.
+paper, matrices of all experts stacked and mixed for each utterance with einsum, torch's own dropout, and
+every router convolves all frames before it pools them; one speaker after another at 30 s. It is checked that
+both compute the same losses.
 
 What comes from where: from the layers alone (both at 30 s), from not padding to 30 s (with a short silence
 instead), from batches of utterances of like length (the engine of `saml adapt`, one speaker at a time), and

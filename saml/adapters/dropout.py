@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 _LEVELS = 1 << 16
 
@@ -18,14 +19,21 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """`input`, elements zero at rate `p` and the others scaled by 1 / (1 - p), in training."""
-        if not self.training or self.p == 0 or input.device.type != "cpu":
-            return super().forward(input)
+        mask = self.mask(input)
+        return input if mask is None else input * mask
+
+    def mask(self, x: Tensor) -> Tensor | None:
+        """What `x` is multiplied with: 0 at rate `p`, else 1 / (1 - p); None: 1 everywhere."""
+        if not self.training or self.p == 0:
+            return None
+        if x.device.type != "cpu":
+            return F.dropout(torch.ones_like(x, requires_grad=False), self.p)
         kept = torch.ge(
-            _random_numbers(input.numel()).view(input.shape),
+            _random_numbers(x.numel()).view(x.shape),
             round(self.p * _LEVELS) - _LEVELS // 2,
-            out=torch.empty_like(input, requires_grad=False),
+            out=torch.empty_like(x, requires_grad=False),
         )
-        return input * kept.mul_(1 / (1 - self.p))
+        return kept.mul_(1 / (1 - self.p))
 
 
 def _random_numbers(count: int) -> Tensor:

@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saml.adapters.dropout import Dropout
+from saml.adapters.product import adapted_product
 
 
 class Route:
@@ -43,9 +43,9 @@ class MixtureLinear(nn.Module):
         merge:   y = W x + s (sum_e p_e B_e) (sum_f p_f A_f) x
         output:  y = W x + s  sum_e p_e B_e A_e x,                  s = alpha / rank
 
-    Both are two thin matrix products, `A` stacked to (E rank, in) and `B` to (out, E rank), with a tiny step
-    between them: h = A x; u_e = p_e sum_f p_f h_f or u_e = p_e h_e; y = W x + s B u. With one expert, p = 1
-    and the layer is a plain LoRA; with one-hot p it is E separate LoRAs in one batch.
+    Both are W x + b a x with thin matrices for each row: merged, a = sum_f p_f A_f and b = s sum_e p_e B_e;
+    summed, all A_e below each other and all s p_e B_e side by side. With one expert, p = 1 and the layer is a
+    plain LoRA; with one-hot p it is E separate LoRAs in one batch. The base is frozen.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class MixtureLinear(nn.Module):
         super().__init__()
         if mixing not in ("merge", "output"):
             raise ValueError(f"mixing must be 'merge' or 'output', not {mixing!r}")
-        self.base = base
+        self.base = base.requires_grad_(False)
         self.route = route
         self.experts = experts
         self.rank = rank
@@ -85,24 +85,41 @@ class MixtureLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(rows, time, in)` to `(rows, time, out)`."""
-        h = self._into(self.dropout(x))
-        u = h if self.experts == 1 else self._mix(h)
-        return self._sum(x, self.scaling * u)
-
-    def _into(self, x: Tensor) -> Tensor:
-        """A x of all experts: `(rows, time, in)` to `(rows, time, E rank)`."""
-        return F.linear(x, self.down.flatten(0, 1))
-
-    def _sum(self, x: Tensor, u: Tensor) -> Tensor:
-        """W x + B u summed over experts, `(rows, time, out)`, in one tensor: a second would be as wide."""
-        y = self.base(x.flatten(0, -2))
-        b = self.up.permute(0, 2, 1).flatten(0, 1)  # (E, out, rank) -> (E rank, out)
-        return y.addmm_(u.flatten(0, -2).to(y.dtype), b.to(y.dtype)).unflatten(0, x.shape[:-1])
-
-    def _mix(self, h: Tensor) -> Tensor:
-        p = self.route.rows(h.shape[0])
-        p = p[:, None, :, None] if p.dim() == 2 else p[..., None]  # (rows, 1 or time, E, 1)
-        h = h.unflatten(-1, (self.experts, self.rank))  # (rows, time, E, rank)
+        down, up = self._experts(len(x))
+        p = self.route.rows(len(x)) if self.experts > 1 else x.new_ones(1, 1)
+        if p.dim() == 3:
+            return self._by_token(x, down, up, p)
         if self.mixing == "merge":
-            h = (p * h).sum(dim=2, keepdim=True)
-        return (p * h).flatten(2)
+            a, b = _merged(down, p), _merged(up, self.scaling * p)
+        else:
+            a, b = down.flatten(1, 2), _beside_each_other(self.scaling * p[..., None, None] * up)
+        return adapted_product(x, self.base, _each(a, len(x)), _each(b, len(x)), self.dropout.mask(x))
+
+    def _experts(self, rows: int) -> tuple[Tensor, Tensor]:
+        """A and B of each row, or of all: `(rows or 1, E, rank, in)` and `(rows or 1, E, out, rank)`."""
+        return self.down[None], self.up[None]
+
+    def _by_token(self, x: Tensor, down: Tensor, up: Tensor, p: Tensor) -> Tensor:
+        """With routes `(rows, time, E)`: all experts' A x, mixed at every token."""
+        h = self.dropout(x) @ down.flatten(1, 2).transpose(1, 2)  # (rows, time, E rank)
+        h = h.unflatten(-1, (self.experts, self.rank))
+        if self.mixing == "merge":
+            h = (p[..., None] * h).sum(dim=2, keepdim=True)
+        u = self.scaling * (p[..., None] * h).flatten(2)
+        y: Tensor = self.base(x) + u @ _beside_each_other(up).transpose(1, 2)
+        return y
+
+
+def _merged(experts: Tensor, p: Tensor) -> Tensor:
+    """sum_e p_e M_e: `(rows or 1, E, n, m)` and `(rows, E)` to `(rows, n, m)`."""
+    return (p[:, None] @ experts.flatten(2)).view(-1, *experts.shape[2:])
+
+
+def _beside_each_other(experts: Tensor) -> Tensor:
+    """`(rows, E, out, rank)` to `(rows, out, E rank)`."""
+    return experts.transpose(1, 2).flatten(2)
+
+
+def _each(matrices: Tensor, rows: int) -> Tensor:
+    """The one matrix of all rows as one for each."""
+    return matrices if len(matrices) == rows else matrices.expand(rows, -1, -1)

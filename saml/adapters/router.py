@@ -40,7 +40,7 @@ def sum_of_taps(taps: Tensor) -> Tensor:
 
 
 def seen_by_taps(states: Tensor, weights: Tensor, taps: int = 3) -> Tensor:
-    """sum_t w_t x_(t+k-1) for each tap k: `(batch, time, width)`, `(batch, time)` to `(batch, width, taps)`."""
+    """sum_t w_t x_(t+k-1) for each tap k: states and weights `(batch, time)` to `(batch, width, taps)`."""
     time, reach = states.shape[1], taps // 2
     padded = F.pad(weights, (reach, reach))
     moved = torch.stack([padded[:, 2 * reach - k :][:, :time] for k in range(taps)], dim=-1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear
 from saml.adapters.router import PooledConvolution, seen_by_taps, sum_of_taps
-from saml.crowd.rows import Rows
+from saml.crowd.rows import Rows, chosen
 
 
 class CrowdLinear(MixtureLinear):
@@ -27,14 +27,8 @@ class CrowdLinear(MixtureLinear):
         self.down = repeated(self.down, members)
         self.up = repeated(self.up, members)
 
-    def _into(self, x: Tensor) -> Tensor:
-        a = self.down.index_select(0, self.rows.of(len(x))).flatten(1, 2)  # (rows, E rank, in)
-        return torch.bmm(x, a.transpose(1, 2))
-
-    def _sum(self, x: Tensor, u: Tensor) -> Tensor:
-        y = self.base(x)
-        b = self.up.index_select(0, self.rows.of(len(u))).to(y.dtype)  # (rows, E, out, rank)
-        return y.baddbmm_(u.to(y.dtype), b.transpose(2, 3).flatten(1, 2))
+    def _experts(self, rows: int) -> tuple[Tensor, Tensor]:
+        return self.rows.own(self.down, rows), self.rows.own(self.up, rows)
 
 
 class _Affine(nn.Module):
@@ -53,8 +47,7 @@ class CrowdAffine(_Affine):
 
     def forward(self, x: Tensor) -> Tensor:
         """Row by row its member's map."""
-        members = self.rows.of(len(x))
-        weight, bias = self.weight.index_select(0, members), self.bias.index_select(0, members)
+        weight, bias = self.rows.own(self.weight, len(x)), self.rows.own(self.bias, len(x))
         flat = x.reshape(len(x), -1, x.shape[-1])  # (rows, anything, in)
         return torch.baddbmm(bias[:, None], flat, weight.transpose(1, 2)).reshape(*x.shape[:-1], -1)
 
@@ -66,11 +59,11 @@ class CrowdConvolution(_Affine):
         """Row by row its member's scores: `(rows, time, in)` to `(rows, time)`."""
         weight, bias, own = self._of_present(len(states))
         present = self.rows.present(len(states))
-        direction = attention.weight.index_select(0, present)  # (present, 1, out)
+        direction = chosen(attention.weight, present)  # (present, 1, out)
         kernels = torch.bmm(direction, weight.flatten(2)).view(len(present), *weight.shape[2:])
-        constants = torch.bmm(direction, bias[..., None])[:, 0] + attention.bias.index_select(0, present)
-        taps = torch.bmm(states, kernels.index_select(0, own))  # (rows, time, taps)
-        return sum_of_taps(taps) + constants.index_select(0, own)
+        constants = torch.bmm(direction, bias[..., None])[:, 0] + chosen(attention.bias, present)
+        taps = torch.bmm(states, chosen(kernels, own))  # (rows, time, taps)
+        return sum_of_taps(taps) + chosen(constants, own)
 
     def mean(self, states: Tensor, weights: Tensor) -> Tensor:
         """Row by row its member's mean with `weights` `(rows, time)`: to `(rows, out)`."""
@@ -84,7 +77,7 @@ class CrowdConvolution(_Affine):
         present = self.rows.present(rows)
         if len(present) == len(self.weight):
             return self.weight, self.bias, self.rows.of(rows)
-        weight, bias = self.weight.index_select(0, present), self.bias.index_select(0, present)
+        weight, bias = chosen(self.weight, present), chosen(self.bias, present)
         return weight, bias, torch.searchsorted(present, self.rows.of(rows))
 
 

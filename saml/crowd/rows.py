@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,10 @@ class Rows:
         """
         return self._look_up(count)[0]
 
+    def own(self, parameter: Tensor, count: int) -> Tensor:
+        """What each of `count` rows has of `parameter` `(members, ...)`: `(count, ...)`."""
+        return chosen(parameter, self.of(count))
+
     def present(self, count: int) -> Tensor:
         """The members who have some of `count` rows, `(present,)`, in order."""
         return self._look_up(count)[1].present
@@ -89,3 +94,29 @@ def layout(members: Sequence[int], device: torch.device) -> Layout:
     if places == list(range(len(members))):
         return Layout(present, None, None)
     return Layout(present, torch.tensor(places, device=device), torch.tensor(back, device=device))
+
+
+def chosen(parameter: Tensor, members: Tensor) -> Tensor:
+    """`parameter[members]`."""
+    made: Tensor = _Chosen.apply(parameter, members)
+    return made
+
+
+class _Chosen(torch.autograd.Function):
+    """`index_select` whose gradient a CPU adds up slice by slice: number by number it takes longer."""
+
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, members: Tensor) -> Tensor:
+        ctx.save_for_backward(members)
+        ctx.count = len(parameter)
+        return parameter.index_select(0, members)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (members,), (gradient,) = ctx.saved_tensors, gradients
+        total = gradient.new_zeros(ctx.count, *gradient.shape[1:])
+        if gradient.device.type != "cpu":
+            return total.index_add_(0, members, gradient), None
+        for row, member in enumerate(members.tolist()):
+            total[member].add_(gradient[row])
+        return total, None

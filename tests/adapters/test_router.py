@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from saml.adapters import Router
-from saml.adapters.router import CrossRouter
+from saml.adapters.router import CrossRouter, PooledConvolution
 
 
 def by_definition(router: Router, states: torch.Tensor) -> torch.Tensor:
@@ -56,3 +56,25 @@ def test_the_released_cross_router_pools_decoder_and_encoder_apart() -> None:
         torch.testing.assert_close(weights[row], (logits / 0.5).softmax(dim=0))
     released = [Router(512, 10), Router(512, 10), CrossRouter(512, 10)]
     assert round(sum(p.numel() for r in released for p in r.parameters()) / 1e6, 2) == 3.17
+
+
+def test_what_is_pooled_has_the_gradients_of_the_convolution_itself() -> None:
+    """Scores and weighted mean, and what reaches states and parameters, by torch's own convolution."""
+    torch.manual_seed(5)
+    made, attention = PooledConvolution(6), torch.nn.Linear(6, 1)
+    states, direction = torch.randn(2, 7, 6), torch.randn(2, 6)
+    outcomes = []
+    for by_convolution in (False, True):
+        x = states.clone().requires_grad_()
+        if by_convolution:
+            frames = torch.nn.Conv1d.forward(made, x.transpose(1, 2)).transpose(1, 2)
+            scores = attention(frames).squeeze(-1)
+            pooled = (scores.softmax(dim=1)[..., None] * frames).sum(dim=1)
+        else:
+            scores = made.scores(x, attention)
+            pooled = made.mean(x, scores.softmax(dim=1))
+        wanted = [x, made.weight, made.bias, attention.weight]
+        gradients = torch.autograd.grad((pooled * direction).sum() + scores.square().sum(), wanted)
+        outcomes.append((scores, pooled, *gradients))
+    for ours, theirs in zip(*outcomes, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -8,7 +8,7 @@ from transformers import GenerationConfig, GenerationMixin
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.crowd.rows import Rows
+from saml.crowd.rows import Rows, chosen
 from saml.errors import SamlError
 from saml.models import Encoded, Recogniser, as_module
 
@@ -160,3 +160,14 @@ def test_rows_are_put_together_by_member_and_apart_again() -> None:
         rows.of(6)
     with pytest.raises(RuntimeError, match="before it was said whose its rows are"):
         Rows().of(1)
+
+
+def test_what_rows_have_of_a_parameter_has_the_gradient_of_indexing() -> None:
+    parameter = torch.randn(4, 2, 3, requires_grad=True)
+    members, direction = torch.tensor([2, 0, 2, 3]), torch.randn(4, 2, 3)
+    own = chosen(parameter, members)
+    assert torch.equal(own, parameter[members])
+    (gradient,) = torch.autograd.grad((own * direction).sum(), parameter)
+    (expected,) = torch.autograd.grad((parameter[members] * direction).sum(), parameter)
+    torch.testing.assert_close(gradient, expected)
+    assert not gradient[1].any()

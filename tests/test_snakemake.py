@@ -1,3 +1,6 @@
+"""What is done about Snakemake itself, beside its own way: when that has been mended, ours can go."""
+
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +39,7 @@ def timers(folder: Path, call: str, *flags: str) -> int:
 @pytest.mark.parametrize(
     ("call", "flags", "waits"),
     [
-        # The first is Snakemake's own way. When it has mended that, saml/_snakemake.py can go.
+        # The first is Snakemake's own way.
         ("pass", (), True),
         ("_snakemake.without_polling(workflow)", (), False),
         ("_snakemake.without_polling(workflow)", ("--max-jobs-per-timespan", "50/1s"), True),
@@ -46,3 +49,102 @@ def test_jobs_are_chosen_when_one_ends_unless_a_limit_was_asked_for(
     tmp_path: Path, call: str, flags: tuple[str, ...], waits: bool
 ) -> None:
     assert (timers(tmp_path, call, *flags) > 0) is waits
+
+
+SHARED = """
+from saml import _snakemake
+{call}
+
+rule all:
+    input: expand("{{kind}}/{{job}}.txt", kind=["sum", "list"], job=list("abc"))
+
+rule two:
+    output: "{{job}}.one", "{{job}}.two"
+    shell: "touch {{output}}"
+
+rule sum:
+    input: "{{job}}.one", "{{job}}.two", "given.txt"
+    output: "sum/{{job}}.txt"
+    shell: "touch {{output}}"
+
+rule list:
+    input: expand("{{job}}.{{part}}", job=list("abc"), part=["one", "two"]), "sum/{{job}}.txt"
+    output: "list/{{job}}.txt"
+    shell: "touch {{output}}"
+"""
+IN_A_FOLDER = """
+from saml import _snakemake
+{call}
+
+rule all:
+    input: "folder", "folder/within/file.txt"
+
+rule folder:
+    output: directory("folder")
+    shell: "mkdir {{output}}"
+
+rule file:
+    output: "folder/within/file.txt"
+    shell: "touch {{output}}"
+"""
+IN_A_CIRCLE = """
+from saml import _snakemake
+{call}
+
+rule all:
+    input: "a.txt", "b.txt"
+
+rule a:
+    input: "b.txt"
+    output: "a.txt", "c.txt"
+    shell: "touch {{output}}"
+
+rule b:
+    input: "c.txt"
+    output: "b.txt"
+    shell: "touch {{output}}"
+"""
+WAYS = pytest.mark.parametrize("call", ["pass", "_snakemake.with_short_planning()"], ids=["its own", "short"])
+
+
+def planned(folder: Path, snakefile: str, call: str, *flags: str) -> tuple[int, str]:
+    """The exit status of a run and what it says."""
+    (folder / "Snakefile").write_text(snakefile.format(call=call))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *flags]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@WAYS
+def test_short_planning_plans_the_same(tmp_path: Path, call: str) -> None:
+    """Jobs that share inputs and outputs: when nothing is there, a part of it, everything."""
+    (tmp_path / "given.txt").touch()
+
+    def jobs() -> dict[str, int]:
+        status, text = planned(tmp_path, SHARED, call, "--dry-run")
+        assert status == 0, text
+        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+    assert jobs() == {"all": 1, "two": 3, "sum": 3, "list": 3, "total": 10}
+    assert planned(tmp_path, SHARED, call)[0] == 0
+    assert jobs() == {}
+    for name in ("b.two", "list/b.txt"):
+        (tmp_path / name).unlink()
+    assert jobs() == {"all": 1, "two": 1, "sum": 1, "list": 3, "total": 6}
+    assert planned(tmp_path, SHARED, call)[0] == 0
+    (tmp_path / "given.txt").unlink()
+    (tmp_path / "sum/a.txt").unlink()
+    status, text = planned(tmp_path, SHARED, call, "--dry-run")
+    assert status == 1 and "Missing input files for rule sum" in text and "given.txt" in text
+
+
+@WAYS
+def test_short_planning_refuses_a_file_in_a_folder_of_another_job(tmp_path: Path, call: str) -> None:
+    status, text = planned(tmp_path, IN_A_FOLDER, call, "--dry-run")
+    assert status == 1 and "ChildIOException" in text and "folder/within/file.txt" in text, text
+
+
+@WAYS
+def test_short_planning_refuses_jobs_that_need_each_other(tmp_path: Path, call: str) -> None:
+    status, text = planned(tmp_path, IN_A_CIRCLE, call, "--dry-run")
+    assert status == 1 and "Cyclic" in text, text

@@ -23,6 +23,8 @@ except ModuleNotFoundError as error:
 
 # Until the first job starts (Snakefile): a sixth of the time that planning takes.
 _garbage.none_while_planning()
+# And that takes long enough for thousands of speakers.
+_snakemake.with_short_planning()
 
 # Whoever made a mistake reads one line: an exception would bring its place in the workflow along.
 try:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from saml.adapters.dropout import Dropout
 from saml.adapters.product import adapted_product
@@ -85,28 +86,35 @@ class MixtureLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(rows, time, in)` to `(rows, time, out)`."""
+        p = self._weights(x)
+        if p.dim() == 3 or not torch.is_grad_enabled():
+            return self._mixed_between(x, p)
+        return self._row_by_row(x, p)
+
+    def _weights(self, x: Tensor) -> Tensor:
+        return self.route.rows(len(x)) if self.experts > 1 else x.new_ones(len(x), 1)
+
+    def _row_by_row(self, x: Tensor, p: Tensor) -> Tensor:
+        """With a and b of every row: for training, where rows have many frames."""
         down, up = self._experts(len(x))
-        p = self.route.rows(len(x)) if self.experts > 1 else x.new_ones(1, 1)
-        if p.dim() == 3:
-            return self._by_token(x, down, up, p)
         if self.mixing == "merge":
             a, b = _merged(down, p), _merged(up, self.scaling * p)
         else:
             a, b = down.flatten(1, 2), _beside_each_other(self.scaling * p[..., None, None] * up)
-        return adapted_product(x, self.base, _each(a, len(x)), _each(b, len(x)), self.dropout.mask(x))
+        return adapted_product(x, self.base, a.expand(len(x), -1, -1), b, self.dropout.mask(x))
 
     def _experts(self, rows: int) -> tuple[Tensor, Tensor]:
         """A and B of each row, or of all: `(rows or 1, E, rank, in)` and `(rows or 1, E, out, rank)`."""
         return self.down[None], self.up[None]
 
-    def _by_token(self, x: Tensor, down: Tensor, up: Tensor, p: Tensor) -> Tensor:
-        """With routes `(rows, time, E)`: all experts' A x, mixed at every token."""
-        h = self.dropout(x) @ down.flatten(1, 2).transpose(1, 2)  # (rows, time, E rank)
-        h = h.unflatten(-1, (self.experts, self.rank))
+    def _mixed_between(self, x: Tensor, p: Tensor) -> Tensor:
+        """With all experts' A x, mixed, and their B: for searching, where many rows have one frame each."""
+        p = p[:, None, :, None] if p.dim() == 2 else p[..., None]  # (rows, 1 or time, E, 1)
+        h = F.linear(self.dropout(x), self.down.flatten(0, 1)).unflatten(-1, (self.experts, self.rank))
         if self.mixing == "merge":
-            h = (p[..., None] * h).sum(dim=2, keepdim=True)
-        u = self.scaling * (p[..., None] * h).flatten(2)
-        y: Tensor = self.base(x) + u @ _beside_each_other(up).transpose(1, 2)
+            h = (p * h).sum(dim=2, keepdim=True)
+        u = self.scaling * (p * h).flatten(2)  # (rows, time, E rank)
+        y: Tensor = self.base(x) + u @ self.up.transpose(1, 2).flatten(0, 1)
         return y
 
 
@@ -118,8 +126,3 @@ def _merged(experts: Tensor, p: Tensor) -> Tensor:
 def _beside_each_other(experts: Tensor) -> Tensor:
     """`(rows, E, out, rank)` to `(rows, out, E rank)`."""
     return experts.transpose(1, 2).flatten(2)
-
-
-def _each(matrices: Tensor, rows: int) -> Tensor:
-    """The one matrix of all rows as one for each."""
-    return matrices if len(matrices) == rows else matrices.expand(rows, -1, -1)

@@ -27,6 +27,10 @@ class CrowdLinear(MixtureLinear):
         self.down = repeated(self.down, members)
         self.up = repeated(self.up, members)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """`(rows, time, in)` to `(rows, time, out)`, every row with its member's experts."""
+        return self._row_by_row(x, self._weights(x))
+
     def _experts(self, rows: int) -> tuple[Tensor, Tensor]:
         return self.rows.own(self.down, rows), self.rows.own(self.up, rows)
 

@@ -92,7 +92,10 @@ class MixtureLinear(nn.Module):
         return self._row_by_row(x, p)
 
     def _weights(self, x: Tensor) -> Tensor:
-        return self.route.rows(len(x)) if self.experts > 1 else x.new_ones(len(x), 1)
+        """p for every row, `(rows, E)` or `(rows, time, E)`."""
+        if self.experts == 1:
+            return x.new_ones(len(x), 1)
+        return self.route.rows(len(x))
 
     def _row_by_row(self, x: Tensor, p: Tensor) -> Tensor:
         """With a and b of every row: for training, where rows have many frames."""

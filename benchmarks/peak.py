@@ -1,9 +1,10 @@
 """The share of the machine's own matrix-product peak that adapting reaches.
 
 The floating-point operations of a round of adaptations (several speakers in the same batches, by the engine
-of `saml crowd`) are counted while it runs, by torch's own counter: products and attention, no convolutions.
-Beside it, in the same run: `torch.matmul` of the same shapes, as often as the adaptation has them, and of one
-large square. Where the time of a round goes besides is told by kind of operation, from torch's profiler.
+of `saml crowd`) are counted while it runs: products by their shapes, attention by torch's own counter, no
+convolutions. Beside it, in the same run: `torch.matmul` of the same shapes, as often as the adaptation has
+them, and of one large square. Where the time of a round goes besides is told by kind of operation, from
+torch's profiler; numpy's random numbers for dropout are no operation of torch's and not among them.
 """
 
 import argparse

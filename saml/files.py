@@ -79,10 +79,8 @@ def _remove_left_behind(path: Path) -> None:
     for name in os.listdir(path.parent):
         if not (name.startswith(f".{path.name}.") and name.endswith(_UNFINISHED)):
             continue
-        with (
-            suppress(OSError),
-            open(path.parent / name, "r+b") as file,
-        ):  # gone already, or not ours to remove
+        # Gone already, or not ours to remove.
+        with suppress(OSError), open(path.parent / name, "r+b") as file:
             if _lock(file.fileno()):
                 os.unlink(path.parent / name)
 

@@ -124,14 +124,19 @@ def test_texts_have_as_many_tokens_as_they_should() -> None:
 
 
 def test_products_are_counted_by_hand() -> None:
-    """Three products of (2, 3) x (3, 5) are 180 operations; done again by themselves they are the same."""
+    """Five products of (2, 3) x (3, 5) are 300 operations; done again by themselves they are the same."""
     import torch
 
     from benchmarks._products import count
 
     a, b = torch.rand(2, 3), torch.rand(3, 5)
-    counted = count(lambda: [a @ b, torch.addmm(torch.zeros(2, 5), a, b), torch.bmm(a[None], b[None]), a + a])
-    assert counted.in_products == counted.all == 3 * 2 * 2 * 3 * 5
+
+    def compute() -> None:
+        y = torch.addmm(torch.zeros(2, 5), a, b) + a @ b + torch.bmm(a[None], b[None])[0]
+        y.addmm_(a, b).view(1, 2, 5).baddbmm_(a[None], b[None])
+
+    counted = count(compute)
+    assert counted.in_products == counted.all == 5 * 2 * 2 * 3 * 5
     assert count(counted.replay("cpu")).in_products == counted.in_products
 
 

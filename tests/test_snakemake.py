@@ -107,6 +107,25 @@ rule b:
 WAYS = pytest.mark.parametrize("call", ["pass", "_snakemake.with_short_planning()"], ids=["its own", "short"])
 
 
+COUNTING = """
+from snakemake.dag import DAG
+
+looked_at = 0
+update = DAG.update
+
+async def counting(*given, **named):
+    global looked_at
+    looked_at += 1
+    return await update(*given, **named)
+
+DAG.update = counting
+"""
+SAYING = """
+onstart:
+    print("looked at:", looked_at)
+"""
+
+
 def planned(folder: Path, snakefile: str, call: str, *flags: str) -> tuple[int, str]:
     """The exit status of a run and what it says."""
     (folder / "Snakefile").write_text(snakefile.format(call=call))
@@ -148,3 +167,15 @@ def test_short_planning_refuses_a_file_in_a_folder_of_another_job(tmp_path: Path
 def test_short_planning_refuses_jobs_that_need_each_other(tmp_path: Path, call: str) -> None:
     status, text = planned(tmp_path, IN_A_CIRCLE, call, "--dry-run")
     assert status == 1 and "Cyclic" in text, text
+
+
+def test_short_planning_looks_at_each_job_once(tmp_path: Path) -> None:
+    """Ten jobs that read 33 files of others: by itself Snakemake looks 34 times, the target once."""
+    (tmp_path / "given.txt").touch()
+    looked = []
+    for call in ("pass", "_snakemake.with_short_planning()"):
+        status, text = planned(tmp_path, COUNTING + SHARED + SAYING, call, "--forceall")
+        assert status == 0, text
+        (count,) = re.findall(r"^looked at: (\d+)$", text, re.MULTILINE)
+        looked.append(int(count))
+    assert looked == [34, 10]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear
-from saml.adapters.router import PooledConvolution, seen_by_taps, sum_of_taps
+from saml.adapters.router import PooledConvolution, seen_by_taps, sum_of_taps, weights_of
 from saml.crowd.rows import Rows, chosen
 
 
@@ -59,30 +59,22 @@ class CrowdAffine(_Affine):
 class CrowdConvolution(_Affine):
     """A `PooledConvolution` of (members, out, in, taps)."""
 
-    def scores(self, states: Tensor, attention: CrowdAffine) -> Tensor:
-        """Row by row its member's scores: `(rows, time, in)` to `(rows, time)`."""
-        weight, bias, own = self._of_present(len(states))
-        present = self.rows.present(len(states))
-        direction = chosen(attention.weight, present)  # (present, 1, out)
+    def pooled(self, states: Tensor, mask: Tensor, attention: CrowdAffine) -> Tensor:
+        """Row by row with its member's parameters: `(rows, time, in)` to `(rows, out)`."""
+        present, own = self.rows.present(len(states)), self.rows.among_present(len(states))
+        weight, bias = self._of(present, self.weight), self._of(present, self.bias)
+        direction = self._of(present, attention.weight)  # (present, 1, out)
         kernels = torch.bmm(direction, weight.flatten(2)).view(len(present), *weight.shape[2:])
-        constants = torch.bmm(direction, bias[..., None])[:, 0] + chosen(attention.bias, present)
-        taps = torch.bmm(states, chosen(kernels, own))  # (rows, time, taps)
-        return sum_of_taps(taps) + chosen(constants, own)
+        constants = torch.bmm(direction, bias[..., None])[:, 0] + self._of(present, attention.bias)
+        scores = sum_of_taps(torch.bmm(states, chosen(kernels, own))) + chosen(constants, own)
+        seen = self.rows.together(seen_by_taps(states, weights_of(scores, mask)).flatten(1))
+        means = torch.baddbmm(bias[:, None], seen, weight.flatten(2).transpose(1, 2))
+        return self.rows.apart(means, len(states))
 
-    def mean(self, states: Tensor, weights: Tensor) -> Tensor:
-        """Row by row its member's mean with `weights` `(rows, time)`: to `(rows, out)`."""
-        weight, bias, _ = self._of_present(len(states))
-        seen = self.rows.together(seen_by_taps(states, weights).flatten(1))  # (present, places, in taps)
-        pooled = torch.baddbmm(bias[:, None], seen, weight.flatten(2).transpose(1, 2))
-        return self.rows.apart(pooled, len(states))
-
-    def _of_present(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights and biases of the members who have some of so many rows, and whose each row is of these."""
-        present = self.rows.present(rows)
-        if len(present) == len(self.weight):
-            return self.weight, self.bias, self.rows.of(rows)
-        weight, bias = chosen(self.weight, present), chosen(self.bias, present)
-        return weight, bias, torch.searchsorted(present, self.rows.of(rows))
+    @staticmethod
+    def _of(present: Tensor, parameter: Tensor) -> Tensor:
+        """What these members have of a parameter; everybody's as it is, for choosing copies."""
+        return parameter if len(present) == len(parameter) else chosen(parameter, present)
 
 
 def crowd_router(router: nn.Module, members: int, rows: Rows) -> nn.Module:

@@ -56,6 +56,10 @@ class Rows:
         """The members who have some of `count` rows, `(present,)`, in order."""
         return self._look_up(count)[1].present
 
+    def among_present(self, count: int) -> Tensor:
+        """Where among those present each of `count` rows' member is, `(count,)`."""
+        return torch.searchsorted(self.present(count), self.of(count))
+
     def together(self, x: Tensor) -> Tensor:
         """`(rows, ...)` to `(present, places, ...)`: each member's rows side by side."""
         layout = self._look_up(len(x))[1]

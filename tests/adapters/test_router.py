@@ -59,22 +59,21 @@ def test_the_released_cross_router_pools_decoder_and_encoder_apart() -> None:
 
 
 def test_what_is_pooled_has_the_gradients_of_the_convolution_itself() -> None:
-    """Scores and weighted mean, and what reaches states and parameters, by torch's own convolution."""
+    """The pooled vector, and what reaches states and parameters, by torch's own convolution."""
     torch.manual_seed(5)
     made, attention = PooledConvolution(6), torch.nn.Linear(6, 1)
-    states, direction = torch.randn(2, 7, 6), torch.randn(2, 6)
+    mask = torch.arange(7) < torch.tensor([7, 4])[:, None]
+    states, direction = torch.randn(2, 7, 6).masked_fill(~mask[..., None], 0.0), torch.randn(2, 6)
     outcomes = []
     for by_convolution in (False, True):
         x = states.clone().requires_grad_()
         if by_convolution:
             frames = torch.nn.Conv1d.forward(made, x.transpose(1, 2)).transpose(1, 2)
-            scores = attention(frames).squeeze(-1)
+            scores = attention(frames).squeeze(-1).masked_fill(~mask, -torch.inf)
             pooled = (scores.softmax(dim=1)[..., None] * frames).sum(dim=1)
         else:
-            scores = made.scores(x, attention)
-            pooled = made.mean(x, scores.softmax(dim=1))
+            pooled = made.pooled(x, mask, attention)
         wanted = [x, made.weight, made.bias, attention.weight]
-        gradients = torch.autograd.grad((pooled * direction).sum() + scores.square().sum(), wanted)
-        outcomes.append((scores, pooled, *gradients))
+        outcomes.append((pooled, *torch.autograd.grad((pooled * direction).sum(), wanted)))
     for ours, theirs in zip(*outcomes, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -108,21 +108,23 @@ WAYS = pytest.mark.parametrize("call", ["pass", "_snakemake.with_short_planning(
 
 
 COUNTING = """
+from collections import Counter
 from snakemake.dag import DAG
 
-looked_at = 0
-update = DAG.update
+calls = Counter()
 
-async def counting(*given, **named):
-    global looked_at
-    looked_at += 1
-    return await update(*given, **named)
+def counting(name, method):
+    async def counted(*given, **named):
+        calls[name] += 1
+        return await method(*given, **named)
+    return counted
 
-DAG.update = counting
+DAG.update = counting("jobs", DAG.update)
+DAG.file2jobs = counting("files", DAG.file2jobs)
 """
 SAYING = """
 onstart:
-    print("looked at:", looked_at)
+    print("looked at:", calls["jobs"], calls["files"])
 """
 
 
@@ -169,13 +171,13 @@ def test_short_planning_refuses_jobs_that_need_each_other(tmp_path: Path, call: 
     assert status == 1 and "Cyclic" in text, text
 
 
-def test_short_planning_looks_at_each_job_once(tmp_path: Path) -> None:
-    """Ten jobs that read 33 files of others: by itself Snakemake looks 34 times, the target once."""
+def test_short_planning_looks_at_each_job_and_each_file_once(tmp_path: Path) -> None:
+    """Ten jobs read 33 files that jobs make, 12 different ones, and one that nobody makes."""
     (tmp_path / "given.txt").touch()
     looked = []
     for call in ("pass", "_snakemake.with_short_planning()"):
         status, text = planned(tmp_path, COUNTING + SHARED + SAYING, call, "--forceall")
         assert status == 0, text
-        (count,) = re.findall(r"^looked at: (\d+)$", text, re.MULTILINE)
-        looked.append(int(count))
-    assert looked == [34, 10]
+        (counts,) = re.findall(r"^looked at: (\d+) (\d+)$", text, re.MULTILINE)
+        looked.append(tuple(map(int, counts)))
+    assert looked == [(33 + 1, 33 + 1), (9 + 1, 12 + 1)]  # and the target, a job

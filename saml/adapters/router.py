@@ -25,6 +25,7 @@ class PooledConvolution(nn.Conv1d):
         """`(batch, time, width)`, zeros where `mask` `(batch, time)` is not set, to `(batch, width)`."""
         assert self.bias is not None
         kernel = (attention.weight @ self.weight.flatten(1)).view(self.weight.shape[1:])  # (width, taps)
+        # The second term is the same for all frames: softmax leaves it out, and the parameters stay in use.
         scores = sum_of_taps(states @ kernel) + attention(self.bias)
         seen = seen_by_taps(states, weights_of(scores, mask))
         return F.linear(seen.flatten(1), self.weight.flatten(1), self.bias)

@@ -47,7 +47,7 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> 
     style.title(
         figure,
         "Losses: does the dev loss still fall, or turn up again?",
-        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker and seed, their mean thick.",
+        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker, fold and seed, their mean thick.",
     )
     return figure
 
@@ -109,6 +109,7 @@ def _finish(axes: Axes, name: str) -> None:
     axes.locator_params(axis="x", integer=True)
     if not axes.lines:
         style.say(axes, "no curve recorded")
+        axes.set_axis_off()
 
 
 def _from_zero(axes: Axes) -> None:

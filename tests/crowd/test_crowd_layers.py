@@ -46,7 +46,7 @@ def alone(crowd: CrowdRecogniser, make: Make, member: int) -> AdaptedRecogniser:
 
 
 @pytest.mark.parametrize("mixing", ["merge", "output"])
-@pytest.mark.parametrize("members", [[0, 0, 1], [2, 0, 2], [1, 1, 1]], ids=str)
+@pytest.mark.parametrize("members", [[0, 0, 1], [2, 0, 2], [1, 2, 1], [1, 1, 1]], ids=str)
 def test_rows_in_any_order(make_recogniser: Make, speech: Speech, members: list[int], mixing: str) -> None:
     """Encoder states, logits and routes; members have two rows, one, or none."""
     features, lengths = speech

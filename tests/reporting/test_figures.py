@@ -72,6 +72,7 @@ def test_figures_without_curves_and_intervals(small: Tree) -> None:
     found = replace(found, intervals=found.intervals.iloc[:0])
     drawn = {name: draw(found) for name, draw in FIGURES.items()}
     assert texts(drawn["loss_curves"]) == ["no curve recorded"] * 2
+    assert not any(axes.axison for axes in drawn["loss_curves"].axes)  # numbers beside nothing
     assert "Whiskers" not in drawn["wer_by_arm"].get_supxlabel()
 
 

@@ -3,7 +3,8 @@
 Read from what an experiment leaves behind, nothing is run: Snakemake's benchmark files say how long each job
 took and, by when they were written, when; run records say how long the stage inside took. The difference
 within jobs is start-up (Python, imports, writing the record); between them it is Snakemake's planning and
-waiting. A time when nothing ran for longer than --pause is an interruption and is not counted.
+waiting. A time when nothing ran for longer than --pause is an interruption and is not counted. Jobs that were
+killed leave no benchmark file, though stages inside them may have ended: look at runs that nothing killed.
 """
 
 import csv

@@ -115,9 +115,13 @@ class Chunk:
         ]
 
     def file(self, kind: str, ending: str) -> str:
-        """Where its log, or its benchmark, goes."""
+        """Where its log, or its benchmark, goes.
+
+        By its first speaker: a run that goes on after an interruption numbers what is left from 1 again, and
+        would write over the files of jobs that had ended before.
+        """
         results = self.work.keep.partition("/.work/")[0]
-        return f"{results}/{kind}/each/{self.work.unit.name}/chunk{self.number}.{ending}"
+        return f"{results}/{kind}/each/{self.work.unit.name}/from_{self.folders[0]}.{ending}"
 
     @property
     def message(self) -> str:

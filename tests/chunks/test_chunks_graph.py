@@ -89,6 +89,24 @@ def test_the_division_is_nobodys_business_but_the_jobs(project: Project) -> None
 
 
 @pytest.mark.slow
+def test_who_comes_later_writes_over_nobodys_log(project: Project) -> None:
+    """What is left is numbered from 1 again; logs and benchmark files of jobs that had ended stay."""
+    kept = {}
+    for speakers in (FOUR[:3], FOUR):
+        project.configure(target_speakers=speakers, speakers_per_job=3, run_arms=["nf4"])
+        outcome = project.snakemake("--cores", "2", "all")
+        assert outcome.status == 0 and outcome.jobs["prepare_speaker_chunk1"] == 1, outcome.text
+        folders = [
+            project.folder / f"results/test/{kind}/each/prepare_speaker" for kind in ("logs", "benchmarks")
+        ]
+        found = {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
+        assert found.items() >= kept.items()
+        kept = found
+    firsts = {path.stem for path in kept}
+    assert len(kept) == 4 and firsts == {f"from_{name}" for name in (SPEAKERS[0], FOUR[3])}
+
+
+@pytest.mark.slow
 def test_adaptations_go_together_where_the_configuration_says_so(project: Project) -> None:
     """The same jobs with another command; nothing else changes, and going back runs nothing again."""
     how: dict[str, Any] = {"target_speakers": FOUR, "speakers_per_job": 3, "run_arms": ["nf4", "pqm"]}

@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_files_are_those_of_jobs_of_their_own(project: Path) -> None:
-    log = project / "results/tiny/logs/each/adapt/nf4-lora/1/chunk1.log"
+    log = project / "results/tiny/logs/each/adapt/nf4-lora/1/from_de_f2_r155_p55.log"
     assert "adapting nf4-lora to 2 speakers" in log.read_text()
     for speaker in SPEAKERS:
         names = {path.name for path in folder(project, speaker).iterdir()}

@@ -6,7 +6,8 @@
 # make format   put the sources into the project's form
 # make clean    remove .venv and caches; results/ stays
 #
-# Settings, e.g. `make all CORES=8 ARGS="--configfile config/an4-conformer.yaml"`:
+# Settings, e.g. `make all CORES=8 ARGS="--configfile config/an4-conformer.yaml"` (a --config in ARGS replaces
+# speakers_per_job: say both there):
 PYTHON ?= python3# the Python that .venv is made with, 3.11 or newer
 VENV ?= .venv
 CORES ?= all# cores for Snakemake

@@ -4,7 +4,6 @@
 stage its own sections. The workflow and `saml doctor` use all three, so both see the same configuration.
 """
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from saml.config_checks import problems
+from saml.config_checks import problems, suggestion
 from saml.errors import SamlError
 from saml.files import write_atomically
 
@@ -124,7 +123,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SamlError(f"{path}: cannot read this configuration ({error.strerror})") from None
+        missing = isinstance(error, FileNotFoundError) and not path.is_absolute()
+        advice = "; start saml in the repository's folder, or name the file from here" if missing else ""
+        raise SamlError(f"{path}: cannot read this configuration ({error.strerror}){advice}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes or dates that are none
         raise SamlError(_one_line(f"{path}: not valid YAML: {error}")) from None
     except RecursionError:
@@ -191,7 +192,7 @@ def _message(error: ValidationError) -> str:
         case "additionalProperties":
             known = schema.get("properties", {})
             unknown = next(key for key in found if key not in known)
-            return f"{_path([*path, unknown])}: unknown key{_suggestion(str(unknown), known)}"
+            return f"{_path([*path, unknown])}: unknown key{suggestion(str(unknown), known)}"
         case "required":
             missing = next(key for key in schema["required"] if key not in found)
             return f"{_path([*path, missing])}: this key is missing"
@@ -214,11 +215,6 @@ def _path(parts: Iterable[str | int]) -> str:
     return text.removeprefix(".") or "configuration"
 
 
-def _suggestion(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def _twice(items: Any) -> Any:
     return next(item for index, item in enumerate(items) if item in items[:index])
 
@@ -227,6 +223,10 @@ def _hint(wanted: str | list[str], value: object) -> str:
     """What to write instead, where YAML has read something else than its writer meant."""
     if "string" in wanted and isinstance(value, bool | int | float):
         return "; put it in quotes"
+    if "array" in wanted:
+        return "; write a list, as [1, 2]"
+    if "object" in wanted and value is None:
+        return "; a key with nothing after it is null: give it its keys, or leave it out"
     if "number" in wanted and isinstance(value, str) and _reads_as_number(value):
         return "; YAML takes a number for text unless it has a point and a signed exponent, as 1.0e-3"
     return ""

@@ -3,6 +3,7 @@
 Each check takes a configuration that has passed the schema and yields messages "<key path>: <what is wrong>".
 """
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -21,6 +22,12 @@ def problems(config: Config) -> Iterator[str]:
     """Everything that is wrong with `config`, the most basic first."""
     for check in CHECKS:
         yield from check(config)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown `name`: the known one that is most like it, if any is."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _sections(config: Config) -> Iterator[str]:
@@ -57,7 +64,13 @@ def _arm(arm: Mapping[str, Any]) -> Iterator[str]:
 def _run_arms(config: Config) -> Iterator[str]:
     for name in config["run_arms"]:
         if name not in config["arms"]:
-            yield f"run_arms: {name!r} is not an entry of arms (there are: {', '.join(config['arms'])})"
+            yield f"run_arms: {_unknown_arm(name, config['arms'])}"
+
+
+def _unknown_arm(name: str, arms: Iterable[str]) -> str:
+    """What is wrong, and which entry may be meant; all of them where none is alike."""
+    close = suggestion(name, arms)
+    return f"{name!r} is not an entry of arms" + (close or f" (there are: {', '.join(arms)})")
 
 
 def _speakers(config: Config) -> Iterator[str]:
@@ -166,7 +179,7 @@ def _ablation(config: Config) -> Iterator[str]:
     for key, names in (asked | {"pruning": own["pruning"], "encodings": own["encodings"]}).items():
         for name in names:
             if name not in arms:
-                yield f"ablation.{key}: {name!r} is not an entry of arms"
+                yield f"ablation.{key}: {_unknown_arm(name, arms)}"
             elif key == "pruning" and not arms[name].get("routed", False):
                 yield f"ablation.pruning: {name!r} has no router, so no expert can be left out"
     if own["reference"] is not None and not any(own["reference"] in names for names in asked.values()):

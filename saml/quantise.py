@@ -1,7 +1,7 @@
 """NF4 in and out of a model: packed 4-bit codes and block scales, through bitsandbytes.
 
 Every linear, convolution and token-embedding weight is quantised; biases, norms and positions stay as they
-are (paper.md, the procedure). Stored is what bitsandbytes makes, so what is read back equals its own
+are (docs/paper.md, The same). Stored is what bitsandbytes makes, so what is read back equals its own
 de-quantisation bit for bit:
 
     <name>          uint8, two codes a byte

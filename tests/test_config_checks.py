@@ -65,7 +65,11 @@ WRONG = [
     (put("adaptation.passes", 2.0), "adaptation.passes: 2.0 is not of type 'integer'"),
     (put("adaptation.passes", True), "adaptation.passes: True is not of type 'integer'"),
     (put("adaptation.passes", 0), "adaptation.passes: 0 is less than the minimum of 1"),
-    (put("adaptation", None), "adaptation: None is not of type 'object'"),
+    (
+        put("adaptation", None),
+        "adaptation: None is not of type 'object'; a key with nothing after it is null",
+    ),
+    (put("seeds", 3), "seeds: 3 is not of type 'array'; write a list"),
     (put("adaptation.decay", float("nan")), "adaptation.decay: nan is not of type 'number'"),
     (
         put("adaptation.learning_rate.expert", "1e-3"),
@@ -80,7 +84,8 @@ WRONG = [
     (put("seeds", [0]), "seeds[0]: 0 is less than the minimum of 1"),
     (put("experiment", "../x"), "experiment: '../x' may hold only letters, digits, '_', '.' and '-'"),
     (put("adaptation.select", "wer"), "adaptation.select: 'wer' is not one of ['loss', 'accuracy']"),
-    (put("run_arms", ["fp32", "sml"]), "run_arms: 'sml' is not an entry of arms"),
+    (put("run_arms", ["fp32", "sml"]), "run_arms: 'sml' is not an entry of arms; did you mean 'saml'?"),
+    (put("run_arms", ["fp32", "xyz"]), "run_arms: 'xyz' is not an entry of arms (there are: fp32, nf4, "),
     (put("arms.nf4.experts", 1), "arms.nf4: an arm that is not adapted takes no 'experts'"),
     (
         put("arms.pqm", {"precision": "nf4", "adapted": True}),

@@ -115,7 +115,8 @@ def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Fold]:
     if len(ordered) < count:
         raise SamlError(
             f"speaker {speaker} has {len(ordered)} utterances, fewer than partition.folds ({count}); lower "
-            "it, or leave the speaker out of target_speakers"
+            "it (`saml personalise`: --folds; 3 at least), record more, or leave the speaker out "
+            "(target_speakers; --speakers)"
         )
     groups = [list(ordered[index::count]) for index in range(count)]
     folds = []

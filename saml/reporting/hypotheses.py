@@ -1,6 +1,6 @@
 """Where an experiment keeps its hypotheses and adapters, and their counts as one long table.
 
-The layout (protocol.md), below results/<experiment>:
+The layout (results/README.md), below results/<experiment>:
 
     speakers/<speaker>/<arm>/seed<seed>/hypotheses.jsonl   test part; of adapted arms also general utterances
     speakers/<speaker>/<arm>/seed<seed>/adapter.{safetensors,json}

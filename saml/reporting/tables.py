@@ -1,4 +1,4 @@
-"""The tables of an experiment, from its hypotheses and files (protocol.md says what the columns mean).
+"""The tables of an experiment, from its hypotheses and files; docs/reading-the-report.md explains columns.
 
 wer.csv          one row per arm, speaker, seed and scorer: counts of the test part, WER, CER
 summary.csv      one row per arm and scorer: pooled WER, reductions against fp32 and nf4, sizes

@@ -12,11 +12,11 @@ from saml.training.common import device
 def encoded_batches(
     recogniser: Recogniser, cuts: Sequence[MonoCut], *, max_seconds: float
 ) -> Iterator[tuple[list[MonoCut], Encoded]]:
-    """Every cut once: a batch of cuts, and what the encoder makes of them, the longest cuts first.
+    """Every cut once: a batch of cuts, and what the encoder makes of them; the longest first, with padding.
 
     A batch holds at most `max_seconds` of padded speech. Its features are read when its turn comes, and
     the routes of an adapted recogniser stand for it until the next.
     """
     for batch in batches(cuts, max_seconds=max_seconds, shuffle=False):
-        padded, lengths, _ = collate(batch)
+        padded, lengths = collate(batch)
         yield batch, recogniser.encode(padded.to(device()), lengths.to(device()))

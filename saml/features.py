@@ -27,6 +27,7 @@ from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
 from saml._archive import ArchiveWriter  # noqa: E402
 from saml.errors import SamlError  # noqa: E402
+from saml.lengths import padded_seconds  # noqa: E402
 
 SAMPLING_RATE = 16_000
 _HOP = 160  # samples: 10 ms
@@ -216,9 +217,7 @@ def _load(cut: MonoCut) -> Tensor:
     return torch.from_numpy(cut.features.load())
 
 
-def collate(
-    cuts: Sequence[MonoCut], features: Mapping[str, Tensor] | None = None
-) -> tuple[Tensor, Tensor, list[MonoCut]]:
+def collate(cuts: Sequence[MonoCut], features: Mapping[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """A padded batch of cuts.
 
     Args:
@@ -226,9 +225,9 @@ def collate(
         features: what `load_features` returned for these cuts and any others; else they are read from disk.
 
     Returns:
-        Features `(batch, frames, bins)` float32; the number of frames that hold the utterance, `(batch,)`
-        int64; and the cuts. The conformer's padding is 0 (the mean of every bin); Whisper's is silence up
-        to the length the model wants, which counts as no frame of the utterance.
+        Features `(batch, frames, bins)` float32, and the number of frames that hold the utterance,
+        `(batch,)` int64. The conformer's padding is 0 (the mean of every bin); Whisper's is silence up to
+        the length the model wants, which counts as no frame of the utterance.
     """
     matrices = [_load(cut) if features is None else features[cut.id] for cut in cuts]
     repeats = [(cut.custom or {}).get("padded_frames") for cut in cuts]
@@ -241,7 +240,7 @@ def collate(
     lengths = torch.tensor(
         [min(cut.num_frames, len(matrix)) for cut, matrix in zip(cuts, matrices, strict=True)]
     )
-    return batch, lengths, list(cuts)
+    return batch, lengths
 
 
 def batches(
@@ -265,7 +264,7 @@ def batches(
         pass_index: which pass over the cuts this is.
         shuffle: mixed batches in mixed order, for training; else sorted, the longest first, for decoding.
     """
-    ordered = sorted(cuts, key=lambda cut: (-_seconds(cut), cut.id))
+    ordered = sorted(cuts, key=lambda cut: (-padded_seconds(cut), cut.id))
     if not shuffle:
         return _fill(ordered, max_seconds, max_utterances)
     chance = random.Random(f"{seed}/{pass_index}")
@@ -288,20 +287,14 @@ def _fill(cuts: list[MonoCut], max_seconds: float | None, max_utterances: int | 
     filled: list[list[MonoCut]] = []
     longest = 0.0
     for cut in cuts:
-        grown = max(longest, _seconds(cut))
+        grown = max(longest, padded_seconds(cut))
         full = filled and (
             (max_utterances is not None and len(filled[-1]) >= max_utterances)
             or (max_seconds is not None and grown * (len(filled[-1]) + 1) > max_seconds)
         )
         if full or not filled:
             filled.append([])
-            grown = _seconds(cut)
+            grown = padded_seconds(cut)
         filled[-1].append(cut)
         longest = grown
     return filled
-
-
-def _seconds(cut: MonoCut) -> float:
-    """How long a cut is as the model gets it."""
-    frames = (cut.custom or {}).get("padded_frames") or 0
-    return float(max(cut.duration, frames * _HOP / SAMPLING_RATE))

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written in one step, read with a clear word where they are damaged."""
 
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -45,6 +46,12 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         raise
     _flush_folder(path.parent)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file that may be larger than memory has room for."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json_object(path: Path, advice: str = "") -> dict[str, Any]:

@@ -37,7 +37,8 @@ def route(
 ) -> list[Routed]:
     """The weights of every cut in every layer that is routed, in order of utterances, then of layers.
 
-    Layers are the encoder's attention modules by name, then `decoder_self` and `cross`.
+    Layers are the encoder's attention modules by name, then `decoder_self` and `cross`, unless the decoder is
+    routed by what it is given.
     """
     found: list[Routed] = []
     for batch, _ in encoded_batches(adapted, cuts, max_seconds=BATCH_SECONDS):

@@ -48,7 +48,7 @@ def test_each_route_is_what_its_router_says_of_the_utterance_alone(
         )
     with torch.inference_mode():
         for cut in cuts:
-            encoded = adapted.encode(*collate([cut])[:2])
+            encoded = adapted.encode(*collate([cut]))
             heard["decoder_self"] = heard["cross"] = encoded.states
             for layer, states in heard.items():
                 kind = layer if layer in ("decoder_self", "cross") else "encoder_self"

@@ -20,9 +20,13 @@ from saml import __version__
 from saml.chunks import kept
 from saml.corpora import speaker_id
 from saml.errors import Interrupted, SamlError, in_one_line
+from saml.files import checksum
 
 # Stands for a speaker in the arguments. No folder's name holds it: there, digits or capitals follow a "%".
 MARK = "%speaker%"
+
+# Flags, with a value each, that say how a job is interrupted and nothing of what it makes.
+_OF_CHECKPOINTS = ("--work", "--checkpoint-seconds")
 
 # What a stage's command line becomes: the options, and the function to call with them.
 Parsed = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
@@ -112,10 +116,13 @@ def _random_numbers() -> Iterator[Callable[[], None]]:
 
 
 def identity(arguments: Sequence[str], options: dict[str, Any], outputs: Sequence[Path]) -> str:
-    """Everything that a speaker's files depend on: the command, what it reads, who computes."""
+    """Everything that a speaker's files depend on: the command, what it reads, who computes.
+
+    Where checkpoints lie and how often one is left is no part of it.
+    """
     inputs = [value for value in options.values() if isinstance(value, Path) and value not in outputs]
     content = {
-        "arguments": list(arguments),
+        "arguments": _deciding(arguments),
         "inputs": [_digest(path, path.stat().st_mtime_ns) for path in inputs if path.is_file()],
         "saml": __version__,
         "torch": version("torch"),
@@ -123,8 +130,13 @@ def identity(arguments: Sequence[str], options: dict[str, Any], outputs: Sequenc
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
+def _deciding(arguments: Sequence[str]) -> list[str]:
+    """The arguments that files depend on."""
+    pairs = zip(arguments, ["", *arguments], strict=False)
+    return [word for word, before in pairs if word not in _OF_CHECKPOINTS and before not in _OF_CHECKPOINTS]
+
+
 @cache
 def _digest(path: Path, changed: int) -> str:
     """The checksum of a file, read once for all speakers."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(path)

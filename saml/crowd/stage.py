@@ -239,7 +239,7 @@ def _members(
 
 
 def _dropout_seed(seed: int, given: Sequence[_Given]) -> int:
-    """For one speaker without folds the seed that adapting alone has."""
+    """Decided by the speakers and the number of their folds."""
     folds = [(one.speaker.speaker, index) for one in given for index in range(len(one.folds))]
     return seed_for("dropout", seed, *chain.from_iterable(folds))
 

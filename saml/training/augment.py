@@ -15,7 +15,9 @@ from torchaudio.functional import mask_along_axis_iid  # noqa: E402
 
 
 def spec_augment(batch: Batch, masks: Mapping[str, Any]) -> Batch:
-    """Mask random stretches of time and frequency with 0, the features' mean (Park et al. 2019).
+    """Mask random stretches of time and frequency with 0 (Park et al. 2019).
+
+    That is the mean of the Conformer's features; of Whisper's, which have no fixed one, it is a medium level.
 
     `masks` has the number and greatest width of each kind: time_masks, time_width (frames),
     frequency_masks, frequency_width (bins).

@@ -14,7 +14,7 @@ from saml.corpora.manifests import read_manifest
 from saml.corpora.partition import PARTS
 from saml.errors import SamlError
 from saml.features import batches
-from saml.files import read_json_object
+from saml.files import checksum, read_json_object
 
 # What a checkpoint of the training loop holds: of another number it is not taken up.
 _CHECKPOINT = 2
@@ -40,6 +40,8 @@ def make_deterministic() -> None:
     # Else every new tensor is filled first, in case somebody reads it unwritten: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    # fp32 is fp32: by default convolutions round to ten bits on a GPU, matrix products do not.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def read_cuts(path: Path) -> list[MonoCut]:
@@ -60,7 +62,7 @@ def read_splits(path: Path, known: Container[str]) -> list[Fold]:
     """The folds of a target speaker: a file that a user may have replaced, so everything in it is checked.
 
     Raises SamlError, naming file, fold and utterance, when it is no such file, a part is missing or empty, an
-    utterance is not among the `known` ids or stands in two parts.
+    utterance is not among the `known` ids, stands in two parts or twice in one, or is tested in two folds.
     """
     content = read_json_object(path)
     try:
@@ -70,17 +72,27 @@ def read_splits(path: Path, known: Container[str]) -> list[Fold]:
     if not folds:
         raise SamlError(f"{path}: there is no fold; make the file again, or give it one")
     for index, fold in enumerate(folds):
-        seen: dict[str, str] = {}
         for part, ids in fold.items():
             if not ids:
                 raise SamlError(f"{path}: fold {index} has nothing in its {part} part")
             for utterance in ids:
                 if not isinstance(utterance, str) or utterance not in known:
                     raise SamlError(f"{path}: fold {index}: the speaker has no utterance {utterance!r}")
-                if seen.setdefault(utterance, part) != part:
-                    where = f"{seen[utterance]} and {part}"
-                    raise SamlError(f"{path}: fold {index}: utterance {utterance!r} is in {where}")
+        _refuse_repetition([(u, part) for part in PARTS for u in fold[part]], f"{path}: fold {index}")
+    _refuse_repetition(
+        [(u, f"test of fold {index}") for index, fold in enumerate(folds) for u in fold["test"]], str(path)
+    )
     return [Fold(**fold) for fold in folds]
+
+
+def _refuse_repetition(uses: Iterable[tuple[str, str]], where: str) -> None:
+    """Raise SamlError naming an utterance that has two of the `uses` (utterance, what for), or one twice."""
+    seen: dict[str, str] = {}
+    for utterance, use in uses:
+        if utterance in seen:
+            twice = f"twice in {use}" if seen[utterance] == use else f"in {seen[utterance]} and {use}"
+            raise SamlError(f"{where}: utterance {utterance!r} is {twice}")
+        seen[utterance] = use
 
 
 def identity(
@@ -88,7 +100,8 @@ def identity(
 ) -> dict[str, Any]:
     """Everything that the result of a training depends on, by which a checkpoint knows its own job.
 
-    Features count by their bytes, not only by the manifest that names them; so do all other `inputs`.
+    Features count by their bytes, not only by the manifest that names them; so do all other `inputs`. What
+    one kind of device began, another does not go on with.
     """
     archives = sorted({Path(cut.features.storage_path) for cut in cuts})
     files = [path for path in inputs if path is not None] + archives
@@ -98,15 +111,10 @@ def identity(
         "saml": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
         "checkpoint": _CHECKPOINT,
-        "inputs": [_checksum(path) for path in files],
+        "inputs": [checksum(path) for path in files],
     }
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file that may be larger than memory has room for."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def section_for_arm(settings: Mapping[str, Any], section: str) -> dict[str, Any]:

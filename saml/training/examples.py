@@ -37,7 +37,7 @@ class Examples:
 
     def batch(self, cuts: Sequence[MonoCut], groups: Sequence[int] | None = None) -> Batch:
         """The padded batch of `cuts`, which belong to `groups` (experts or speakers) where given."""
-        features, lengths, _ = collate(cuts, self._features)
+        features, lengths = collate(cuts, self._features)
         tokens = [self._tokens[cut.id] for cut in cuts]
         prompt, end = self._tokeniser.prompt, self._tokeniser.end
         given = [IGNORED] * (len(prompt) - 1)  # what a prompt says of itself is no target

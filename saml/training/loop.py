@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saml.errors import Diverged, Interrupted, SamlError
+from saml.lengths import padded_seconds
 from saml.models.recogniser import Recogniser
 from saml.progress import Progress
 from saml.tracking import RunRecord
@@ -177,7 +178,7 @@ def _gradients(task: Task, cuts: Sequence[MonoCut], groups: Sequence[int], when:
     counts = torch.bincount(torch.tensor(groups, device=task.device))
     rows = list(zip(groups, cuts, strict=True))
     total = 0.0
-    padded = len(cuts) * max(cut.duration for cut in cuts)
+    padded = len(cuts) * max(map(padded_seconds, cuts))
     limit = task.seconds_at_once
     for part in [rows] if limit is None or padded <= limit else by_length(rows, limit):
         batch = task.examples.batch([cut for _, cut in part], [group for group, _ in part])
@@ -301,18 +302,18 @@ def _resume(task: Task, saved: dict[str, Any], record: RunRecord) -> tuple[list[
 
 
 def random_numbers() -> dict[str, Any]:
-    """Where the generators of random numbers are, for a checkpoint."""
+    """Where the generators of random numbers are, for a checkpoint: the CPU's, and that of the GPU in use."""
     return {
         "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
 def set_random_numbers(saved: Mapping[str, Any]) -> None:
     """Put the generators where `random_numbers` found them."""
     torch.set_rng_state(saved["random"])
-    if saved["random_cuda"]:
-        torch.cuda.set_rng_state_all(saved["random_cuda"])
+    if saved["random_cuda"] is not None:
+        torch.cuda.set_rng_state(saved["random_cuda"])
 
 
 def curves(record: RunRecord) -> list[list[Any]]:

@@ -200,9 +200,9 @@ def pretrain(
 
 def shares(settings: Mapping[str, Any]) -> tuple[int, int]:
     """Utterances shown in expert initialisation and in the pre-training of a mixture; together the budget."""
-    budget = settings["pretraining"]["utterances"]
-    first = round(budget * section_for_arm(settings, "pretraining")["initialisation_share"])
-    return first, budget - first
+    how = section_for_arm(settings, "pretraining")
+    first = round(how["utterances"] * how["initialisation_share"])
+    return first, how["utterances"] - first
 
 
 def initial_speakers(cuts: Sequence[MonoCut], chosen: Sequence[str] | None, experts: int) -> list[str]:

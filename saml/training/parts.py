@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from saml.lengths import padded_seconds
+
 if TYPE_CHECKING:  # as for the loop, which works where lhotse is not installed
     from lhotse import MonoCut
 
@@ -24,11 +26,12 @@ def seconds_at_once(device: torch.device) -> float:
 def by_length(rows: Sequence[tuple[Whose, MonoCut]], max_seconds: float) -> list[list[tuple[Whose, MonoCut]]]:
     """`rows`, the longest first, in parts of at most `max_seconds` of speech, padding included.
 
-    A cut that is in a part alone may be longer. Next to nothing of a part is padding.
+    A cut that is in a part alone may be longer. Next to nothing of a part is padding but what a Whisper
+    wants after every utterance.
     """
     parts: list[list[tuple[Whose, MonoCut]]] = []
-    for row in sorted(rows, key=lambda row: (-row[1].duration, row[1].id)):
-        if not parts or (len(parts[-1]) + 1) * parts[-1][0][1].duration > max_seconds:
+    for row in sorted(rows, key=lambda row: (-padded_seconds(row[1]), row[1].id)):
+        if not parts or (len(parts[-1]) + 1) * padded_seconds(parts[-1][0][1]) > max_seconds:
             parts.append([])
         parts[-1].append(row)
     return parts

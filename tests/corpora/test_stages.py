@@ -115,7 +115,7 @@ def test_from_a_folder_to_cuts(workplace):
     assert cuts[0].supervisions[0].text == "One Two a" and cuts[0].supervisions[0].custom["role"] == "base"
     assert cuts[0].recording.sources[0].source == "mine/anna/0.wav"
     assert cuts[0].features.storage_path == "out/pools/base/features.bin"
-    batch, lengths, _ = collate(cuts, load_features(cuts))
+    batch, lengths = collate(cuts, load_features(cuts))
     assert batch.shape == (6, 75, 80) and lengths.tolist() == [50, 55, 60, 65, 70, 75]
 
     assert {

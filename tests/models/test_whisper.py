@@ -53,7 +53,7 @@ def test_logits_and_loss_are_those_of_transformers(recogniser: Recogniser, cuts:
 def test_hypotheses_are_those_of_transformers_given_features(
     recogniser: Recogniser, cuts: list, beams: int
 ) -> None:
-    features, _, _ = collate(cuts)
+    features, _ = collate(cuts)
     with torch.inference_mode():
         tokens = recogniser.network.generate(
             input_features=features.transpose(1, 2), num_beams=beams, do_sample=False, max_new_tokens=11

@@ -61,7 +61,7 @@ def alone(folder: Path, name: str | None, fold: int, utterance: str) -> list[flo
         recogniser.load_state(stored.folds[fold])
     cut = next(one for one in read_cuts(folder / "target" / "cuts.jsonl.gz") if one.id == utterance)
     with torch.no_grad():
-        return list(recogniser.encode(*collate([cut])[:2]).states[0].mean(0).tolist())
+        return list(recogniser.encode(*collate([cut])).states[0].mean(0).tolist())
 
 
 def test_before_and_after_adaptation_each_fold_by_its_own_adapter(speaker: Path) -> None:

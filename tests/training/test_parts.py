@@ -27,6 +27,14 @@ def test_padding_counts() -> None:
     assert names(by_length(rows(1, 9, 1), max_seconds=18)) == [["u1", "u0"], ["u2"]]
 
 
+def test_silence_that_a_whisper_wants_is_speech_too() -> None:
+    """Eight cuts of 3 s and one of 4 s, each padded to 30 s: two at once are 60 s."""
+    padded = rows(*[3.0] * 8, 4.0)
+    for _, cut in padded:
+        cut.custom = {"padded_frames": 3000}
+    assert list(map(len, by_length(padded, max_seconds=60))) == [2, 2, 2, 2, 1]
+
+
 def test_a_cut_that_is_too_long_is_alone() -> None:
     assert names(by_length(rows(1, 30, 2), max_seconds=10)) == [["u1"], ["u2", "u0"]]
 

@@ -57,7 +57,7 @@ def mean_routes(folder: Path, fold: int) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     with torch.no_grad():
         for cut in cuts:
-            adapted.encode(*collate([cut])[:2])
+            adapted.encode(*collate([cut]))
             for layer, weights in adapted.routes().items():
                 sums[layer] = sums.get(layer, torch.zeros(2)) + weights[0] / HEARD
     assert len(cuts) == HEARD

@@ -26,12 +26,13 @@ _SHARE_FINISHED = 1 / 8
 class Rules:
     """What a search may find.
 
-    `beams` 1 is greedy search. A text has at most `room` tokens, its `end` included, none of `never`, and
-    does not begin with one of `never_first`. The decoder's input before the text is `prompt`.
+    `beams` 1 is greedy search. A text has at most as many tokens as its utterance has `room` for, its `end`
+    included, none of `never`, and does not begin with one of `never_first`. The decoder's input before the
+    text is `prompt`.
     """
 
     beams: int
-    room: int
+    room: Sequence[int]
     prompt: Sequence[int]
     end: int
     never: Sequence[int] = ()
@@ -110,13 +111,15 @@ class _Search:
     Attributes:
         running: the tokens of the beams that go on, `(utterances, beams, room)`.
         finished: the utterances whose hypotheses cannot change any more, `(utterances,)`.
+        room: how many tokens a text may have, `(utterances,)`.
     """
 
-    kept: tuple[str, ...] = ("running", "finished")
+    kept: tuple[str, ...] = ("running", "finished", "room")
 
     def __init__(self, logits: Tensor, rules: Rules) -> None:
         self.rules, self.length = rules, 0
-        shape = (*logits.shape[:2], rules.room)
+        self.room = torch.tensor(rules.room, device=logits.device)
+        shape = (*logits.shape[:2], max(rules.room))
         self.running = torch.full(shape, rules.end, device=logits.device)
         self.finished = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
 
@@ -129,6 +132,11 @@ class _Search:
         """Go on with the utterances at `rows` only."""
         for name in self.kept:
             setattr(self, name, getattr(self, name)[rows])
+
+    @property
+    def _full(self) -> Tensor:
+        """The utterances whose texts have no room for another token, `(utterances,)`."""
+        return self.length >= self.room
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """What is added up over a text."""
@@ -145,8 +153,9 @@ class _Search:
         """Those of a finished utterance."""
         raise NotImplementedError
 
-    def _text(self, tokens: Tensor) -> list[int]:
-        ids: list[int] = tokens.tolist()
+    def _text(self, tokens: Tensor, row: int) -> list[int]:
+        """A text of the utterance at `row`, of which `tokens` `(room,)` is all or goes on with anything."""
+        ids: list[int] = tokens[: self.room[row]].tolist()
         return ids[: ids.index(self.rules.end) + 1] if self.rules.end in ids else ids
 
 
@@ -160,12 +169,11 @@ class _Greedy(_Search):
         tokens = scores.argmax(dim=-1)
         self.running[..., self.length] = tokens
         self.length += 1
-        full = self.length == self.rules.room
-        self.finished = self.finished | (tokens[:, 0] == self.rules.end) | full
+        self.finished = self.finished | (tokens[:, 0] == self.rules.end) | self._full
         return torch.zeros_like(tokens)
 
     def hypotheses(self, row: int) -> list[Hypothesis]:
-        return [Hypothesis(self._text(self.running[row, 0, : self.length]), 0.0)]
+        return [Hypothesis(self._text(self.running[row, 0], row), 0.0)]
 
 
 class _Beams(_Search):
@@ -201,23 +209,22 @@ class _Beams(_Search):
         texts = _at(self.running, parents)
         texts[..., self.length] = tokens
         self.length += 1
-        full = self.length == self.rules.room
-        ends = (tokens == self.rules.end) | full
+        ends = (tokens == self.rules.end) | self._full[:, None]
         self._end(texts, sums, ends)
         # All others before those that ended.
         sums = sums + ends.float() * _UNSCORED
         best = sums.topk(beams)[1]
         self.running, self.sums = _at(texts, best), sums.gather(1, best)
-        self.finished = self.finished | ~self._improvable() | full
+        self.finished = self.finished | ~self._improvable() | self._full
         return parents.gather(1, best)
 
     def _end(self, texts: Tensor, sums: Tensor, ends: Tensor) -> None:
         """Take the best of the ended texts and of those of `texts` that end now, `(utterances, 2 beams)` all.
 
-        Only what is among the best `beams` may end.
+        Only what is among the best `beams` may end, of an utterance that is not finished.
         """
         beams = self.rules.beams
-        ending = ends & (torch.arange(2 * beams, device=ends.device) < beams)
+        ending = ends & (torch.arange(2 * beams, device=ends.device) < beams) & ~self.finished[:, None]
         means = sums / self.length + (~ending) * _UNSCORED
         means = torch.cat([self.means, means], dim=1)
         best = means.topk(beams)[1]
@@ -233,7 +240,8 @@ class _Beams(_Search):
     def hypotheses(self, row: int) -> list[Hypothesis]:
         scores = self.means[row].tolist()
         return [
-            Hypothesis(self._text(text), score) for text, score in zip(self.texts[row], scores, strict=True)
+            Hypothesis(self._text(text, row), score)
+            for text, score in zip(self.texts[row], scores, strict=True)
         ]
 
 

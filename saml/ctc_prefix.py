@@ -14,11 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saml._transformers import ensure
-
-ensure()
-from transformers.generation.logits_process import LogitsProcessor  # noqa: E402
-
 _ZERO = float("-inf")
 
 
@@ -128,8 +123,8 @@ def _since(before: Tensor, run: Tensor) -> Tensor:
     return torch.nn.functional.pad(paths, (1, 0), value=_ZERO)
 
 
-class JointScores(LogitsProcessor):
-    """Makes transformers' search joint: each next token has (1 - weight) decoder's + weight CTC's score.
+class JointScores:
+    """Makes a search joint: each next token has (1 - weight) decoder's + weight CTC's score.
 
     A search puts its beams in another order from step to step and drops some: whom a beam continues is seen
     by its tokens.

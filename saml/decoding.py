@@ -11,7 +11,7 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.adapters.store import load_adapter
+from saml.adapters.store import StoredAdapter, load_adapter
 from saml.beam import Rules, find
 from saml.ctc_prefix import JointScores, PrefixScorer
 from saml.encoder import encoded_batches
@@ -44,17 +44,17 @@ def transcribe(
 ) -> dict[str, str]:
     """The best hypothesis of every cut by its id.
 
-    Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance.
+    Batches are cut by length; encoder, routes and cross-attention keys are computed once an utterance (with
+    `decoder_routing: input` the decoder's routes and keys for each beam, as it goes).
     Raises SamlError where CTC scores are wanted and there is no CTC head.
     """
     tokeniser = recogniser.tokeniser
     texts: dict[str, str] = {}
     for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=search.batch_seconds):
-        longest = max(cut.duration for cut in batch)
-        room = 10 + math.ceil(search.max_tokens_per_second * longest)
+        most = recogniser.max_tokens - len(tokeniser.prompt)
         rules = Rules(
             beams=search.beams,
-            room=min(room, recogniser.max_tokens - len(tokeniser.prompt)),
+            room=[min(most, 10 + math.ceil(search.max_tokens_per_second * cut.duration)) for cut in batch],
             prompt=tokeniser.prompt,
             end=tokeniser.end,
             never=tokeniser.never,
@@ -140,18 +140,20 @@ def decode(
         run.include(adaptation_record)
     make_deterministic()
     search = Search(**settings["decoding"])
-    recogniser, states = with_adapter(base, content, adapter, adapter_description)
+    recogniser, stored = with_adapter(base, content, adapter, adapter_description)
     if search.ctc_weight and not recogniser.has_ctc:
         raise SamlError(
             f"arm {arm}: {weights} has no CTC head, which decoding.ctc_weight ({search.ctc_weight:g}) needs; "
             "say 0, or train a base that has one"
         )
     work = _work(speaker, cuts, splits, general_cuts)
+    tests = sum(part == "test" for part, *_ in work)
+    states = [] if stored is None else stored.states_for(tests) if tests else stored.folds
     lines = []
     with Progress(f"decoding {arm} {speaker or 'general'}", sum(len(cuts) for *_, cuts in work)) as progress:
         for part, fold, chosen in work:
             if isinstance(recogniser, AdaptedRecogniser):
-                recogniser.load_state(states[fold if len(states) > 1 else 0])
+                recogniser.load_state(states[fold])
             texts = transcribe(recogniser, chosen, search, progress)
             lines += [_line(cut, part, fold, texts[cut.id], settings["scoring"]["scorers"]) for cut in chosen]
     lines.sort(key=lambda line: (line["part"], line["fold"], line["utterance"]))
@@ -164,20 +166,20 @@ def decode(
 
 def with_adapter(
     base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
-) -> tuple[Recogniser, list[dict[str, torch.Tensor]]]:
-    """The recogniser to decode with, and the adapter's state for each fold: none where there is no adapter.
+) -> tuple[Recogniser, StoredAdapter | None]:
+    """The recogniser to decode with, and the adapter whose states it is to load, where there is one.
 
     Raises SamlError where the adapter has no description or belongs to another model.
     """
     if adapter is None:
         as_module(base).to(device())
-        return base, []
+        return base, None
     if description is None:
         raise SamlError("--adapter needs --adapter-description")
     stored = load_adapter(adapter, description, content)
     adapted = AdaptedRecogniser(base, stored.spec, seed=0)
     adapted.to(device())
-    return adapted, stored.folds
+    return adapted, stored
 
 
 def _work(

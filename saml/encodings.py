@@ -14,10 +14,9 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.adapters.store import State, load_adapter
+from saml.adapters.store import StoredAdapter, load_adapter
 from saml.decoding import with_adapter
 from saml.encoder import encoded_batches
-from saml.errors import SamlError
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
@@ -103,13 +102,13 @@ def encode(
     make_deterministic()
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
     tests = [[by_id[name] for name in fold.test] for fold in read_splits(splits, by_id)]
-    recogniser, states = with_adapter(base, content, adapter, adapter_description)
+    recogniser, stored = with_adapter(base, content, adapter, adapter_description)
     found: list[Encoding] = []
-    if isinstance(recogniser, AdaptedRecogniser):
+    if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
         if pretrained is not None and pretrained_description is not None:
             start = load_adapter(pretrained, pretrained_description, content)
-            found += _encoded(recogniser, PRETRAINED, start.folds, tests)
-        found += _encoded(recogniser, ADAPTED, states, tests)
+            found += _encoded(recogniser, PRETRAINED, start, tests)
+        found += _encoded(recogniser, ADAPTED, stored, tests)
     else:
         found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
     write_atomically(encodings, encodings_table(found).encode())
@@ -118,14 +117,12 @@ def encode(
 
 
 def _encoded(
-    recogniser: AdaptedRecogniser, label: str, states: Sequence[State], tests: Sequence[Sequence[MonoCut]]
+    recogniser: AdaptedRecogniser, label: str, stored: StoredAdapter, tests: Sequence[Sequence[MonoCut]]
 ) -> list[Encoding]:
-    """Each test part by its own fold's state, or all by the only one."""
-    if len(states) not in (1, len(tests)):
-        raise SamlError(f"the adapter has {len(states)} folds and the speaker {len(tests)}; adapt again")
+    """Each test part by its own fold's state."""
     found: list[Encoding] = []
-    for fold, part in enumerate(tests):
-        recogniser.load_state(states[fold if len(states) > 1 else 0])
+    for state, part in zip(stored.states_for(len(tests)), tests, strict=True):
+        recogniser.load_state(state)
         found += [(label, name, row) for name, row in mean_states(recogniser, part).items()]
     return found
 

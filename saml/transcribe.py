@@ -51,11 +51,11 @@ def transcribe_files(
     if adapter is not None:
         adapter_description = adapter_description or adapter.with_suffix(".json")
     make_deterministic()
-    recogniser, states = with_adapter(base, content, adapter, adapter_description)
-    if isinstance(recogniser, AdaptedRecogniser):
-        if not 0 <= fold < len(states):
-            raise SamlError(f"{adapter}: there is no fold {fold}; it has {len(states)}, counted from 0")
-        recogniser.load_state(states[fold])
+    recogniser, stored = with_adapter(base, content, adapter, adapter_description)
+    if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
+        if not 0 <= fold < len(stored.folds):
+            raise SamlError(f"{adapter}: there is no fold {fold}; it has {len(stored.folds)}, counted from 0")
+        recogniser.load_state(stored.folds[fold])
     features = feature_config({"family": content["family"], content["family"]: content["settings"]})
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
         cuts = list(_cuts(files, features, Path(folder)))

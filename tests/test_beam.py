@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def encode(recogniser: Any) -> Encoded:
 
 
 def rules(beams: int, room: int = 24, **others: Any) -> Rules:
-    return Rules(beams=beams, room=room, end=END, **{"prompt": (START,), **others})
+    return Rules(beams=beams, room=[room] * len(LENGTHS), end=END, **{"prompt": (START,), **others})
 
 
 def joint(recogniser: Any, encoded: Encoded, how: Rules, weight: float) -> JointScores:
@@ -77,7 +78,7 @@ def theirs(recogniser: Any, encoded: Encoded, how: Rules, scorer: Any = None) ->
             num_beams=how.beams,
             num_return_sequences=how.beams,
             do_sample=False,
-            max_new_tokens=how.room,
+            max_new_tokens=max(how.room),
             decoder_start_token_id=START,
             bos_token_id=START,
             eos_token_id=END,
@@ -135,6 +136,19 @@ def test_hardly_any_room(random_recogniser: Recogniser, room: int, beams: int) -
     encoded = encode(random_recogniser)
     how = rules(beams, room)
     assert_same(find(random_recogniser, encoded, how), theirs(random_recogniser, encoded, how))
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_each_utterance_has_its_own_room(random_recogniser: Recogniser, beams: int) -> None:
+    """Beside others that have more, a text is what it is where its utterance is alone."""
+    encoded = encode(random_recogniser)
+    rooms = [3 + 5 * (place % 4) for place in range(len(LENGTHS))]
+    how = replace(rules(beams), room=rooms)
+    found = find(random_recogniser, encoded, how)
+    for place, room in enumerate(rooms):
+        alone = theirs(random_recogniser, encoded.of(torch.tensor([place])), rules(beams, room))
+        assert_same([found[place]], alone)
+    assert {max(len(beam.tokens) for beam in beams) for beams in found} >= {3, 8}
 
 
 @pytest.mark.parametrize("beams", [1, 4])

@@ -165,7 +165,7 @@ def repeated(encoded: Encoded, times: int) -> Encoded:
 
 def best_of_all(recogniser: Recogniser, cut: object, weight: float) -> str:
     """The hypothesis with the highest mean joint score a token, of all that there are."""
-    features, lengths, _ = collate([cut])
+    features, lengths = collate([cut])
     decoder = {}
     with torch.inference_mode():
         encoded = recogniser.encode(features, lengths)
@@ -229,7 +229,7 @@ def test_batch_mates_change_nothing(tiny: Recogniser, cuts: list, beams: int) ->
 def test_greedy_search_is_joint_too(tiny: Recogniser, cuts: list) -> None:
     """All weight on CTC: each token is the likeliest one to go on with, whatever the decoder says."""
     cut = cuts[0]
-    features, lengths, _ = collate([cut])
+    features, lengths = collate([cut])
     with torch.inference_mode():
         encoded = tiny.encode(features, lengths)
         logits = tiny.ctc_logits(encoded)[0, : int(encoded.mask.sum())].double().log_softmax(dim=-1)

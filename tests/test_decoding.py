@@ -38,9 +38,12 @@ def adapted(make_recogniser: Callable[[], Recogniser]) -> AdaptedRecogniser:
     return made
 
 
-def search(beams: int) -> Search:
-    """At most 11 tokens whatever the length, so that an utterance has the same room alone as in a batch."""
-    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=0.01)
+# Tokens a second that leave an utterance room for 11 tokens, however long it is.
+SHORT = 0.01
+
+
+def search(beams: int, tokens_per_second: float = 10.0) -> Search:
+    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=tokens_per_second)
 
 
 @pytest.mark.parametrize("beams", [1, 4])
@@ -60,7 +63,7 @@ def test_greedy_equals_a_loop_over_teacher_forced_logits(
     """
     monkeypatch.setattr(CharacterTokeniser, "prompt", prompt)
     cut = cuts[0]
-    features, lengths, _ = collate([cut])
+    features, lengths = collate([cut])
     limit = 11
     with torch.inference_mode():
         encoded = adapted.encode(features, lengths)
@@ -69,21 +72,21 @@ def test_greedy_equals_a_loop_over_teacher_forced_logits(
             tokens.append(int(adapted.logits(encoded, torch.tensor([tokens]))[0, -1].argmax()))
     expected = adapted.tokeniser.decode(tokens)
     assert len(expected) >= 3
-    assert transcribe(adapted, [cut], search(1))[cut.id] == expected
+    assert transcribe(adapted, [cut], search(1, SHORT))[cut.id] == expected
 
 
 def test_beams_find_likelier_hypotheses_than_greedy_search(adapted: AdaptedRecogniser, cuts: list) -> None:
     """Rescored in one teacher-forced pass: four beams are never worse, and better somewhere."""
 
     def likelihood(cut: object, text: str) -> float:
-        features, lengths, _ = collate([cut])
+        features, lengths = collate([cut])
         ids = adapted.tokeniser.encode(text)
         with torch.inference_mode():
             encoded = adapted.encode(features, lengths)
             scores = adapted.logits(encoded, torch.tensor([[START, *ids[:-1]]])).log_softmax(dim=-1)
         return float(scores[0, torch.arange(len(ids)), ids].sum())
 
-    greedy, beams = transcribe(adapted, cuts, search(1)), transcribe(adapted, cuts, search(4))
+    greedy, beams = (transcribe(adapted, cuts, search(beams, SHORT)) for beams in (1, 4))
     # Texts that fill their room, so that nothing was stripped and lengths are alike.
     whole = [cut for cut in cuts if len(greedy[cut.id]) == len(beams[cut.id]) == 11]
     gains = [likelihood(cut, beams[cut.id]) - likelihood(cut, greedy[cut.id]) for cut in whole]

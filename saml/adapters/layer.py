@@ -13,9 +13,9 @@ from saml.adapters.product import adapted_product
 class Route:
     """Mixing weights that several layers read: set by a router, or fixed, before those layers run.
 
-    `weights` is `(rows, experts)`, or `(rows, time, experts)` for routes per token. A layer whose input has
-    k times as many rows (beam search repeats every utterance k times in a row) repeats each route k times.
-    Where `chosen` `(chosen rows,)` is set, layers are given these rows only.
+    `weights` is `(rows, experts)`. A layer whose input has k times as many rows (beam search repeats every
+    utterance k times in a row) repeats each route k times. Where `chosen` `(chosen rows,)` is set, layers are
+    given these rows only.
     """
 
     __slots__ = ("chosen", "weights")
@@ -87,12 +87,10 @@ class MixtureLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(rows, time, in)` to `(rows, time, out)`."""
         p = self._weights(x)
-        if p.dim() == 3 or not torch.is_grad_enabled():
-            return self._mixed_between(x, p)
-        return self._row_by_row(x, p)
+        return self._row_by_row(x, p) if torch.is_grad_enabled() else self._mixed_between(x, p)
 
     def _weights(self, x: Tensor) -> Tensor:
-        """p for every row, `(rows, E)` or `(rows, time, E)`."""
+        """p for every row, `(rows, E)`."""
         if self.experts == 1:
             return x.new_ones(len(x), 1)
         return self.route.rows(len(x))
@@ -112,7 +110,7 @@ class MixtureLinear(nn.Module):
 
     def _mixed_between(self, x: Tensor, p: Tensor) -> Tensor:
         """With all experts' A x, mixed, and their B: for searching, where many rows have one frame each."""
-        p = p[:, None, :, None] if p.dim() == 2 else p[..., None]  # (rows, 1 or time, E, 1)
+        p = p[:, None, :, None]  # (rows, time, E, rank)
         h = F.linear(self.dropout(x), self.down.flatten(0, 1)).unflatten(-1, (self.experts, self.rank))
         if self.mixing == "merge":
             h = (p * h).sum(dim=2, keepdim=True)

@@ -24,11 +24,26 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """An adapter as read: its specification, a state per fold (one where there are none), its description."""
+    """An adapter as read: file, specification, a state per fold (one where there are none), description."""
 
+    path: Path
     spec: AdapterSpec
     folds: list[State]
     description: dict[str, Any]
+
+    def states_for(self, folds: int) -> list[State]:
+        """A state for each of a speaker's folds: a pre-trained adapter, which is nobody's, has one for all.
+
+        Raises SamlError for an adapter to a speaker whose speech was divided otherwise.
+        """
+        if "speaker" not in self.description:
+            return self.folds[:1] * folds
+        if len(self.folds) != folds:
+            raise SamlError(
+                f"{self.path}: has states for {len(self.folds)} folds, and the speaker's speech is divided "
+                f"into {folds}: what it was adapted to may be among what it is tested on; adapt again"
+            )
+        return self.folds
 
 
 def save_adapter(
@@ -95,7 +110,7 @@ def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> S
         spec = AdapterSpec(**content["spec"])
         _refuse_larger(spec, tensors)
         folds = _folds(tensors, content["folds"]) if "folds" in content else [tensors]
-    return StoredAdapter(spec, folds, content)
+    return StoredAdapter(weights, spec, folds, content)
 
 
 def _refuse_larger(spec: AdapterSpec, tensors: State) -> None:

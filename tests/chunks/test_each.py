@@ -1,6 +1,7 @@
 """One stage for several speakers in one process: the files of processes of their own, nothing lost."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from saml import cli
-from saml.chunks.each import MARK, each, fill
+from saml.chunks.each import MARK, each, fill, identity
 from saml.errors import Interrupted, SamlError
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
@@ -117,6 +118,23 @@ def test_what_was_made_of_something_else_is_made_again(stage: Stage) -> None:
     stage.each()
     assert stage.ran == [*SPEAKERS, *SPEAKERS]
     assert json.loads(stage.out("u").read_text())[0] == "changed"
+
+
+def test_where_checkpoints_lie_makes_no_other_files(tmp_path: Path) -> None:
+    """A job that was stopped may be started again with another place for them, or more of them."""
+    (tmp_path / "in").write_text("speech")
+
+    def key(*arguments: str) -> str:
+        return identity(["adapt", *arguments], {"input": tmp_path / "in", "output": tmp_path / "out"}, [])
+
+    plain = key("--seed", "1", "--work", "here", "--checkpoint-seconds", "300", "--arm", "saml")
+    assert key("--seed", "1", "--work", "there", "--checkpoint-seconds", "5", "--arm", "saml") == plain
+    assert key("--seed", "1", "--arm", "saml") == plain
+    assert key("--seed", "2", "--work", "here", "--checkpoint-seconds", "300", "--arm", "saml") != plain
+    assert key("--seed", "1", "--work", "here", "--checkpoint-seconds", "300", "--arm", "pqm") != plain
+    (tmp_path / "in").write_text("other speech")
+    os.utime(tmp_path / "in", (1, 1))
+    assert key("--seed", "1", "--work", "here", "--checkpoint-seconds", "300", "--arm", "saml") != plain
 
 
 def test_folders_are_kept_too_and_without_hard_links(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

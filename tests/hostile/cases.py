@@ -181,6 +181,19 @@ SPLITS = {
         {"folds": [{"train": ["a"], "dev": ["b"], "test": ["a"]}]},
         "utterance 'a' is in train and test",
     ),
+    "an utterance twice in a part": (
+        {"folds": [{"train": ["a", "a"], "dev": ["b"], "test": ["c"]}]},
+        "utterance 'a' is twice in train",
+    ),
+    "an utterance tested in two folds": (
+        {
+            "folds": [
+                {"train": ["a"], "dev": ["b"], "test": ["c"]},
+                {"train": ["b"], "dev": ["a"], "test": ["c"]},
+            ]
+        },
+        "utterance 'c' is in test of fold 0 and test of fold 1",
+    ),
     "somebody else's utterance": (
         {"folds": [{"train": ["a"], "dev": ["b"], "test": ["../d"]}]},
         "the speaker has no utterance '../d'",

@@ -15,7 +15,7 @@ from saml.crowd.loop import CrowdTraining
 from saml.errors import SamlError
 from saml.tracking import read_record
 from saml.training import loop, parts
-from saml.training.mixtures import initial_speakers, joint_batches
+from saml.training.mixtures import initial_speakers, joint_batches, shares
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
 
@@ -249,6 +249,16 @@ def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
     decode(**options)
     assert (made / "hypotheses.jsonl").read_bytes() == first
 
+    # Adapted to one division and tested on another, an adapter would have heard what it is tested on.
+    others = {**options, "splits": made / "splits.json", "hypotheses": made / "others.jsonl"}
+    with pytest.raises(SamlError, match=r"decoded\.safetensors: has states for 2 folds, .* divided into 1"):
+        decode(**others)
+    assert not (made / "others.jsonl").exists()
+    # One that is pre-trained has heard nobody's.
+    pretrained = {"adapter": made / "saml.safetensors", "adapter_description": made / "saml.json"}
+    decode(**{**options, **pretrained, "hypotheses": made / "others.jsonl"})
+    assert len((made / "others.jsonl").read_text().splitlines()) == len(lines)
+
 
 def test_a_checkpoint_of_other_speech_is_not_taken_up(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -294,11 +304,23 @@ def test_adapters_made_with_other_settings_are_refused(made: Path) -> None:
         run.mixture(made, "pretrain", "wrong", SAML_ARM, settings=three, **start)
 
 
+def test_an_arm_may_have_another_budget_of_pre_training() -> None:
+    common = {"utterances": 1000, "initialisation_share": 0.3}
+    assert shares({"pretraining": common, "arm": {}}) == (300, 700)
+    assert shares({"pretraining": common, "arm": {"pretraining": {"utterances": 200}}}) == (60, 140)
+    own = {"utterances": 10, "initialisation_share": 0.25}
+    assert shares({"pretraining": common, "arm": {"pretraining": own}}) == (2, 8)
+
+
 SPLITS = {
     "no JSON": ("{", "not JSON"),
     "no test": ({"train": ["t-0"], "dev": ["t-1"]}, "not a file of folds"),
     "empty": ({"train": [], "dev": ["t-1"], "test": ["t-2"]}, "fold 0 has nothing in its train part"),
     "stranger": ({"train": ["x"], "dev": ["t-1"], "test": ["t-2"]}, "the speaker has no utterance 'x'"),
+    "twice": (
+        {"train": ["t-0", "t-0"], "dev": ["t-1"], "test": ["t-2"]},
+        "utterance 't-0' is twice in train",
+    ),
     "leak": ({"train": ["t-2"], "dev": ["t-1"], "test": ["t-2"]}, "utterance 't-2' is in train and test"),
 }
 

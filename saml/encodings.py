@@ -40,7 +40,7 @@ def mean_states(recogniser: Recogniser, cuts: Sequence[MonoCut]) -> dict[str, li
     for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=BATCH_SECONDS):
         mask = encoded.mask[..., None].to(encoded.states.dtype)  # (batch, time, 1)
         means = (encoded.states * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, width)
-        found |= {cut.id: row for cut, row in zip(batch, means.tolist(), strict=True)}
+        found |= {cut.id: row for (_, cut), row in zip(batch, means.tolist(), strict=True)}
     return found
 
 

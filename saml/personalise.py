@@ -13,8 +13,8 @@ from saml.config import load, save, stage_settings
 from saml.corpora import folder_name
 from saml.corpora.folder import read_rows
 from saml.corpora.stages import prepare_corpus, prepare_speaker
+from saml.crowd.decode import decode
 from saml.crowd.stage import adapt
-from saml.decoding import decode
 from saml.errors import SamlError
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.show import aligned

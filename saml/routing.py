@@ -44,7 +44,7 @@ def route(
     for batch, _ in encoded_batches(adapted, cuts, max_seconds=BATCH_SECONDS):
         for layer, weights in adapted.routes().items():
             rows = zip(batch, weights.tolist(), strict=True)
-            found += [(cut.id, layer, row) for cut, row in rows]
+            found += [(cut.id, layer, row) for (_, cut), row in rows]
         if progress is not None:
             progress.update(progress.done + len(batch))
     return sorted(found, key=lambda one: one[0])  # stable: layers stay as they are

@@ -154,7 +154,7 @@ STAGES = (
     ),
     Stage(
         "decode",
-        "saml.decoding:decode",
+        "saml.crowd.decode:decode",
         "decode a speaker's test part and the general pool, and count errors",
         ("arm", "decoding", "scoring"),
         ("weights", "description", "hypotheses"),

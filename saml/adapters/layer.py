@@ -24,18 +24,26 @@ class Route:
         self.weights: Tensor | None = None
         self.chosen: Tensor | None = None
 
+    @property
+    def count(self) -> int:
+        """How many rows have weights of their own. Raises RuntimeError when no route is set."""
+        return len(self._given() if self.chosen is None else self.chosen)
+
     def rows(self, count: int) -> Tensor:
         """The weights for an input of `count` rows.
 
         Raises RuntimeError when no route is set or `count` is not a multiple of the routes' rows.
         """
-        if self.weights is None:
-            raise RuntimeError("a layer with several experts ran before its route was set")
-        weights = self.weights if self.chosen is None else self.weights[self.chosen]
+        weights = self._given() if self.chosen is None else self._given()[self.chosen]
         repeats, rest = divmod(count, weights.shape[0])
         if rest:
             raise RuntimeError(f"{count} input rows cannot share {weights.shape[0]} routes")
         return weights if repeats == 1 else weights.repeat_interleave(repeats, dim=0)
+
+    def _given(self) -> Tensor:
+        if self.weights is None:
+            raise RuntimeError("a layer with several experts ran before its route was set")
+        return self.weights
 
 
 class MixtureLinear(nn.Module):

@@ -3,5 +3,6 @@
 A cluster's cost is in small jobs. `plan` makes, of a rule for one speaker, rules for several; `each` is the
 command that such a job runs; `kept` holds what it has finished until all of it is. A speaker's files, their
 bytes and what Snakemake notes of them are the same as from a job of their own: the setting can always change.
-With `speakers_together` adaptations are left to `saml crowd`: the same files and notes, within tolerances.
+With `speakers_together` adaptations and decoding are left to `saml crowd`: the same files and notes, within
+tolerances.
 """

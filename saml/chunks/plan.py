@@ -23,7 +23,7 @@ from saml.files import read_json_object, write_atomically
 # A limit of time is far above what one speaker takes: so many share one.
 SPEAKERS_PER_LIMIT = 4
 # The rules whose speakers can be in the same batches.
-TOGETHER = ("adapt",)
+TOGETHER = ("adapt", "decode", "decode_unadapted")
 # What a speaker of a crowd has of its own. Ten experts and their routers for Whisper's base model are 3.2
 # million numbers; with gradients, moments and best state 65 MB a fold. A job tried again asks for more.
 MB_IN_A_CROWD = 200

@@ -28,8 +28,13 @@ class CrowdLinear(MixtureLinear):
         self.up = repeated(self.up, members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(rows, time, in)` to `(rows, time, out)`, every row with its member's experts."""
-        return self._row_by_row(x, self._weights(x))
+        """`(rows, time, in)` to `(rows, time, out)`, every row with its member's experts.
+
+        Beams of an utterance that share a route share the thin matrices: as if they were frames of one row.
+        """
+        rows = self.route.count if self.experts > 1 else self.rows.count
+        folded = x.reshape(rows, -1, x.shape[-1])
+        return self._row_by_row(folded, self._weights(folded)).view(*x.shape[:-1], -1)
 
     def _experts(self, rows: int) -> tuple[Tensor, Tensor]:
         return self.rows.own(self.down, rows), self.rows.own(self.up, rows)

@@ -10,13 +10,14 @@ from torch import Tensor
 from saml.crowd.member import Member, Parts, Rows, rows_of
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
+from saml.lengths import by_length
 from saml.progress import Progress
 from saml.training.batch import IGNORED, Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
 from saml.training.loop import curves, random_numbers, set_random_numbers, stop, take_over_curves
 from saml.training.losses import UtteranceLosses, utterance_losses
-from saml.training.parts import by_length, seconds_at_once
+from saml.training.parts import seconds_at_once
 
 Pause = Callable[[], None]
 

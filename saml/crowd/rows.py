@@ -41,6 +41,11 @@ class Rows:
         """Row i belongs to `members[i]`, from now on."""
         self._members, self._device, self._known = list(members), device, {}
 
+    @property
+    def count(self) -> int:
+        """How many rows have a member: utterances, whose beams an input may have in a row."""
+        return len(self._members)
+
     def of(self, count: int) -> Tensor:
         """The member of each of `count` rows, `(count,)`.
 

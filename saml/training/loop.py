@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saml.errors import Diverged, Interrupted, SamlError
-from saml.lengths import padded_seconds
+from saml.lengths import by_length, padded_seconds
 from saml.models.recogniser import Recogniser
 from saml.progress import Progress
 from saml.tracking import RunRecord
@@ -19,7 +19,6 @@ from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
 from saml.training.interruption import Interruption
 from saml.training.losses import grouped_mean, utterance_losses
-from saml.training.parts import by_length
 from saml.training.updates import Updates
 
 if TYPE_CHECKING:  # the loop itself works where lhotse is not installed

@@ -1,4 +1,4 @@
-"""The command `saml crowd`: adapt's own command line, for several speakers."""
+"""The command `saml crowd`: the command lines of adapt and decode, for several speakers."""
 
 import inspect
 import json
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from saml import cli
-from saml.crowd import stage
+from saml.crowd import decode, stage
+from saml.crowd.decode import Decoding
 from saml.crowd.stage import Speaker
 
 FLAGS = {
@@ -65,10 +66,55 @@ def test_the_stage_takes_what_the_command_gives(calls: list[dict[str, Any]], mon
     assert set(inspect.signature(stage.adapt_crowd).parameters) == set(calls[0])
 
 
+DECODE = {
+    "experiment": "e",
+    "arm": "pqm",
+    "speaker": "%speaker%",
+    "seed": "1",
+    "weights": "model.safetensors",
+    "description": "model.json",
+    "cuts": "%speaker%/cuts.jsonl.gz",
+    "splits": "%speaker%/splits.json",
+    "general-cuts": "general.jsonl.gz",
+    "adapter": "%speaker%/adapter.safetensors",
+    "adapter-description": "%speaker%/adapter.json",
+    "adaptation-record": "%speaker%/adaptation.jsonl",
+    "hypotheses": "%speaker%/hypotheses.jsonl",
+    "record": "%speaker%/run.jsonl",
+    "settings": json.dumps({"arm": {}, "decoding": {}, "scoring": {}}),
+}
+
+
+def test_decoding_is_given_everybodys_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[str, Any]] = []
+    with monkeypatch.context() as patch:
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            patch.setenv(variable, "1")
+        patch.setattr(decode, "decode_crowd", lambda **options: found.append(options))
+        command = [f"--{name}={value}" for name, value in DECODE.items()]
+        assert cli.main(["crowd", "--speakers", "u", "b%2Fc", "--", "decode", *command]) == 0
+        # The bare model has no adapters.
+        bare = [word for word in command if not word.startswith("--adapt")]
+        assert cli.main(["crowd", "--speakers", "u", "v", "--", "decode", *bare]) == 0
+    assert set(inspect.signature(decode.decode_crowd).parameters) == set(found[0]) == set(found[1])
+    assert found[0]["decodings"][1] == Decoding(
+        speaker="b/c",
+        cuts=Path("b%2Fc/cuts.jsonl.gz"),
+        splits=Path("b%2Fc/splits.json"),
+        adapter=Path("b%2Fc/adapter.safetensors"),
+        adapter_description=Path("b%2Fc/adapter.json"),
+        adaptation_record=Path("b%2Fc/adaptation.jsonl"),
+        hypotheses=Path("b%2Fc/hypotheses.jsonl"),
+        record=Path("b%2Fc/run.jsonl"),
+    )
+    assert found[0]["general_cuts"] == found[1]["general_cuts"] == Path("general.jsonl.gz")
+    assert [one.adapter for one in found[1]["decodings"]] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"what": "decode"}, "only adapt can be done for several speakers at once; use each"),
+        ({"what": "routes"}, "only adapt and decode can be done for several speakers at once; use each"),
         ({"weights": "%speaker%/model"}, "--weights: it must be the same for all speakers of a crowd"),
         ({"settings": "{}"}, "section 'arm' is missing"),
         ({"more": ("--trial",)}, "--trial: learning rates are tried speaker by speaker"),

@@ -9,8 +9,8 @@ from lhotse import CutSet
 
 from saml.config import load, stage_settings, validate
 from saml.corpora.stages import prepare_corpus, prepare_pool, prepare_speaker
+from saml.crowd.decode import decode
 from saml.crowd.stage import adapt
-from saml.decoding import decode
 from saml.models.store import load_model
 from saml.quantise import quantise
 from saml.tracking import read_record

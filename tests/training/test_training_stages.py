@@ -212,7 +212,7 @@ def test_joint_batches_show_every_speaker_its_own_pass(made: Path) -> None:
 
 
 def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
-    from saml.decoding import decode
+    from saml.crowd.decode import decode
 
     run.adapt(made, "decoded", SAML_ARM, "saml", splits=made / "cv.json")
     chosen = run.settings("decoding", "scoring", arm=SAML_ARM)

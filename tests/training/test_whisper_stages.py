@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saml.decoding import decode
+from saml.crowd.decode import decode
 from saml.models.checkpoint import import_base
 from saml.models.store import load_model
 from saml.tracking import read_record

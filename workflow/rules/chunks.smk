@@ -1,6 +1,6 @@
 # Several target speakers in one job, where `speakers_per_job` says so: rules made of those for one speaker. They
 # write the same files, and what Snakemake notes of these is what it notes of files made alone (saml/chunks). The
-# command is `saml each`, or with `speakers_together` `saml crowd` for adaptations.
+# command is `saml each`, or with `speakers_together` `saml crowd` for adaptations and decoding.
 
 CHUNKS = chunks()
 

@@ -1,11 +1,11 @@
-"""A batch in parts."""
+"""Batches of cuts of like length."""
 
 import subprocess
 import sys
 
 from lhotse import MonoCut
 
-from saml.training.parts import by_length
+from saml.lengths import by_length
 
 
 def rows(*seconds: float) -> list[tuple[int, MonoCut]]:

@@ -1,0 +1,193 @@
+"""Speech decoded in the same batches: the hypotheses of one speaker, and one fold, after another."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saml.adapters import AdaptedRecogniser, AdapterSpec, adapter_spec
+from saml.adapters.store import save_adapter
+from saml.crowd import decode as stage
+from saml.crowd.decode import Decoding, decode, decode_crowd
+from saml.crowd.recogniser import CrowdRecogniser
+from saml.decoding import Search, transcribe
+from saml.errors import SamlError
+from saml.models.store import load_model, read_description
+from saml.tracking import read_record
+from saml.training.common import read_cuts
+from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
+from tests.training import conftest as run
+
+GENERAL = ["g", "h"]
+
+
+def spec_of(arm: str) -> AdapterSpec:
+    settings = run.settings("adapters", arm=ARMS[arm])
+    return adapter_spec(settings["arm"], settings["adapters"])
+
+
+def write_adapter(project: Project, speaker: str, arm: str, folds: int = 1, spec: Any = None) -> None:
+    """An adapter like nobody else's, large enough to show; beside it the record of an adaptation."""
+    adapted = AdaptedRecogniser(project.make(), spec or spec_of(arm), seed=2)
+    generator = torch.Generator().manual_seed(sum(map(ord, speaker)))
+    states = [
+        {
+            name: 0.5 * torch.randn(tensor.shape, generator=generator)
+            for name, tensor in adapted.state().items()
+        }
+        for _ in range(folds)
+    ]
+    folder = project.folder / speaker
+    save_adapter(
+        folder / "adapter.safetensors",
+        folder / "adapter.json",
+        spec=adapted.spec,
+        folds=states,
+        base=read_description(project.folder / "model.json"),
+        origin={"arm": arm, "speaker": speaker},
+    )
+
+
+def options(project: Project, arm: str, beams: int = 3) -> dict[str, Any]:
+    """What all speakers share."""
+    settings = run.settings("decoding", "scoring", arm=ARMS[arm])
+    settings["decoding"] |= {"beams": beams, "batch_seconds": 6.0, "max_tokens_per_second": 12.0}
+    return {
+        "experiment": "test",
+        "settings": settings,
+        "arm": arm,
+        "seed": 1,
+        "weights": project.folder / "model.safetensors",
+        "description": project.folder / "model.json",
+        "general_cuts": project.folder / "general/cuts.jsonl.gz",
+    }
+
+
+def files(project: Project, speaker: str, way: str, adapted: bool = True) -> dict[str, Any]:
+    """A speaker's own."""
+    folder = project.folder / speaker
+    adapter = {"adapter": folder / "adapter.safetensors", "adapter_description": folder / "adapter.json"}
+    return {
+        "speaker": speaker,
+        "cuts": folder / "cuts.jsonl.gz",
+        "splits": folder / "splits.json",
+        "hypotheses": folder / f"{way}.jsonl",
+        "record": folder / f"{way}.run.jsonl",
+        **(adapter if adapted else {}),
+    }
+
+
+def lines(project: Project, speaker: str, way: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (project.folder / speaker / f"{way}.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def general(project: Project, family: str) -> Path:
+    """Other people's speech."""
+    padded = 140 if family == "whisper" else None
+    run.write_pool(project.folder / "general", GENERAL, ["general"] * 2, padded=padded)
+    return project.folder / "general"
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_speakers_at_once_are_heard_as_alone(arm: str, project: Project) -> None:
+    for speaker in ENROLMENT:
+        write_adapter(project, speaker, arm)
+        decode(**options(project, arm), **files(project, speaker, "alone"))
+    decode_crowd(
+        decodings=[Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT],
+        **options(project, arm),
+    )
+    for speaker in ENROLMENT:
+        alone, at_once = (lines(project, speaker, way) for way in ("alone", "at_once"))
+        assert at_once == alone and len(alone) == 2 + 2 * len(GENERAL)
+        theirs, ours = (
+            read_record(project.folder / f"{speaker}/{way}.run.jsonl") for way in ("alone", "at_once")
+        )
+        assert ours.scores == theirs.scores and ours.speaker == theirs.speaker == speaker
+        assert [path.name for path in ours.files] == ["at_once.jsonl"]
+    general = [
+        tuple(line["hypothesis"] for line in lines(project, speaker, "alone")[:4]) for speaker in ENROLMENT
+    ]
+    assert len(set(general)) == 3  # everybody's own adapter was in use
+
+
+@pytest.mark.parametrize("arm", ["saml", "input"])
+def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project) -> None:
+    """A loop over folds with one adapter each, by another recogniser than a crowd's."""
+    ids = [f"t-{index}" for index in range(9)]
+    tests = [ids[7:], ids[2:4], ids[:2]]
+    dev = [ids[5:7], ids[:2], ids[4:6]]
+    folds = [
+        {"train": [name for name in ids if name not in test + other], "dev": other, "test": test}
+        for test, other in zip(tests, dev, strict=True)
+    ]
+    write_folds(project.folder / "t", folds)
+    write_adapter(project, "t", arm, folds=3)
+    decode(**options(project, arm), **files(project, "t", "at_once"))
+    content = read_description(project.folder / "model.json")
+    own = files(project, "t", "")
+    adapter = stage.load_adapter(own["adapter"], own["adapter_description"], content)
+    base, _ = load_model(project.folder / "model.safetensors", project.folder / "model.json")
+    adapted = AdaptedRecogniser(base, adapter.spec, seed=0)
+    cuts = {cut.id: cut for cut in read_cuts(own["cuts"])}
+    search = Search(**options(project, arm)["settings"]["decoding"])
+    expected: dict[tuple[str, int, str], str] = {}
+    for fold, test in enumerate(tests):
+        adapted.load_state(adapter.folds[fold])
+        found = transcribe(adapted, [cuts[name] for name in test], search)
+        expected |= {("test", fold, name): text for name, text in found.items()}
+    adapted.load_state(adapter.folds[0])
+    for name, text in transcribe(
+        adapted, read_cuts(project.folder / "general/cuts.jsonl.gz"), search
+    ).items():
+        expected["general", 0, name] = text
+    found = {
+        (line["part"], line["fold"], line["utterance"]): line["hypothesis"]
+        for line in lines(project, "t", "at_once")
+    }
+    assert found == expected
+    assert len(set(found.values())) > 4
+
+
+def test_a_bare_model_hears_many_speakers_at_once(project: Project) -> None:
+    common = {**options(project, "nf4-lora"), "general_cuts": None}
+    for speaker in ENROLMENT:
+        decode(**common, **files(project, speaker, "alone", adapted=False))
+    at_once = [Decoding(**files(project, speaker, "at_once", adapted=False)) for speaker in ENROLMENT]
+    decode_crowd(decodings=at_once, **common)
+    for speaker in ENROLMENT:
+        assert lines(project, speaker, "at_once") == lines(project, speaker, "alone")
+
+
+@only_conformer()
+def test_utterances_of_several_speakers_are_in_a_batch(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[set[int]] = []
+    assign = CrowdRecogniser.assign
+
+    def watched(self: CrowdRecogniser, members: Any, tokens: Any = None) -> None:
+        batches.append(set(members))
+        assign(self, members, tokens)
+
+    monkeypatch.setattr(CrowdRecogniser, "assign", watched)
+    for speaker in ENROLMENT:
+        write_adapter(project, speaker, "saml")
+    decodings = [Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT]
+    decode_crowd(decodings=decodings, **options(project, "saml"))
+    assert max(map(len, batches)) > 1 and set.union(*batches) == {0, 1, 2}
+
+
+@only_conformer()
+def test_adapters_of_two_kinds_are_no_crowd(project: Project) -> None:
+    write_adapter(project, "t", "saml")
+    write_adapter(project, "u", "saml", spec=AdapterSpec(**{**spec_of("saml").as_dict(), "alpha": 400}))
+    decodings = [Decoding(**files(project, speaker, "at_once")) for speaker in ("t", "u")]
+    with pytest.raises(
+        SamlError, match=r"u/adapter\.safetensors: its adapter is of another kind than .*t/ada"
+    ):
+        decode_crowd(decodings=decodings, **options(project, "saml"))
+    assert not (project.folder / "t/at_once.jsonl").exists()

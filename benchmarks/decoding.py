@@ -3,7 +3,10 @@
 transformers' Whisper decodes utterance by utterance, each padded to 30 s, as its documentation shows. Ours is
 timed one by one too, so that what comes from the context and what from batches can be told apart. Weights are
 random and the same for all, and no text ends early for long: what is searched is as many tokens as the length
-of an utterance allows, in a batch as many as its longest does, which is to our disadvantage.
+of an utterance allows.
+
+The last group has utterances of several speakers, each with its speaker's own SAML: one speaker's after
+another's, as jobs of one speaker decode them, and all in the same batches, as `saml crowd` does.
 
 openai-whisper's `decode` takes part where it is installed, with random weights of the same size, and
 faster-whisper in int8 where it is and `--faster-whisper` names a model: its texts are its own and end when it
@@ -29,6 +32,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--utterances", type=int, default=6, help="(6)")
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5, 20], help="(1 5 20)")
     parser.add_argument("--batch-seconds", type=float, default=120.0, help="of padded speech (120)")
+    parser.add_argument("--speakers", type=int, default=6, help="each with an adapter of its own (6)")
+    parser.add_argument("--each", type=int, default=2, help="utterances of each of them (2)")
+    parser.add_argument("--experts", type=int, default=6, help="of their SAML (6)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
     parser.add_argument(
         "--faster-whisper", type=Path, metavar="FOLDER", help="a model of CTranslate2, for faster-whisper"
@@ -42,6 +48,7 @@ def main(given: Sequence[str] | None = None) -> None:
     for like in options.like:
         with tempfile.TemporaryDirectory() as folder:
             _compare(report, like, options, Path(folder))
+            _compare_speakers(report, like, options, Path(folder))
     report.finish()
 
 
@@ -79,6 +86,23 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
             for name, timing in timings.items()
         }
         report.compare(group, timings, reference=reference, more=heard)
+
+
+def _compare_speakers(report: Report, like: str, options: argparse.Namespace, folder: Path) -> None:
+    from benchmarks._decoding_speakers import ways
+    from benchmarks._speech import TOKENS_PER_SECOND, lengths, make_cuts
+    from saml.decoding import Search
+
+    seconds = lengths(like, options.speakers * options.each, options.seed)
+    cuts = make_cuts(folder, "crowd", seconds, seed=options.seed, tail_seconds=options.tail_seconds)
+    for beams in options.beams:
+        search = Search(
+            beams=beams, batch_seconds=options.batch_seconds, max_tokens_per_second=TOKENS_PER_SECOND
+        )
+        timings = interleave(ways(cuts, search, options), repeats=options.repeats)
+        crowd = f"{options.speakers} speakers with SAML, {options.each} utterances like {like}'s each"
+        group = f"{options.size}, {crowd}, {beams} beams"
+        report.compare(group, timings, reference=next(iter(timings)))
 
 
 def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Callable[[], None]:

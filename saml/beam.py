@@ -1,8 +1,9 @@
 """Greedy and beam search over the utterances of a batch: those that are finished leave it.
 
 The searches are transformers' own, to the arithmetic: of `generate` with `num_beams`, its `length_penalty` of
-1, `early_stopping` off and a limit of new tokens. What differs is that an utterance is computed no further
-when nothing can change any more for it, while there it goes on until this holds for the whole batch.
+1, `early_stopping` off and a limit of new tokens. What differs is that each utterance has a limit of its own,
+and is computed no further when nothing can change any more for it: there it goes on until this holds for the
+whole batch.
 """
 
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ class _Search:
     """What is known of all utterances in the batch after `length` tokens.
 
     Attributes:
-        running: the tokens of the beams that go on, `(utterances, beams, room)`.
+        running: the tokens of the beams that go on, `(utterances, beams, most room)`.
         finished: the utterances whose hypotheses cannot change any more, `(utterances,)`.
         room: how many tokens a text may have, `(utterances,)`.
     """
@@ -154,7 +155,7 @@ class _Search:
         raise NotImplementedError
 
     def _text(self, tokens: Tensor, row: int) -> list[int]:
-        """A text of the utterance at `row`, of which `tokens` `(room,)` is all or goes on with anything."""
+        """A text of the utterance at `row`, of which `tokens` `(most room,)` begins; the rest is anything."""
         ids: list[int] = tokens[: self.room[row]].tolist()
         return ids[: ids.index(self.rules.end) + 1] if self.rules.end in ids else ids
 
@@ -181,7 +182,7 @@ class _Beams(_Search):
 
     Attributes:
         sums: scores of the beams that go on, `(utterances, beams)`.
-        texts: the best ended texts, `(utterances, beams, room)`, filled up with ends.
+        texts: the best ended texts, `(utterances, beams, most room)`, filled up with ends.
         means: their scores, `(utterances, beams)`.
         ended: which of them there are already, `(utterances, beams)`.
     """

@@ -110,7 +110,7 @@ def _joint(recogniser: Recogniser, encoded: Encoded, search: Search) -> JointSco
 def with_adapter(
     base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
 ) -> tuple[Recogniser, StoredAdapter | None]:
-    """The recogniser to decode with, and the adapter whose states it is to load, where there is one.
+    """The recogniser to run, and the adapter whose states it is to load, where there is one.
 
     Raises SamlError where the adapter has no description or belongs to another model.
     """

@@ -14,7 +14,7 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.adapters.store import StoredAdapter, load_adapter
+from saml.adapters.store import State, load_adapter
 from saml.decoding import with_adapter
 from saml.encoder import encoded_batches
 from saml.files import write_atomically
@@ -101,14 +101,16 @@ def encode(
     )
     make_deterministic()
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
-    tests = [[by_id[name] for name in fold.test] for fold in read_splits(splits, by_id)]
+    folds = read_splits(splits, by_id)
+    tests = [[by_id[name] for name in fold.test] for fold in folds]
+    heard = [fold.heard for fold in folds]
     recogniser, stored = with_adapter(base, content, adapter, adapter_description)
     found: list[Encoding] = []
     if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
         if pretrained is not None and pretrained_description is not None:
             start = load_adapter(pretrained, pretrained_description, content)
-            found += _encoded(recogniser, PRETRAINED, start, tests)
-        found += _encoded(recogniser, ADAPTED, stored, tests)
+            found += _encoded(recogniser, PRETRAINED, start.states_for(heard), tests)
+        found += _encoded(recogniser, ADAPTED, stored.states_for(heard), tests)
     else:
         found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
     write_atomically(encodings, encodings_table(found).encode())
@@ -117,11 +119,11 @@ def encode(
 
 
 def _encoded(
-    recogniser: AdaptedRecogniser, label: str, stored: StoredAdapter, tests: Sequence[Sequence[MonoCut]]
+    recogniser: AdaptedRecogniser, label: str, states: Sequence[State], tests: Sequence[Sequence[MonoCut]]
 ) -> list[Encoding]:
     """Each test part by its own fold's state."""
     found: list[Encoding] = []
-    for state, part in zip(stored.states_for(len(tests)), tests, strict=True):
+    for state, part in zip(states, tests, strict=True):
         recogniser.load_state(state)
         found += [(label, name, row) for name, row in mean_states(recogniser, part).items()]
     return found

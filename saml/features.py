@@ -27,10 +27,10 @@ from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
 from saml._archive import ArchiveWriter  # noqa: E402
 from saml.errors import SamlError  # noqa: E402
-from saml.lengths import padded_seconds  # noqa: E402
+from saml.lengths import FRAMES_A_SECOND, padded_seconds  # noqa: E402
 
 SAMPLING_RATE = 16_000
-_HOP = 160  # samples: 10 ms
+_HOP = SAMPLING_RATE // FRAMES_A_SECOND  # samples
 _WINDOW = 400  # samples: 25 ms
 # Fewer samples than this cannot be mirrored at the edges of the first window.
 SHORTEST_SECONDS = 0.02
@@ -262,7 +262,7 @@ def batches(
         seed: together with `pass_index` (0 for the first pass) decides the order; nothing else does, not
             even the order of `cuts`.
         pass_index: which pass over the cuts this is.
-        shuffle: mixed batches in mixed order, for training; else sorted, the longest first, for decoding.
+        shuffle: mixed batches in mixed order, for training; else sorted, the longest first, for dev parts.
     """
     ordered = sorted(cuts, key=lambda cut: (-padded_seconds(cut), cut.id))
     if not shuffle:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:  # trainings from batches at hand do without lhotse
 Whose = TypeVar("Whose")
 
 # Of log-mel features of either family.
-SECONDS_A_FRAME = 0.01
+FRAMES_A_SECOND = 100
 
 
 def padded_seconds(cut: MonoCut) -> float:
     """Seconds of a cut as the model gets it: Whisper's with the silence that `collate` adds after it."""
     frames = (cut.custom or {}).get("padded_frames") or 0
-    return float(max(cut.duration, frames * SECONDS_A_FRAME))
+    return float(max(cut.duration, frames / FRAMES_A_SECOND))
 
 
 def by_length(rows: Sequence[tuple[Whose, MonoCut]], max_seconds: float) -> list[list[tuple[Whose, MonoCut]]]:

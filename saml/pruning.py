@@ -14,7 +14,7 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
 from saml.adapters.smaller import Routes, best_routed, collapse, keep
-from saml.adapters.store import State, StoredAdapter, load_adapter, save_adapter
+from saml.adapters.store import State, load_adapter, save_adapter
 from saml.corpora.partition import enrolled
 from saml.errors import SamlError
 from saml.models.store import load_model
@@ -78,12 +78,13 @@ def prune(
     adapted.to(device())
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
     smaller, shares = [], []
-    for state, fold in zip(stored.folds, _folds(stored, splits, by_id, adapter), strict=True):
+    folds = read_splits(splits, by_id)
+    for state, fold in zip(stored.states_for([fold.heard for fold in folds]), folds, strict=True):
         adapted.load_state(state)
         routes = mean_routes(adapted, [by_id[utterance] for utterance in _heard(origin, fold)])
         smaller.append(_smaller(adapted, routes, kept))
         shares.append(share(routes, smaller[-1][2]) if kept is not None else 1.0)
-    names = ("arm", "speaker", "seed", "settings")
+    names = ("arm", "speaker", "seed", "heard", "settings")
     mean_share = fmean(shares)
     pruned = {"experts": [left for *_, left in smaller], "share": mean_share}
     save_adapter(
@@ -132,13 +133,6 @@ def _refuse(adapted: AdaptedRecogniser, adapter: Path, kept: int | None) -> None
         raise SamlError(
             f"{adapter}: its decoder is routed anew with every token, so no route stands for it; keep one"
         )
-
-
-def _folds(stored: StoredAdapter, splits: Path, known: Mapping[str, MonoCut], adapter: Path) -> list[Fold]:
-    folds = read_splits(splits, known)
-    if len(folds) != len(stored.folds):
-        raise SamlError(f"{splits}: {len(folds)} folds for the {len(stored.folds)} of {adapter}")
-    return folds
 
 
 def _heard(origin: Mapping[str, Any], fold: Fold) -> list[str]:

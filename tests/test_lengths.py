@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from lhotse import MonoCut
 
 from saml.lengths import by_length
@@ -33,6 +34,15 @@ def test_silence_that_a_whisper_wants_is_speech_too() -> None:
     for _, cut in padded:
         cut.custom = {"padded_frames": 3000}
     assert list(map(len, by_length(padded, max_seconds=60))) == [2, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("frames", [140, 70, 35, 2300])
+def test_what_fits_exactly_is_together(frames: int) -> None:
+    """A hundredth is no number of a computer's: ten times 1.4 s must be 14 s all the same."""
+    padded = rows(*[0.1] * 10)
+    for _, cut in padded:
+        cut.custom = {"padded_frames": frames}
+    assert list(map(len, by_length(padded, max_seconds=frames / 10))) == [10]
 
 
 def test_a_cut_that_is_too_long_is_alone() -> None:

@@ -118,7 +118,7 @@ class MixtureLinear(nn.Module):
 
     def _mixed_between(self, x: Tensor, p: Tensor) -> Tensor:
         """With all experts' A x, mixed, and their B: for searching, where many rows have one frame each."""
-        p = p[:, None, :, None]  # (rows, time, E, rank)
+        p = p[:, None, :, None]  # (rows, 1, E, 1)
         h = F.linear(self.dropout(x), self.down.flatten(0, 1)).unflatten(-1, (self.experts, self.rank))
         if self.mixing == "merge":
             h = (p * h).sum(dim=2, keepdim=True)

@@ -31,17 +31,23 @@ class StoredAdapter:
     folds: list[State]
     description: dict[str, Any]
 
-    def states_for(self, folds: int) -> list[State]:
-        """A state for each of a speaker's folds: a pre-trained adapter, which is nobody's, has one for all.
+    @property
+    def is_personal(self) -> bool:
+        """Whether it was adapted to a speaker; one that is pre-trained is nobody's."""
+        return "speaker" in self.description
 
-        Raises SamlError for an adapter to a speaker whose speech was divided otherwise.
+    def states_for(self, heard: Sequence[str]) -> list[State]:
+        """A state for each of a speaker's folds, by digests of what adapting to it hears (`Fold.heard`).
+
+        A pre-trained adapter has one for all. Raises SamlError for one that was adapted to other speech, or
+        to speech that was divided otherwise; where its description has no digests, their number decides.
         """
-        if "speaker" not in self.description:
-            return self.folds[:1] * folds
-        if len(self.folds) != folds:
+        if not self.is_personal:
+            return self.folds[:1] * len(heard)
+        if len(self.folds) != len(heard) or self.description.get("heard", list(heard)) != list(heard):
             raise SamlError(
-                f"{self.path}: has states for {len(self.folds)} folds, and the speaker's speech is divided "
-                f"into {folds}: what it was adapted to may be among what it is tested on; adapt again"
+                f"{self.path}: was adapted to other speech than the train and dev parts given now, so it may "
+                "have heard what it is tested on; adapt again"
             )
         return self.folds
 

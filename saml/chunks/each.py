@@ -133,7 +133,11 @@ def identity(arguments: Sequence[str], options: dict[str, Any], outputs: Sequenc
 def _deciding(arguments: Sequence[str]) -> list[str]:
     """The arguments that files depend on."""
     pairs = zip(arguments, ["", *arguments], strict=False)
-    return [word for word, before in pairs if word not in _OF_CHECKPOINTS and before not in _OF_CHECKPOINTS]
+    return [
+        word
+        for word, before in pairs
+        if word.partition("=")[0] not in _OF_CHECKPOINTS and before not in _OF_CHECKPOINTS
+    ]
 
 
 @cache

@@ -22,11 +22,10 @@ from saml.files import read_json_object, write_atomically
 
 # A limit of time is far above what one speaker takes: so many share one.
 SPEAKERS_PER_LIMIT = 4
-# The rules whose speakers can be in the same batches.
-TOGETHER = ("adapt", "decode", "decode_unadapted")
-# What a speaker of a crowd has of its own. Ten experts and their routers for Whisper's base model are 3.2
-# million numbers; with gradients, moments and best state 65 MB a fold. A job tried again asks for more.
-MB_IN_A_CROWD = 200
+# The rules whose speakers can be in the same batches, and MB that each speaker has there of its own. Ten
+# experts and their routers for Whisper's base model are 3.2 million numbers, 13 MB a fold; in training with
+# gradients, moments and best state 65 MB. A job tried again asks for more.
+MB_IN_A_CROWD = {"adapt": 200, "decode": 65, "decode_unadapted": 0}
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,8 @@ class Chunk:
 
     def mem_mb(self, wildcards: Any, attempt: int) -> int:
         """For resources: one speaker's, as they come one after another; and what each has in a crowd."""
-        more = MB_IN_A_CROWD * len(self.folders) * attempt if self.together else 0
+        each = MB_IN_A_CROWD[self.work.unit.rule] if self.together else 0
+        more = each * len(self.folders) * attempt
         return int(self.work.resource("mem_mb", attempt)) + more
 
     def runtime(self, wildcards: Any, attempt: int) -> int:
@@ -180,7 +180,9 @@ class Chunks:
             works = {unit.name: Work(workflow, unit, results) for unit in units}
             divided = self._divide(works, folders, size) if workflow.is_main_process else self._read()
             self._chunks = [
-                Chunk(works[name], number, tuple(members), together and works[name].unit.rule in TOGETHER)
+                Chunk(
+                    works[name], number, tuple(members), together and works[name].unit.rule in MB_IN_A_CROWD
+                )
                 for name, chunks in divided.items()
                 for number, members in enumerate(chunks, start=1)
             ]

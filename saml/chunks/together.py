@@ -1,7 +1,8 @@
 """What a job of several speakers in the same batches has finished is kept until all is, as `saml each` does.
 
-While the speakers are in training, the crowd's checkpoint has everything. When some fail, the others' files
-are written: these are kept here, for Snakemake removes them; the next start has only the failed ones to do.
+While speakers are in training, the crowd's checkpoint has everything; decoding is short and has none. When
+some fail, the others' files are written: these are kept here, for Snakemake removes them; the next start has
+only the failed ones to do.
 """
 
 import sys

@@ -1,7 +1,8 @@
 """Decoding and counting errors: an arm and a seed, for one target speaker or many in the same batches."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,16 @@ class Decoding:
 
 @dataclass(frozen=True)
 class _Row:
-    """An utterance to decode: for which part and fold, by which member's adapter."""
+    """An utterance to decode: for which part and fold."""
 
     part: str
     fold: int
     cut: MonoCut
-    member: int
 
 
 @dataclass(frozen=True)
 class _Given:
-    """What was read of a `Decoding`: its rows, and the adapters of its members."""
+    """What was read of a `Decoding`: its rows, and its adapter's states: of each fold, or one for all."""
 
     files: Decoding
     record: RunRecord
@@ -136,7 +136,8 @@ def decode_crowd(
 ) -> None:
     """Decode the speech of many speakers in the same batches, each utterance with its own speaker's adapter.
 
-    What is written of a speaker is what is written of one alone, but for rounding.
+    What is written of a speaker is what is written of one alone, but for rounding. Who fails does not stop
+    the others: their files are written before the error is raised.
 
     Args:
         decodings: of whom.
@@ -150,7 +151,8 @@ def decode_crowd(
         corpus: name of the corpus, for the records.
 
     Raises:
-        SamlError: a file is missing or damaged, an adapter is of another model or division.
+        SamlError: the speakers who failed, each with the reason: a file is missing or damaged, an adapter is
+            of another model, arm or division of the speech.
     """
     base, content = load_model(weights, description)
     make_deterministic()
@@ -162,7 +164,8 @@ def decode_crowd(
         )
     general = [] if general_cuts is None else read_cuts(general_cuts)
     given: list[_Given] = []
-    for decoding in decodings:
+    failed: dict[Path, str] = {}
+    for decoding in _distinct(decodings):
         run = RunRecord(
             stage="decode",
             experiment=experiment,
@@ -173,78 +176,125 @@ def decode_crowd(
             corpus=corpus,
             family=content["family"],
         )
-        first = sum(len(one.states) for one in given)
-        given.append(_read(decoding, run, general, content, first))
-    recogniser = _with_adapters(base, given)
-    rows = [row for one in given for row in one.rows]
+        run.shared_by(len(decodings))
+        with _failing(decoding, failed):
+            given.append(_read(decoding, run, general, content))
+    recogniser, rows = _with_adapters(base, given, failed)
+    heard = [one for one in given if one.files.hypotheses not in failed]
     with Progress(f"decoding {arm} {_whom(decodings)}", len(rows)) as progress:
-        cuts, members = [row.cut for row in rows], [row.member for row in rows]
+        cuts, members = [row.cut for _, row in rows], [member for member, _ in rows]
         texts = iter(best_texts(recogniser, cuts, search, progress, members))
-    for one in given:
+    for one in heard:
         own = [(row, next(texts)) for row in one.rows]
         _write(one, own, settings["scoring"]["scorers"], weights)
+    if failed:
+        written = f"; the other {len(heard)} are written" if heard else ""
+        raise SamlError(" | ".join(failed.values()) + written)
 
 
 def _whom(decodings: Sequence[Decoding]) -> str:
     return decodings[0].speaker or "general" if len(decodings) == 1 else f"{len(decodings)} speakers"
 
 
-def _read(
-    one: Decoding, record: RunRecord, general: Sequence[MonoCut], content: Mapping[str, Any], first: int
-) -> _Given:
-    """What is to be done of a `Decoding` whose members are counted from `first`."""
-    tests = _tests(one)
+def _distinct(decodings: Sequence[Decoding]) -> Sequence[Decoding]:
+    """Raise SamlError where nobody is there, or two would write one file."""
+    files = [decoding.hypotheses for decoding in decodings]
+    if not files:
+        raise SamlError("there is nobody to decode; name at least one speaker")
+    twice = [str(path) for path in files if files.count(path) > 1]
+    if twice:
+        raise SamlError(f"{twice[0]}: would be written twice; name everybody once")
+    return decodings
+
+
+@contextmanager
+def _failing(decoding: Decoding, failed: dict[Path, str]) -> Iterator[None]:
+    """Note who failed, and why."""
+    try:
+        yield
+    except SamlError as error:
+        whom = "" if decoding.speaker is None else f"speaker {decoding.speaker!r}: "
+        failed[decoding.hypotheses] = f"{whom}{error}"
+
+
+def _read(one: Decoding, record: RunRecord, general: Sequence[MonoCut], content: Mapping[str, Any]) -> _Given:
+    """What is to be done of a `Decoding`."""
+    tests, heard = _tests(one)
     if not tests and not general:
         raise SamlError("nothing to decode: give --speaker with --cuts and --splits, or --general-cuts")
     if one.adaptation_record is not None:
         record.include(one.adaptation_record)
-    adapter, states = None, list[State]()
-    if one.adapter is not None:
-        if one.adapter_description is None:
-            raise SamlError("--adapter needs --adapter-description")
-        adapter = load_adapter(one.adapter, one.adapter_description, content)
-        states = adapter.states_for(len(tests)) if tests else adapter.folds[:1]
-    rows = [_Row("test", fold, cut, first + fold) for fold, cuts in enumerate(tests) for cut in cuts]
-    return _Given(one, record, rows + [_Row("general", 0, cut, first) for cut in general], adapter, states)
+    rows = [_Row("test", fold, cut) for fold, cuts in enumerate(tests) for cut in cuts]
+    rows += [_Row("general", 0, cut) for cut in general]
+    if one.adapter is None:
+        return _Given(one, record, rows, None, [])
+    if one.adapter_description is None:
+        raise SamlError("--adapter needs --adapter-description")
+    adapter = load_adapter(one.adapter, one.adapter_description, content)
+    # What is nobody's is the same for all folds, and the general pool is the first fold's.
+    many = tests and adapter.is_personal
+    return _Given(one, record, rows, adapter, adapter.states_for(heard) if many else adapter.folds[:1])
 
 
-def _tests(one: Decoding) -> list[list[MonoCut]]:
-    """The test part of each of the speaker's folds."""
+def _tests(one: Decoding) -> tuple[list[list[MonoCut]], list[str]]:
+    """The test part of each of the speaker's folds, and digests of what adapting to these folds hears."""
     if one.speaker is None:
-        return []
+        return [], []
     if one.cuts is None or one.splits is None:
         raise SamlError(f"decoding speaker {one.speaker} needs --cuts and --splits")
     by_id = {cut.id: cut for cut in read_cuts(one.cuts)}
-    return [[by_id[utterance] for utterance in fold.test] for fold in read_splits(one.splits, by_id)]
+    folds = read_splits(one.splits, by_id)
+    return [[by_id[utterance] for utterance in fold.test] for fold in folds], [fold.heard for fold in folds]
 
 
-def _with_adapters(base: Recogniser, given: Sequence[_Given]) -> Recogniser:
-    """The recogniser to decode with: bare, with the only adapter, or a crowd with all of them.
+def _with_adapters(
+    base: Recogniser, given: Sequence[_Given], failed: dict[Path, str]
+) -> tuple[Recogniser, list[tuple[int, _Row]]]:
+    """The recogniser to decode with: bare, with the only adapter, or a crowd; and rows with their members.
 
-    Raises SamlError where adapters are of different kinds.
+    Who has no adapter, or not one of the first one's kind, has failed.
     """
     adapters = [one.adapter for one in given if one.adapter is not None]
     if not adapters:
         as_module(base).to(device())
-        return base
-    spec = adapters[0].spec
+        return base, [(0, row) for one in given for row in one.rows]
+    first = adapters[0]
+    count = sum(len(one.states) for one in given)
+    recogniser: AdaptedRecogniser
+    if count == 1:
+        recogniser = AdaptedRecogniser(base, first.spec, seed=0)
+    else:
+        recogniser = CrowdRecogniser(base, first.spec, members=count, seed=0)
+    rows: list[tuple[int, _Row]] = []
+    member = 0
     for one in given:
-        if one.adapter is None or one.adapter.spec != spec:
-            path = one.files.hypotheses if one.adapter is None else one.adapter.path
-            raise SamlError(
-                f"{path}: its adapter is of another kind than {adapters[0].path}; decode it alone"
-            )
-    states = [state for one in given for state in one.states]
-    if len(states) == 1:
-        alone = AdaptedRecogniser(base, spec, seed=0)
-        alone.load_state(states[0])
-        alone.to(device())
-        return alone
-    crowd = CrowdRecogniser(base, spec, members=len(states), seed=0)
-    for member, state in enumerate(states):
-        crowd.load_state_of(member, state)
-    crowd.to(device())
-    return crowd
+        with _failing(one.files, failed):
+            _refuse_other_kind(one.adapter, first)
+            _load(recogniser, one, member)
+            many = len(one.states) > 1
+            rows += [(member + (row.fold if many else 0), row) for row in one.rows]
+        member += len(one.states)
+    recogniser.to(device())
+    return recogniser, rows
+
+
+def _refuse_other_kind(adapter: StoredAdapter | None, first: StoredAdapter) -> None:
+    if adapter is None:
+        raise SamlError(f"has no adapter, and others have ({first.path}): decode without apart")
+    if adapter.spec != first.spec:
+        raise SamlError(f"{adapter.path}: is of another kind than {first.path}; decode it alone")
+
+
+def _load(recogniser: AdaptedRecogniser, one: _Given, member: int) -> None:
+    """Load a speaker's states, counted from `member`. Raises SamlError where one does not fit."""
+    try:
+        for index, state in enumerate(one.states):
+            if isinstance(recogniser, CrowdRecogniser):
+                recogniser.load_state_of(member + index, state)
+            else:
+                recogniser.load_state(state)
+    except SamlError as error:
+        raise SamlError(f"{one.files.adapter}: {error}") from None
 
 
 def _write(one: _Given, decoded: Sequence[tuple[_Row, str]], scorers: Sequence[str], weights: Path) -> None:
@@ -259,7 +309,7 @@ def _write(one: _Given, decoded: Sequence[tuple[_Row, str]], scorers: Sequence[s
 
 
 def _line(row: _Row, hypothesis: str, scorers: Iterable[str]) -> dict[str, Any]:
-    (said,) = row.cut.supervisions
+    said = row.cut.supervisions[0]
     return {
         "utterance": row.cut.id,
         "speaker": said.speaker,

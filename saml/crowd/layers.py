@@ -31,8 +31,11 @@ class CrowdLinear(MixtureLinear):
         """`(rows, time, in)` to `(rows, time, out)`, every row with its member's experts.
 
         Beams of an utterance that share a route share the thin matrices: as if they were frames of one row.
+        Raises RuntimeError when it was not said whose the rows are, or they do not fit.
         """
         rows = self.route.count if self.experts > 1 else self.rows.count
+        if not rows or len(x) % rows:
+            raise RuntimeError(f"{len(x)} input rows cannot belong to {rows} utterances")
         folded = x.reshape(rows, -1, x.shape[-1])
         return self._row_by_row(folded, self._weights(folded)).view(*x.shape[:-1], -1)
 

@@ -158,7 +158,7 @@ def adapt_crowd(
     """
     base, content = load_model(weights, description)
     what = Adaptation(experiment, settings, arm, seed, corpus, content)
-    given = [_read(speaker, what) for speaker in _distinct(speakers)]
+    given = [_read(speaker, what, len(speakers)) for speaker in _distinct(speakers)]
     examples = Examples(_every_cut(given), base)
     count = sum(len(one.folds) for one in given)
     crowd = CrowdRecogniser(base, what.spec, members=count, seed=seed_for("adapters", seed))
@@ -197,8 +197,9 @@ def _distinct(speakers: Sequence[Speaker]) -> Sequence[Speaker]:
     return speakers
 
 
-def _read(speaker: Speaker, what: Adaptation) -> _Given:
+def _read(speaker: Speaker, what: Adaptation, among: int) -> _Given:
     record = what.new_record(speaker.speaker)
+    record.shared_by(among)
     cuts = read_cuts(speaker.cuts)
     return _Given(speaker, cuts, read_splits(speaker.splits, {cut.id for cut in cuts}), record)
 
@@ -251,7 +252,7 @@ def _write(what: Adaptation, one: _Given, members: Sequence[Member]) -> None:
             one.record.score(f"{member.task.curve}dev/{name}", value)
     states = [member.kept[0].state for member in members]
     to = one.speaker
-    what.write(to.speaker, states, one.record, to.out_adapter, to.out_description, to.record)
+    what.write(to.speaker, one.folds, states, one.record, to.out_adapter, to.out_description, to.record)
 
 
 def _refuse_failed(members: Sequence[Sequence[Member]]) -> None:

@@ -46,6 +46,7 @@ class RunRecord:
         family: str | None = None,
     ) -> None:
         self._began = time.monotonic()
+        self._shared = 1
         self._record = Record(
             stage=stage,
             experiment=experiment,
@@ -82,6 +83,10 @@ class RunRecord:
         if path not in self._record.files:
             self._record.files.append(path)
 
+    def shared_by(self, records: int) -> None:
+        """Note that so many records tell of this work, each for its share of the time."""
+        self._shared = records
+
     def include(self, path: Path) -> None:
         """Take over what an earlier record of the same work says (decoding takes over adaptation's).
 
@@ -104,7 +109,7 @@ class RunRecord:
         """Write the record to `path` atomically: a reader sees all of it or none. Folders are made."""
         own = self._record
         own.finished = self._now()
-        own.durations[own.stage] = time.monotonic() - self._began
+        own.durations[own.stage] = (time.monotonic() - self._began) / self._shared
         own.revision, own.versions, own.host = git_revision(), loaded_versions(), socket.gethostname()
         text = format_record(own, Path(os.path.abspath(path)).parent)
         write_atomically(path, text.encode())

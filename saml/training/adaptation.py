@@ -96,6 +96,7 @@ class Adaptation:
     def write(
         self,
         speaker: str,
+        folds: Sequence[Fold],
         states: Sequence[State],
         run_record: RunRecord,
         adapter: Path,
@@ -103,7 +104,13 @@ class Adaptation:
         record: Path,
     ) -> None:
         """Write a speaker's adapter, a state for each fold, its description and the run record."""
-        origin = {"arm": self.arm, "speaker": speaker, "seed": self.seed, "settings": dict(self.settings)}
+        origin = {
+            "arm": self.arm,
+            "speaker": speaker,
+            "seed": self.seed,
+            "heard": [fold.heard for fold in folds],
+            "settings": dict(self.settings),
+        }
         save_adapter(adapter, description, spec=self.spec, folds=states, base=self.content, origin=origin)
         run_record.size("adapter", adapter.stat().st_size)
         run_record.file(adapter)

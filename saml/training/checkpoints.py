@@ -76,7 +76,7 @@ class Checkpoints:
             print(f"{self._path}: unreadable checkpoint ignored ({error})", file=sys.stderr)
             return None
         if content["key"] != self._key:
-            print(f"{self._path}: checkpoint of other settings or inputs ignored", file=sys.stderr)
+            print(f"{self._path}: checkpoint of other settings, inputs or processor ignored", file=sys.stderr)
             return None
         state: dict[str, Any] = content["state"]
         return state

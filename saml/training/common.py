@@ -1,6 +1,7 @@
 """What the training stages share."""
 
 import hashlib
+import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,12 @@ class Fold:
     train: list[str]
     dev: list[str]
     test: list[str]
+
+    @property
+    def heard(self) -> str:
+        """A digest of what adapting to this fold hears: of its train and dev parts, in any order."""
+        parts = [sorted(self.train), sorted(self.dev)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def read_splits(path: Path, known: Container[str]) -> list[Fold]:

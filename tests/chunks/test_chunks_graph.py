@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saml.chunks.plan import MB_IN_A_CROWD, Chunk
+from saml.chunks.plan import Chunk
 from tests.workflow.workflow_project import (
     ODD_FOLDER,
     SPEAKERS,
@@ -131,9 +131,20 @@ def _speakers(call: list[str]) -> int:
     return call.index("--keep") - 2
 
 
-@pytest.mark.parametrize(("together", "asked"), [(False, 2000), (True, 2000 + 3 * MB_IN_A_CROWD)])
-def test_a_crowd_asks_for_memory_by_its_speakers(together: bool, asked: int) -> None:
-    work: Any = SimpleNamespace(resource=lambda name, attempt: 2000 * attempt)
+@pytest.mark.parametrize(
+    ("rule", "together", "asked"),
+    [
+        ("adapt", False, 2000),
+        ("adapt", True, 2600),
+        ("decode", True, 2195),
+        ("decode_unadapted", True, 2000),
+        ("prepare_speaker", False, 2000),
+    ],
+)
+def test_a_crowd_asks_for_memory_by_its_speakers(rule: str, together: bool, asked: int) -> None:
+    work: Any = SimpleNamespace(
+        unit=SimpleNamespace(rule=rule), resource=lambda name, attempt: 2000 * attempt
+    )
     chunk = Chunk(work, 1, ("u", "v", "w"), together)
     assert chunk.mem_mb(None, 1) == asked and chunk.mem_mb(None, 2) == 2 * asked
 

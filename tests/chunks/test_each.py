@@ -130,6 +130,7 @@ def test_where_checkpoints_lie_makes_no_other_files(tmp_path: Path) -> None:
     plain = key("--seed", "1", "--work", "here", "--checkpoint-seconds", "300", "--arm", "saml")
     assert key("--seed", "1", "--work", "there", "--checkpoint-seconds", "5", "--arm", "saml") == plain
     assert key("--seed", "1", "--arm", "saml") == plain
+    assert key("--seed", "1", "--work=there", "--checkpoint-seconds=5", "--arm", "saml") == plain
     assert key("--seed", "2", "--work", "here", "--checkpoint-seconds", "300", "--arm", "saml") != plain
     assert key("--seed", "1", "--work", "here", "--checkpoint-seconds", "300", "--arm", "pqm") != plain
     (tmp_path / "in").write_text("other speech")

@@ -51,4 +51,4 @@ def adapt_one_by_one(
         states.append(adapted.state())
         for name, value in scores.items():
             run_record.score(f"{task.curve}dev/{name}", value)
-    what.write(speaker, states, run_record, out_adapter, out_description, record)
+    what.write(speaker, folds, states, run_record, out_adapter, out_description, record)

@@ -1,21 +1,22 @@
 """Speech decoded in the same batches: the hypotheses of one speaker, and one fold, after another."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec, adapter_spec
-from saml.adapters.store import save_adapter
-from saml.crowd import decode as stage
+from saml.adapters.store import load_adapter, save_adapter
 from saml.crowd.decode import Decoding, decode, decode_crowd
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.decoding import Search, transcribe
 from saml.errors import SamlError
 from saml.models.store import load_model, read_description
-from saml.tracking import read_record
+from saml.tracking import RunRecord, read_record
 from saml.training.common import read_cuts
 from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
 from tests.training import conftest as run
@@ -29,7 +30,7 @@ def spec_of(arm: str) -> AdapterSpec:
 
 
 def write_adapter(project: Project, speaker: str, arm: str, folds: int = 1, spec: Any = None) -> None:
-    """An adapter like nobody else's, large enough to show; beside it the record of an adaptation."""
+    """An adapter like nobody else's, large enough to show, and the record of how it came about."""
     adapted = AdaptedRecogniser(project.make(), spec or spec_of(arm), seed=2)
     generator = torch.Generator().manual_seed(sum(map(ord, speaker)))
     states = [
@@ -48,6 +49,9 @@ def write_adapter(project: Project, speaker: str, arm: str, folds: int = 1, spec
         base=read_description(project.folder / "model.json"),
         origin={"arm": arm, "speaker": speaker},
     )
+    adaptation = RunRecord(stage="adapt", experiment="test", arm=arm, speaker=speaker, seed=1)
+    adaptation.score("marks", ord(speaker))
+    adaptation.write(folder / "adaptation.jsonl")
 
 
 def options(project: Project, arm: str, beams: int = 3) -> dict[str, Any]:
@@ -68,7 +72,11 @@ def options(project: Project, arm: str, beams: int = 3) -> dict[str, Any]:
 def files(project: Project, speaker: str, way: str, adapted: bool = True) -> dict[str, Any]:
     """A speaker's own."""
     folder = project.folder / speaker
-    adapter = {"adapter": folder / "adapter.safetensors", "adapter_description": folder / "adapter.json"}
+    adapter = {
+        "adapter": folder / "adapter.safetensors",
+        "adapter_description": folder / "adapter.json",
+        "adaptation_record": folder / "adaptation.jsonl",
+    }
     return {
         "speaker": speaker,
         "cuts": folder / "cuts.jsonl.gz",
@@ -107,6 +115,7 @@ def test_speakers_at_once_are_heard_as_alone(arm: str, project: Project) -> None
             read_record(project.folder / f"{speaker}/{way}.run.jsonl") for way in ("alone", "at_once")
         )
         assert ours.scores == theirs.scores and ours.speaker == theirs.speaker == speaker
+        assert ours.scores["marks"] == ord(speaker) and ours.durations.keys() == {"adapt", "decode"}
         assert [path.name for path in ours.files] == ["at_once.jsonl"]
     general = [
         tuple(line["hypothesis"] for line in lines(project, speaker, "alone")[:4]) for speaker in ENROLMENT
@@ -129,7 +138,7 @@ def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project
     decode(**options(project, arm), **files(project, "t", "at_once"))
     content = read_description(project.folder / "model.json")
     own = files(project, "t", "")
-    adapter = stage.load_adapter(own["adapter"], own["adapter_description"], content)
+    adapter = load_adapter(own["adapter"], own["adapter_description"], content)
     base, _ = load_model(project.folder / "model.safetensors", project.folder / "model.json")
     adapted = AdaptedRecogniser(base, adapter.spec, seed=0)
     cuts = {cut.id: cut for cut in read_cuts(own["cuts"])}
@@ -182,12 +191,79 @@ def test_utterances_of_several_speakers_are_in_a_batch(
 
 
 @only_conformer()
-def test_adapters_of_two_kinds_are_no_crowd(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("kind", r"speaker 'u': .*/u/adapter\.safetensors: is of another kind than .*/t/adapter"),
+        ("splits", r"speaker 'u': .*/u/splits\.json"),
+        ("shape", r"speaker 'u': .*/u/adapter\.safetensors: .*down.* shape"),
+        ("none", r"speaker 'u': has no adapter, and others have"),
+    ],
+)
+def test_who_fails_is_named_and_the_others_are_written(bad: str, says: str, project: Project) -> None:
+    """The others' texts are those of a crowd without failures."""
+    for speaker in ENROLMENT:
+        write_adapter(project, speaker, "saml")
+    every = {speaker: Decoding(**files(project, speaker, "whole")) for speaker in ENROLMENT}
+    decode_crowd(decodings=list(every.values()), **options(project, "saml"))
+    if bad == "kind":
+        write_adapter(project, "u", "saml", spec=AdapterSpec(**{**spec_of("saml").as_dict(), "alpha": 400}))
+    elif bad == "shape":
+        described = json.loads((project.folder / "u/adapter.json").read_text())
+        tensors = load_file(project.folder / "u/adapter.safetensors")
+        name = next(name for name in tensors if name.endswith("down"))
+        data = save({**tensors, name: tensors[name][..., :-1].clone()})
+        (project.folder / "u/adapter.safetensors").write_bytes(data)
+        described["sha256"] = hashlib.sha256(data).hexdigest()
+        (project.folder / "u/adapter.json").write_text(json.dumps(described))
+    elif bad == "splits":
+        (project.folder / "u/splits.json").write_text("{")
+    some = {
+        speaker: Decoding(**files(project, speaker, "some", adapted=(speaker, bad) != ("u", "none")))
+        for speaker in ENROLMENT
+    }
+    with pytest.raises(SamlError, match=says + ".*; the other 2 are written$"):
+        decode_crowd(decodings=list(some.values()), **options(project, "saml"))
+    assert not (project.folder / "u/some.jsonl").exists()
+    for speaker in ("t", "v"):
+        assert lines(project, speaker, "some") == lines(project, speaker, "whole")
+
+
+@only_conformer()
+@pytest.mark.parametrize("changes", [{"beams": 1}, {"ctc_weight": 0.4}], ids=["greedy", "joint with CTC"])
+def test_other_searches(changes: dict[str, Any], project: Project) -> None:
+    common = options(project, "saml")
+    common["settings"]["decoding"] |= changes
+    for speaker in ENROLMENT:
+        write_adapter(project, speaker, "saml")
+        decode(**common, **files(project, speaker, "alone"))
+    at_once = [Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT]
+    decode_crowd(decodings=at_once, **common)
+    for speaker in ENROLMENT:
+        assert lines(project, speaker, "at_once") == lines(project, speaker, "alone")
+
+
+@only_conformer()
+def test_the_general_pool_alone_is_the_first_folds(project: Project) -> None:
+    write_adapter(project, "t", "saml", folds=3)
+    own = files(project, "t", "first")
+    chosen = {name: own[name] for name in ("adapter", "adapter_description", "hypotheses", "record")}
+    decode(**options(project, "saml"), **chosen)
+    found = {line["utterance"]: line["hypothesis"] for line in lines(project, "t", "first")}
+    stored = load_adapter(
+        own["adapter"], own["adapter_description"], read_description(project.folder / "model.json")
+    )
+    adapted = AdaptedRecogniser(project.make(), stored.spec, seed=0)
+    adapted.load_state(stored.folds[0])
+    search = Search(**options(project, "saml")["settings"]["decoding"])
+    assert found == transcribe(adapted, read_cuts(project.folder / "general/cuts.jsonl.gz"), search)
+
+
+@only_conformer()
+def test_nobody_and_twice_the_same_are_refused(project: Project) -> None:
     write_adapter(project, "t", "saml")
-    write_adapter(project, "u", "saml", spec=AdapterSpec(**{**spec_of("saml").as_dict(), "alpha": 400}))
-    decodings = [Decoding(**files(project, speaker, "at_once")) for speaker in ("t", "u")]
-    with pytest.raises(
-        SamlError, match=r"u/adapter\.safetensors: its adapter is of another kind than .*t/ada"
-    ):
-        decode_crowd(decodings=decodings, **options(project, "saml"))
-    assert not (project.folder / "t/at_once.jsonl").exists()
+    one = Decoding(**files(project, "t", "at_once"))
+    with pytest.raises(SamlError, match="nobody to decode"):
+        decode_crowd(decodings=[], **options(project, "saml"))
+    with pytest.raises(SamlError, match=r"t/at_once\.jsonl: would be written twice"):
+        decode_crowd(decodings=[one, one], **options(project, "saml"))

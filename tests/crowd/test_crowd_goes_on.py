@@ -59,7 +59,7 @@ def test_a_checkpoint_of_another_crowd_is_not_taken_up(
         with pytest.raises(ZeroDivisionError):
             project.at_once("pqm", speakers=["t", "u"], work=work)
     project.at_once("pqm", speakers=["u", "t"], work=work)
-    assert "checkpoint of other settings or inputs ignored" in capsys.readouterr().err
+    assert "checkpoint of other settings, inputs or processor ignored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("utterance", ["u-1", "u-6"], ids=["in training", "in the dev part"])

@@ -162,6 +162,25 @@ def test_rows_are_put_together_by_member_and_apart_again() -> None:
         Rows().of(1)
 
 
+@pytest.mark.parametrize("routed", [True, False])
+def test_a_layer_refuses_what_does_not_fit_its_rows(
+    make_recogniser: Make, speech: Speech, routed: bool
+) -> None:
+    """Frames must not be taken for rows, nor rows for frames."""
+    crowd = crowd_of(make_recogniser, 3, **({} if routed else {"experts": 1, "routed": False}))
+    layer = next(module for name, module in crowd.layers.items() if "decoder" in name and "attn" in name)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="before its route was set|cannot belong to 0"):
+        layer(torch.randn(3, 2, layer.down.shape[-1]))
+    features, lengths = speech
+    crowd.assign([0, 1, 2])
+    crowd.encode(features, lengths)
+    with torch.no_grad():
+        assert len(layer(torch.randn(6, 1, layer.down.shape[-1]))) == 6  # beams
+        for rows, time in ((4, 3), (1, 6), (2, 3)):
+            with pytest.raises(RuntimeError, match=f"{rows} input rows cannot belong to 3 utterances"):
+                layer(torch.randn(rows, time, layer.down.shape[-1]))
+
+
 def test_what_rows_have_of_a_parameter_has_the_gradient_of_indexing() -> None:
     parameter = torch.randn(4, 2, 3, requires_grad=True)
     members, direction = torch.tensor([2, 0, 2, 3]), torch.randn(4, 2, 3)

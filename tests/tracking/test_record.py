@@ -160,6 +160,16 @@ def test_a_clock_that_runs_backwards_makes_no_negative_duration(tmp_path, monkey
     assert got.durations["adapt"] >= 0
 
 
+def test_work_for_several_is_each_ones_share(tmp_path, monkeypatch):
+    """Else tables of what things cost would count a job once for each of its speakers."""
+    now = iter([100.0, 112.0, 112.0, 112.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    run = RunRecord(stage="decode", experiment="e")
+    run.shared_by(4)
+    run.write(tmp_path / "run.jsonl")
+    assert read_record(tmp_path / "run.jsonl").durations == {"decode": 3.0}
+
+
 def test_importing_records_is_light():
     code = "import sys, saml.tracking; print({'mlflow', 'torch', 'numpy', 'yaml'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -16,8 +16,9 @@ import torch
 
 from saml.crowd import loop as crowd_loop
 from saml.tracking import read_record
-from saml.training import loop
+from saml.training import common, loop
 from saml.training.checkpoints import Checkpoints
+from saml.training.common import identity, read_cuts
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, SAML_ARM
 
@@ -106,6 +107,21 @@ def test_how_often_is_no_part_of_what_a_checkpoint_is_for(tmp_path: Path) -> Non
     Checkpoints(tmp_path, {"seed": 1}, seconds=0.0).save({"shown": 3})
     assert Checkpoints(tmp_path, {"seed": 1}, seconds=60.0).load() == {"shown": 3}
     assert Checkpoints(tmp_path, {"seed": 2}, seconds=0.0).load() is None
+
+
+def test_what_one_kind_of_processor_began_another_does_not_go_on_with(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes would be neither's."""
+    cuts = read_cuts(made / "target/cuts.jsonl.gz")
+    here = identity({}, 1, cuts)
+    assert here == identity({}, 1, cuts) and here["device"] == "cpu"
+    monkeypatch.setattr(common, "device", lambda: torch.device("cuda"))
+    there = []
+    for name in ("NVIDIA H200", "NVIDIA A100"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        there.append(identity({}, 1, cuts))
+    assert here != there[0] != there[1]
 
 
 def test_one_is_due_when_the_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

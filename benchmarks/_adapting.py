@@ -72,8 +72,13 @@ class Data:
 
 
 def precision(options: argparse.Namespace) -> AbstractContextManager[Any]:
-    """On a GPU everybody computes in bfloat16, where torch holds that to be safe; on a CPU nobody."""
-    return torch.autocast(options.device, torch.bfloat16, enabled=options.device == "cuda")
+    """On a GPU everybody computes in bfloat16, where torch holds that to be safe; on a CPU who is told to."""
+    return torch.autocast(options.device, torch.bfloat16, enabled=in_bfloat16(options))
+
+
+def in_bfloat16(options: argparse.Namespace) -> bool:
+    """Whether a contender with these options computes in bfloat16."""
+    return bool(options.device == "cuda" or options.bfloat16)
 
 
 def one_by_one(data: Data, what: AdapterSpec, options: argparse.Namespace, *, equation: bool = False) -> Run:
@@ -100,15 +105,22 @@ def one_by_one(data: Data, what: AdapterSpec, options: argparse.Namespace, *, eq
     return run
 
 
-def crowds(data: Data, what: AdapterSpec, options: argparse.Namespace, *, at_once: int) -> Run:
+def crowds(
+    data: Data, what: AdapterSpec, options: argparse.Namespace, *, at_once: int, compiled: bool = False
+) -> Run:
     """The engine of `saml adapt` and `saml crowd`, `at_once` speakers at a time: its own steps and no other.
 
-    With one speaker at a time that is what `saml adapt` does.
+    With one speaker at a time that is what `saml adapt` does. `compiled` has torch.compile on every layer of
+    encoder and decoder.
     """
     base = build(options.size, seed=options.seed, tail_seconds=data.tail)
     crowd = CrowdRecogniser(base, what, members=at_once, seed=options.seed)
     crowd.to(torch.device(options.device))
     start = crowd.state()
+    if compiled:
+        network = base.network.model
+        for layer in [*network.encoder.layers, *network.decoder.layers]:
+            layer.compile(dynamic=True)
 
     def run() -> None:
         for first in range(0, len(data.speakers), at_once):
@@ -150,7 +162,7 @@ def _member(
         set_state=crowd.load_state,
         train=crowd.train,
         eval=crowd.eval,
-        bfloat16=options.device == "cuda",
+        bfloat16=in_bfloat16(options),
         device=torch.device(options.device),
     )
     return Member(index, task, RunRecord(stage="adapt", experiment="benchmark"))

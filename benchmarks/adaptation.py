@@ -12,6 +12,9 @@ both compute the same losses.
 What comes from where: from the layers alone (both at 30 s), from not padding to 30 s (with a short silence
 instead), from batches of utterances of like length (the engine of `saml adapt`, one speaker at a time), and
 from all speakers in the same batches (the same engine, as `saml crowd` uses it).
+
+On a GPU all compute in bfloat16, on a CPU all in 32 bits; with `--bfloat16` PEFT, the released arithmetic and
+`saml crowd` do so in bfloat16 besides.
 """
 
 import argparse
@@ -38,6 +41,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--passes", type=int, default=1, help="over a speaker's utterances (1)")
     parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
+    parser.add_argument("--bfloat16", action="store_true", help="on a CPU in bfloat16 besides")
     options = parser.parse_args(given)
     prepare(options)
     import torch
@@ -53,6 +57,7 @@ def main(given: Sequence[str] | None = None) -> None:
 def _compare(report: Report, like: str, options: argparse.Namespace, folder: Path) -> None:
     from benchmarks import _adapting as ways
 
+    halved, options = options, argparse.Namespace(**{**vars(options), "bfloat16": False})
     long = ways.Data(like, None, options, folder)
     short = ways.Data(like, options.tail_seconds, options, folder)
     contenders = {
@@ -70,12 +75,24 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
         }
         contenders |= own
         ours[kind] = list(own)
-    timings = interleave(contenders, repeats=options.repeats)
+    in_half = {}
+    if halved.bfloat16:
+        what = ways.spec(options.experts)
+        in_half = {
+            f"{PEFT}, bfloat16": ways.peft(long, halved, folder),
+            f"{RELEASED}, bfloat16": ways.one_by_one(long, what, halved, equation=True),
+            "LoRA, saml crowd, bfloat16": ways.crowds(short, ways.spec(1), halved, at_once=options.speakers),
+            "SAML, saml crowd, bfloat16": ways.crowds(short, what, halved, at_once=options.speakers),
+        }
+    timings = interleave(contenders | in_half, repeats=options.repeats)
     work = f"{options.size}, {options.speakers} x {options.utterances} utterances like {like}'s"
     for kind, reference in (("LoRA", PEFT), ("SAML", RELEASED)):
         rows = _rows(report, f"{kind}: {work}", timings, [reference, *ours[kind]], options.speakers)
         _explain(report, rows, list(zip(CAUSES, ours[kind], strict=True)))
     _rows(report, f"SAML beside PEFT: {work}", timings, [PEFT, RELEASED, *ours["SAML"]], options.speakers)
+    if in_half:
+        group = f"bfloat16 beside 32 bits: {work}"
+        _rows(report, group, timings, [PEFT, RELEASED, *in_half, ours["SAML"][-1]], options.speakers)
 
 
 def _rows(

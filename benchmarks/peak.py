@@ -32,7 +32,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
     options = parser.parse_args(given)
-    options.passes = 1
+    options.passes, options.bfloat16 = 1, False
     prepare(options)
     import torch
 

@@ -1,0 +1,69 @@
+"""torch.compile on the layers of the model that is adapted to, beside the same layers as they are.
+
+Several speakers are adapted to in the same batches, by the engine of `saml crowd`. What compiling takes
+stands apart: it is paid anew in each process, and an adaptation is short. Dropout is off for both, because
+ours draws by numpy on a CPU and torch.compile cannot follow it there. Wants a C++ compiler.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks._harness import Report, arguments, interleave, prepare
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = arguments(__doc__)
+    parser.set_defaults(repeats=3)
+    parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
+    parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
+    parser.add_argument("--speakers", type=int, default=2, help="in the same batches (2)")
+    parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
+    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
+    parser.add_argument("--experts", type=int, default=6, help="of SAML (6)")
+    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
+    options = parser.parse_args(given)
+    options.passes, options.bfloat16 = 1, False
+    prepare(options)
+    if options.device == "cpu" and shutil.which("g++") is None:
+        print("compiled: no g++, which torch.compile needs on a CPU: left out")
+        return
+    import torch
+
+    torch.set_num_threads(options.threads)
+    report = Report("compiled", "does torch.compile pay in an adaptation?", options)
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(report, options, Path(folder))
+    report.finish()
+
+
+def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
+    from dataclasses import replace
+
+    from benchmarks import _adapting as ways
+
+    what = replace(ways.spec(options.experts), dropout=0.0)
+    data = ways.Data(options.like, options.tail_seconds, options, folder)
+    plain = ways.crowds(data, what, options, at_once=options.speakers)
+    compiled = ways.crowds(data, what, options, at_once=options.speakers, compiled=True)
+    plain()
+    start, began = time.monotonic(), time.process_time()
+    compiled()
+    first = time.process_time() - began
+    timings = interleave({"as it is": plain, "layers compiled": compiled}, repeats=options.repeats)
+    group = (
+        f"{options.size}, SAML, {options.speakers} x {options.utterances} utterances like {options.like}'s"
+    )
+    report.compare(group, timings, reference="as it is")
+    wall = time.monotonic() - start
+    report.note(
+        f"{group}: the first round, compiling in it, {first:.1f} processor s (all rounds {wall:.0f} s)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -167,11 +167,21 @@ def test_all_ways_of_adapting_take_their_steps(tmp_path: Path) -> None:
     from benchmarks import _adapting as ways
 
     options = argparse.Namespace(
-        speakers=2, utterances=3, batch=2, passes=1, size="toy", seed=1, device="cpu", experts=2
+        speakers=2,
+        utterances=3,
+        batch=2,
+        passes=1,
+        size="toy",
+        seed=1,
+        device="cpu",
+        experts=2,
+        bfloat16=False,
     )
     data = ways.Data("ted", 1.0, options, tmp_path)
     assert [len(cuts) for cuts in data.steps(data.speakers[0])] == [2, 1]
     ways.one_by_one(data, ways.spec(2), options, equation=True)()
+    ways.crowds(data, ways.spec(2), options, at_once=2)()
+    options.bfloat16 = True
     ways.crowds(data, ways.spec(2), options, at_once=2)()
     assert torch.isfinite(data.batch(data.speakers[1]).features).all()
 

@@ -19,6 +19,7 @@ from saml.crowd.member import Member, Parts
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
 from saml.features import batches
+from saml.models import as_module
 from saml.tracking import RunRecord
 from saml.training.batch import Batch
 from saml.training.examples import Examples
@@ -101,6 +102,26 @@ def one_by_one(data: Data, what: AdapterSpec, options: argparse.Namespace, *, eq
                     losses = utterance_losses(adapted, batch, ctc_weight=0.0).loss
                 grouped_mean(losses, batch.groups).backward()
                 updates.step(batch.groups)
+
+    return run
+
+
+def bare(data: Data, options: argparse.Namespace) -> Run:
+    """The base's own products and no more: forward, and back to where the first adapter would stand.
+
+    Whoever adapts computes at least these; a norm's bias has a gradient, so that there is a way back.
+    """
+    base = build(options.size, seed=options.seed, tail_seconds=data.tail)
+    as_module(base).to(torch.device(options.device)).requires_grad_(False)
+    network = base.network.model
+    for layer in (network.encoder.layers[0], network.decoder.layers[0]):
+        layer.self_attn_layer_norm.bias.requires_grad_(True)
+
+    def run() -> None:
+        for cuts in data.speakers:
+            for chosen in data.steps(cuts):
+                with precision(options):
+                    utterance_losses(base, data.batch(chosen), ctc_weight=0.0).loss.sum().backward()
 
     return run
 

@@ -11,7 +11,8 @@ both compute the same losses.
 
 What comes from where: from the layers alone (both at 30 s), from not padding to 30 s (with a short silence
 instead), from batches of utterances of like length (the engine of `saml adapt`, one speaker at a time), and
-from all speakers in the same batches (the same engine, as `saml crowd` uses it).
+from all speakers in the same batches (the same engine, as `saml crowd` uses it). What is left then is shown
+by the base alone, without any adapter, forward and backward with the short silence.
 
 On a GPU all compute in bfloat16, on a CPU all in 32 bits; with `--bfloat16` PEFT, the released arithmetic and
 `saml crowd` do so in bfloat16 besides.
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from benchmarks._harness import Report, Row, Timing, arguments, interleave, prepare
 
-PEFT, RELEASED = "PEFT LoRA, 4 bits, 30 s", "released SAML, 30 s"
+PEFT, RELEASED, BARE = "PEFT LoRA, 4 bits, 30 s", "released SAML, 30 s", "the base's own products"
 CAUSES = ("the layers and weights", "not padding to 30 s", "batches of like length", "speakers together")
 
 
@@ -63,6 +64,7 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
     contenders = {
         PEFT: ways.peft(long, options, folder),
         RELEASED: ways.one_by_one(long, ways.spec(options.experts), options, equation=True),
+        BARE: ways.bare(short, options),
     }
     ours: dict[str, list[str]] = {}
     for kind, experts in (("LoRA", 1), ("SAML", options.experts)):
@@ -89,7 +91,9 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
     for kind, reference in (("LoRA", PEFT), ("SAML", RELEASED)):
         rows = _rows(report, f"{kind}: {work}", timings, [reference, *ours[kind]], options.speakers)
         _explain(report, rows, list(zip(CAUSES, ours[kind], strict=True)))
-    _rows(report, f"SAML beside PEFT: {work}", timings, [PEFT, RELEASED, *ours["SAML"]], options.speakers)
+    group = f"SAML beside PEFT: {work}"
+    rows = _rows(report, group, timings, [PEFT, RELEASED, BARE, *ours["SAML"]], options.speakers)
+    _limit(report, rows)
     if in_half:
         group = f"bfloat16 beside 32 bits: {work}"
         _rows(report, group, timings, [PEFT, RELEASED, *in_half, ours["SAML"][-1]], options.speakers)
@@ -105,6 +109,15 @@ def _rows(
         for name, timing in chosen.items()
     }
     return report.compare(group, chosen, reference=names[0], more=hourly)
+
+
+def _limit(report: Report, rows: dict[str, Row]) -> None:
+    """Say how much sooner than the peers anybody can be who computes the base's products as we do."""
+    most = [rows[BARE].processor_ratio / rows[peer].processor_ratio for peer in (PEFT, RELEASED)]
+    report.note(
+        f"{rows[BARE].group}: only the base's products, forward and back, without any adapter, are {most[0]:.2f} "
+        f"times as fast as {PEFT}, and {most[1]:.2f} times as {RELEASED} (processor seconds)"
+    )
 
 
 def _explain(report: Report, rows: dict[str, Row], steps: list[tuple[str, str]]) -> None:

@@ -117,6 +117,14 @@ def test_a_second_run_finds_nothing_to_do(finished: Project) -> None:
     assert finished.calls() == []
 
 
+def test_more_threads_than_cores_are_named(finished: Project) -> None:
+    finished.configure(threads={"train_base": 2, "default": 1})
+    said = "config: threads.train_base is 2, --cores gives 1"
+    assert said in finished.snakemake("--cores", "1", "all").text
+    assert said not in finished.snakemake("--cores", "2", "all").text
+    assert said not in finished.dry_run("all").text
+
+
 def test_asking_for_one_speaker_runs_that_speaker_only(fresh: Project) -> None:
     outcome = fresh.dry_run(f"results/test/speakers/{SPEAKERS[0]}/saml/seed1/hypotheses.jsonl")
     assert outcome.jobs == {

@@ -74,6 +74,13 @@ TRIAL = [*RUN, "--trial"]
 if workflow.is_main_process:
     for line in freshness.warnings(config, Path(RESULTS)):
         logger.warning(line)
+    cores = workflow.resource_settings.cores  # of a dry run, which may have none given, nothing is said
+    for name, count in config["threads"].items():
+        if cores is not None and count > cores and not workflow.dryrun:
+            logger.warning(
+                f"config: threads.{name} is {count}, --cores gives {cores}: such a job takes {count} all the same, "
+                f"for its result depends on that; threads: {{{name}: {cores}}} changes it"
+            )
 
 
 # Every job is told for whom it works, and ends when that Snakemake does, even by SIGKILL (saml/parent.py). It

@@ -115,8 +115,8 @@ def _limit(report: Report, rows: dict[str, Row]) -> None:
     """Say how much sooner than the peers anybody can be who computes the base's products as we do."""
     most = [rows[BARE].processor_ratio / rows[peer].processor_ratio for peer in (PEFT, RELEASED)]
     report.note(
-        f"{rows[BARE].group}: only the base's products, forward and back, without any adapter, are {most[0]:.2f} "
-        f"times as fast as {PEFT}, and {most[1]:.2f} times as {RELEASED} (processor seconds)"
+        f"{rows[BARE].group}: only the base's products, forward and back, without any adapter, are "
+        f"{most[0]:.2f} times as fast as {PEFT}, and {most[1]:.2f} times as {RELEASED} (processor seconds)"
     )
 
 

@@ -229,6 +229,8 @@ def _hint(wanted: str | list[str], value: object) -> str:
         return "; a key with nothing after it is null: give it its keys, or leave it out"
     if "number" in wanted and isinstance(value, str) and _reads_as_number(value):
         return "; YAML takes a number for text unless it has a point and a signed exponent, as 1.0e-3"
+    if "boolean" in wanted and isinstance(value, str) and value.lower() in ("true", "false"):
+        return f"; on Snakemake's command line it is {value.capitalize()}, in a file without quotes"
     return ""
 
 

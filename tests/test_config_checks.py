@@ -75,6 +75,10 @@ WRONG = [
         put("adaptation.learning_rate.expert", "1e-3"),
         "adaptation.learning_rate.expert: '1e-3' is not of type 'number'; YAML takes a number for text",
     ),
+    (
+        put("speakers_together", "true"),
+        "speakers_together: 'true' is not of type 'boolean'; on Snakemake's command line it is True",
+    ),
     (put("target_speakers", ["a", 19]), "target_speakers[1]: 19 is not of type 'string'; put it in quotes"),
     (put("target_speakers", ["a", "b", "a"]), "target_speakers: 'a' stands here twice"),
     (put("target_speakers", []), "target_speakers: [] is too short"),

@@ -1,5 +1,6 @@
 """What the pages promise is there: links, configurations, commands with their flags."""
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -47,3 +48,19 @@ def test_commands_are_understood() -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     readme = PAGES[0].read_text(encoding="utf-8")
     assert all(f"](docs/{page.name})" in readme for page in PAGES[2:])
+
+
+def test_the_readmes_table_has_the_numbers_of_results() -> None:
+    """WER by arm and experiment, as the newest entries with three seeds have them."""
+    spec = importlib.util.spec_from_file_location("what_was_found", ROOT / "docs/what_was_found.py")
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    lines = (ROOT / "README.md").read_text().splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("| arm | 7 made voices"))
+    header, _, *rows = [line.strip("| ").split(" | ") for line in lines[start : start + 8]]
+    assert header[1:] == list(found.EXPERIMENTS)
+    for arm, row in zip(["fp32", "nf4", "nf4-lora", "pqm", "saml", "pqm-wide"], rows, strict=True):
+        for cell, heading in zip(row[1:], found.EXPERIMENTS.values(), strict=True):
+            measured = re.search(rf"^\| {arm} \| \**(\d+\.\d)\**[ |]", found.entry(heading), re.MULTILINE)
+            assert cell == (measured.group(1) if measured else "not run"), (arm, heading)

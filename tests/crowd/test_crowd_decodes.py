@@ -57,7 +57,8 @@ def write_adapter(project: Project, speaker: str, arm: str, folds: int = 1, spec
 def options(project: Project, arm: str, beams: int = 3) -> dict[str, Any]:
     """What all speakers share."""
     settings = run.settings("decoding", "scoring", arm=ARMS[arm])
-    settings["decoding"] |= {"beams": beams, "batch_seconds": 6.0, "max_tokens_per_second": 12.0}
+    ours = {"beams": beams, "batch_seconds": 6.0, "max_tokens_per_second": 12.0}
+    settings["decoding"] = {**settings["decoding"], **ours}  # not those of all other tests
     return {
         "experiment": "test",
         "settings": settings,

@@ -38,6 +38,18 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def of_one_adaptation(parser: argparse.ArgumentParser, *, speakers: int, experts: int) -> None:
+    """Add the flags of benchmarks that look into one adaptation of several speakers in the same batches."""
+    parser.set_defaults(repeats=3, passes=1, bfloat16=False)
+    parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
+    parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
+    parser.add_argument("--speakers", type=int, default=speakers, help=f"in the same batches ({speakers})")
+    parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
+    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
+    parser.add_argument("--experts", type=int, default=experts, help=f"of SAML ({experts})")
+    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
+
+
 def prepare(options: argparse.Namespace) -> None:
     """Set threads and device. Before torch is imported: it looks at these variables once."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

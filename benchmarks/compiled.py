@@ -12,22 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._harness import Report, arguments, interleave, of_one_adaptation, prepare
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = arguments(__doc__)
-    parser.set_defaults(repeats=3)
-    parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
-    parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
-    parser.add_argument("--speakers", type=int, default=2, help="in the same batches (2)")
-    parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
-    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
-    parser.add_argument("--experts", type=int, default=6, help="of SAML (6)")
-    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
+    of_one_adaptation(parser, speakers=2, experts=6)
     options = parser.parse_args(given)
-    options.passes, options.bfloat16 = 1, False
     prepare(options)
     if options.device == "cpu" and shutil.which("g++") is None:
         print("compiled: no g++, which torch.compile needs on a CPU: left out")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import Report, Timing, arguments, interleave, prepare
+from benchmarks._harness import Report, Timing, arguments, interleave, of_one_adaptation, prepare
 
 SQUARE = 1024  # sides of a product as large as a processor likes
 LIKE, LARGE = "torch.matmul, the same shapes", f"torch.matmul, {SQUARE} x {SQUARE}"
@@ -23,16 +23,8 @@ LIKE, LARGE = "torch.matmul, the same shapes", f"torch.matmul, {SQUARE} x {SQUAR
 def main(given: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = arguments(__doc__)
-    parser.set_defaults(repeats=3)
-    parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
-    parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
-    parser.add_argument("--speakers", type=int, default=4, help="in the same batches (4)")
-    parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
-    parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
-    parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
-    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence (1)")
+    of_one_adaptation(parser, speakers=4, experts=10)
     options = parser.parse_args(given)
-    options.passes, options.bfloat16 = 1, False
     prepare(options)
     import torch
 

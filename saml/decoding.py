@@ -107,6 +107,20 @@ def _joint(recogniser: Recogniser, encoded: Encoded, search: Search) -> JointSco
     )
 
 
+def load_given(
+    adapter: Path | None, description: Path | None, content: Mapping[str, Any]
+) -> StoredAdapter | None:
+    """The adapter for the model described by `content`, where one is given.
+
+    Raises SamlError where it has no description or belongs to another model.
+    """
+    if adapter is None:
+        return None
+    if description is None:
+        raise SamlError("--adapter needs --adapter-description")
+    return load_adapter(adapter, description, content)
+
+
 def with_adapter(
     base: Recogniser, content: Mapping[str, Any], adapter: Path | None, description: Path | None
 ) -> tuple[Recogniser, StoredAdapter | None]:
@@ -114,12 +128,10 @@ def with_adapter(
 
     Raises SamlError where the adapter has no description or belongs to another model.
     """
-    if adapter is None:
+    stored = load_given(adapter, description, content)
+    if stored is None:
         as_module(base).to(device())
         return base, None
-    if description is None:
-        raise SamlError("--adapter needs --adapter-description")
-    stored = load_adapter(adapter, description, content)
     adapted = AdaptedRecogniser(base, stored.spec, seed=0)
     adapted.to(device())
     return adapted, stored

@@ -10,9 +10,9 @@ from typing import Any
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.adapters.store import State, StoredAdapter, load_adapter
+from saml.adapters.store import State, StoredAdapter
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.decoding import Search, best_texts
+from saml.decoding import Search, best_texts, load_given
 from saml.errors import SamlError
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser, as_module
@@ -226,11 +226,9 @@ def _read(one: Decoding, record: RunRecord, general: Sequence[MonoCut], content:
         record.include(one.adaptation_record)
     rows = [_Row("test", fold, cut) for fold, cuts in enumerate(tests) for cut in cuts]
     rows += [_Row("general", 0, cut) for cut in general]
-    if one.adapter is None:
+    adapter = load_given(one.adapter, one.adapter_description, content)
+    if adapter is None:
         return _Given(one, record, rows, None, [])
-    if one.adapter_description is None:
-        raise SamlError("--adapter needs --adapter-description")
-    adapter = load_adapter(one.adapter, one.adapter_description, content)
     # What is nobody's is the same for all folds, and the general pool is the first fold's.
     many = tests and adapter.is_personal
     return _Given(one, record, rows, adapter, adapter.states_for(heard) if many else adapter.folds[:1])

@@ -12,7 +12,8 @@ from saml.crowd import decode, stage
 from saml.crowd.decode import Decoding
 from saml.crowd.stage import Speaker
 
-FLAGS = {
+# What the stages have alike.
+COMMON = {
     "experiment": "e",
     "arm": "pqm",
     "speaker": "%speaker%",
@@ -21,9 +22,12 @@ FLAGS = {
     "description": "model.json",
     "cuts": "%speaker%/cuts.jsonl.gz",
     "splits": "%speaker%/splits.json",
+    "record": "%speaker%/run.jsonl",
+}
+FLAGS = {
+    **COMMON,
     "out-adapter": "%speaker%/adapter.safetensors",
     "out-description": "%speaker%/adapter.json",
-    "record": "%speaker%/run.jsonl",
     "work": ".work/%speaker%",
     "settings": json.dumps({"arm": {}, "adapters": {}, "adaptation": {}, "partition": {}}),
 }
@@ -67,20 +71,12 @@ def test_the_stage_takes_what_the_command_gives(calls: list[dict[str, Any]], mon
 
 
 DECODE = {
-    "experiment": "e",
-    "arm": "pqm",
-    "speaker": "%speaker%",
-    "seed": "1",
-    "weights": "model.safetensors",
-    "description": "model.json",
-    "cuts": "%speaker%/cuts.jsonl.gz",
-    "splits": "%speaker%/splits.json",
+    **COMMON,
     "general-cuts": "general.jsonl.gz",
     "adapter": "%speaker%/adapter.safetensors",
     "adapter-description": "%speaker%/adapter.json",
     "adaptation-record": "%speaker%/adaptation.jsonl",
     "hypotheses": "%speaker%/hypotheses.jsonl",
-    "record": "%speaker%/run.jsonl",
     "settings": json.dumps({"arm": {}, "decoding": {}, "scoring": {}}),
 }
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.beam import Hypothesis, Rules, find
+from saml.beam import Hypothesis, Rules, _Beams, find
 from saml.ctc_prefix import JointScores, PrefixScorer
 from saml.models import Recogniser, as_module, build
 from saml.models.recogniser import Encoded
@@ -149,6 +149,22 @@ def test_each_utterance_has_its_own_room(random_recogniser: Recogniser, beams: i
         alone = theirs(random_recogniser, encoded.of(torch.tensor([place])), rules(beams, room))
         assert_same([found[place]], alone)
     assert {max(len(beam.tokens) for beam in beams) for beams in found} >= {3, 8}
+
+
+def test_nothing_comes_to_an_utterance_that_is_finished() -> None:
+    """It may stay in the batch for a while; by hand: a third text would have the better mean."""
+    state = _Beams(torch.zeros(1, 2, 5), replace(rules(2), room=[9]))
+    unlikely = -50.0
+    # Scores of tokens 0 to 4 after each of two beams; 2 is the end.
+    for first in (
+        [unlikely, unlikely, -0.1, -5.0, -20.0],  # the end: a mean of -0.1; going on with 3: -5.0
+        [unlikely, unlikely, -0.2, -0.3, -20.0],  # the end: -5.2 / 2; going on: -5.3 / 2, below both
+        [unlikely, unlikely, 0.0, -20.0, -20.0],  # the end: -5.3 / 3, above the second
+    ):
+        state.advance(torch.tensor([[first, [unlikely] * 5]]))
+    assert bool(state.finished)
+    assert [beam.tokens for beam in state.hypotheses(0)] == [[END], [3, END]]
+    assert [beam.score for beam in state.hypotheses(0)] == pytest.approx([-0.1, -2.6])
 
 
 @pytest.mark.parametrize("beams", [1, 4])

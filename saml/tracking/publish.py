@@ -72,8 +72,7 @@ def publish(
     """
     if not results.is_dir():
         raise SamlError(f"{results}: no such folder of results; nothing to publish")
-    results, experiment = _scope(results)
-    publisher = Publisher(results, store or default_store(results), parent, experiment)
+    publisher = Publisher(results, store, parent)
     if not follow:
         publisher.look()
         return publisher.counts
@@ -101,13 +100,16 @@ def publish(
 
 
 class Publisher:
-    """Publishes what is new each time it looks, and remembers what it has seen."""
+    """Publishes what is new each time it looks, and remembers what it has seen.
 
-    def __init__(
-        self, results: Path, uri: str, config: Mapping[str, Any] | None, experiment: str | None
-    ) -> None:
-        self.counts = Counts(uri)
-        self._results, self._uri, self._config, self._only = results, uri, config, experiment
+    Whether `given` is the folder of one experiment or of all shows in what lies there. Whoever follows an
+    experiment from its start names a folder that is still empty, so it is asked at every look.
+    """
+
+    def __init__(self, given: Path, store: str | None, config: Mapping[str, Any] | None) -> None:
+        self._given, self._store, self._config = given, store, config
+        self._results, self._only = _scope(given)
+        self.counts = Counts(self._uri)
         self._seen: dict[Path, tuple[int, int]] = {}
         self._corpora: dict[str, tuple[str | None, str | None]] = {}
 
@@ -117,6 +119,8 @@ class Publisher:
         Raises:
             SamlError: the store does not answer; what was published stays published.
         """
+        self._results, self._only = _scope(self._given)
+        self.counts.store = self._uri
         found, stamps = self._load()
         if not found:
             return
@@ -133,6 +137,10 @@ class Publisher:
             later = f"publish them later with: saml track {what} --store {self._uri}"
             message = f"{self._uri}: this MLflow store does not answer ({reason})"
             raise SamlError(f"{message}; the records in {what} are safe, {later}") from None
+
+    @property
+    def _uri(self) -> str:
+        return self._store or default_store(self._results)
 
     def _load(self) -> tuple[list[runs.Found], dict[Path, tuple[int, int]]]:
         """New records, one for each key, and the stamps by which they are known again.

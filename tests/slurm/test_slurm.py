@@ -49,15 +49,20 @@ def _state(job: str) -> str:
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm: None, tmp_path: Path) -> None:
     """Slurm ends the job as in a preemption (SIGTERM first) and starts it again; Snakemake waits for it."""
     experiment = Experiment.make(tmp_path / "project")
-    (experiment.folder / "longer.yaml").write_text("base_training: {passes: 30}\n")
+    (experiment.folder / "longer.yaml").write_text("base_training: {passes: 150}\n")
     longer = ("longer.yaml",)
     experiment.run("results/tiny/data/pools/base/cuts.jsonl.gz", "--cores", "2", configs=longer)
     alone = experiment.copy(tmp_path / "alone")
     target = "results/tiny/models/base/model.safetensors"
     log = experiment.results / "logs/train_base.log"
     process = experiment.start("--profile", "slurm", target, *HERE, configs=longer)
+
+    def under_way_or_over() -> bool:
+        return _holds(log, "loss") or process.poll() is not None
+
     try:
-        cluster.wait_until(lambda: _holds(log, "loss"), "training does not start", seconds=600)
+        cluster.wait_until(under_way_or_over, "training does not start", seconds=600)
+        assert process.poll() is None, f"over before it said how far it was\n{experiment.printed()}"
         job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
         subprocess.run(["scontrol", "requeue", job], check=True)
         cluster.wait_until(lambda: "PENDING" in _state(job), "the job does not end", seconds=120)

@@ -272,8 +272,26 @@ def test_following_publishes_what_comes_and_stops_when_told(results, client, tmp
     assert len(all_runs(client)) == 5
 
 
+def test_an_experiment_may_be_followed_from_its_empty_folder_on(tmp_path, empty_store, monkeypatch):
+    """Whether a folder is that of one experiment shows only when something lies in it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    results = tmp_path / "results"
+    (results / "mlflow").mkdir(parents=True)
+    (results / "tiny").mkdir()
+    shutil.copy(empty_store, results / "mlflow" / "mlflow.db")
+    publisher = Publisher(results / "tiny", None, CONFIG)
+    publisher.look()
+    write(results, "saml", "x")
+    publisher.look()
+    assert publisher.counts.published == 1
+    again = publish(results, parent=CONFIG)
+    assert (again.published, again.replaced, again.unchanged) == (0, 0, 1)
+    assert again.store == publisher.counts.store
+    assert sorted(path.name for path in (results / "tiny").iterdir()) == ["speakers"]
+
+
 def test_a_follower_does_not_ask_the_store_when_nothing_is_new(results, monkeypatch):
-    publisher = Publisher(results, default_store(results), CONFIG, None)
+    publisher = Publisher(results, None, CONFIG)
     publisher.look()
     monkeypatch.setattr("saml.tracking.publish.Store", None)
     publisher.look()

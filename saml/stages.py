@@ -39,7 +39,7 @@ PATHS = {
     "ablation": "table of word error rates by question and arm (csv)",
     "pruning": "table of word error rates by number of experts kept (csv)",
     "silhouettes": "table of how well encoder outputs keep speakers apart (csv)",
-    "rates": "table of dev losses by learning rate (csv)",
+    "rates": "table of losses by learning rate (csv)",
     "fragment": "the chosen learning rates, to lay over a configuration (yaml)",
     "output-dir": "folder for figures",
     "transcripts": "folder for transcripts, a folder for each arm and scorer in it",
@@ -180,6 +180,14 @@ STAGES = (
         others=(("arm", str), ("speaker", str), ("seed", int)),
     ),
     Stage(
+        "judge-rate",
+        "saml.tuning.judging:judge_rate",
+        "what an arm's trials at one rate lose on sentences that they have not heard",
+        ("judging",),
+        ("weights", "description", "results"),
+        others=(*_ARM_SEED, ("kind", str), ("rate", str)),
+    ),
+    Stage(
         "choose-start",
         "saml.tuning.stages:choose_start",
         "of the pre-trainings on trial take the best, for adaptations on trial to start from",
@@ -190,7 +198,7 @@ STAGES = (
     Stage(
         "choose-rates",
         "saml.tuning.stages:choose_rates",
-        "choose learning rates by the dev losses of all trials",
+        "choose learning rates by the losses of all trials on unheard sentences",
         ("tuning", "arms"),
         ("results", "rates", "fragment"),
     ),

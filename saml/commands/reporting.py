@@ -153,7 +153,7 @@ def _add_show_published(commands: Any) -> None:
 def _add_show_rates(commands: Any) -> None:
     command = commands.add_parser(
         "show-rates",
-        help="print an experiment's dev losses by learning rate",
+        help="print an experiment's losses by learning rate",
         description="Print what `snakemake tune` found.",
     )
     command.add_argument("results", type=Path, help=PATHS["results"])

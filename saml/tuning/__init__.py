@@ -1,7 +1,9 @@
-"""Learning rates from one small grid: tried on people who are heard by nobody else, judged on dev parts.
+"""Learning rates from one small grid: tried on people who are heard by nobody else, and judged by what they
+say that neither trained a trial nor chose its pass.
 
     rates    how a rate is spelt and how it enters the settings of a stage; where trials lie
     trial    a stage whose training may diverge without failing
+    judging  judge-rate: what the trials at one rate lose on unheard sentences
     choice   which rate is best: no files
     stages   choose-start and choose-rates: run records in, adapter, table and configuration out
     show     the table for a terminal

@@ -1,4 +1,4 @@
-"""Which learning rate is best, from the dev losses of all trials. No files here."""
+"""Which learning rate is best, from what all trials lose on unheard sentences. No files here."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,19 +10,19 @@ from saml.tracking import Record
 
 @dataclass(frozen=True)
 class Trial:
-    """One training at one rate: a pre-training, or the adaptation to one speaker. NaN: it diverged."""
+    """One rate of an arm's pre-training or adaptation on one tuning speaker. NaN: it diverged."""
 
     arm: str
     stage: str
     rate: float
-    dev_loss: float
+    loss: float
 
 
 @dataclass(frozen=True)
 class Row:
     """What a rate came to: a row of rates.csv.
 
-    `dev_loss` is the mean over `trials`, NaN where `diverged` of them have none. At most one rate of an arm
+    `loss` is the mean over `trials`, NaN where `diverged` of them have none. At most one rate of an arm
     and stage is `chosen`; `edge` says that it is the grid's lowest or highest, so that a better one may lie
     outside.
     """
@@ -30,17 +30,16 @@ class Row:
     arm: str
     stage: str
     rate: float
-    dev_loss: float
+    loss: float
     trials: int
     diverged: int
     chosen: bool
     edge: bool
 
 
-def dev_loss(record: Record) -> float:
-    """The dev loss of the state that a training kept, folds counting alike; NaN where one has none."""
-    losses = [value for name, value in record.scores.items() if f"/{name}".endswith("/dev/loss")]
-    return fmean(losses) if losses and all(map(math.isfinite, losses)) else math.nan
+def losses_by_speaker(record: Record, names: Iterable[str]) -> list[float]:
+    """What a rate that was judged loses on each tuning speaker's unheard sentences; NaN where it diverged."""
+    return [record.scores.get(f"{name}/loss", math.nan) for name in names]
 
 
 def best_rate(losses: Mapping[float, float]) -> float | None:
@@ -58,19 +57,19 @@ def choose(trials: Iterable[Trial]) -> list[Row]:
     groups: dict[tuple[str, str], dict[float, list[float]]] = {}
     for trial in trials:
         at = groups.setdefault((trial.arm, trial.stage), {})
-        at.setdefault(trial.rate, []).append(trial.dev_loss)
+        at.setdefault(trial.rate, []).append(trial.loss)
     return [row for (arm, stage), at in groups.items() for row in _rows(arm, stage, at)]
 
 
 def _rows(arm: str, stage: str, at: Mapping[float, Sequence[float]]) -> Iterable[Row]:
-    means = {rate: _mean(losses) for rate, losses in at.items()}
+    means = {rate: mean_loss(losses) for rate, losses in at.items()}
     best = best_rate(means)
     for rate in sorted(at):
         yield Row(
             arm=arm,
             stage=stage,
             rate=rate,
-            dev_loss=means[rate],
+            loss=means[rate],
             trials=len(at[rate]),
             diverged=sum(not math.isfinite(loss) for loss in at[rate]),
             chosen=rate == best,
@@ -78,5 +77,6 @@ def _rows(arm: str, stage: str, at: Mapping[float, Sequence[float]]) -> Iterable
         )
 
 
-def _mean(losses: Sequence[float]) -> float:
+def mean_loss(losses: Sequence[float]) -> float:
+    """The mean, speakers counting alike; NaN where one has no finite loss."""
     return fmean(losses) if all(map(math.isfinite, losses)) else math.nan

@@ -5,7 +5,8 @@ The layout, below results/<experiment>/tuning:
     <arm>/pretraining/lr<rate>/seed<seed>/            a pre-trained adapter; its experts in experts/
     <arm>/pretrained/seed<seed>/                      the best of these, which adaptations start from
     <arm>/adaptation/lr<rate>/<speaker>/seed<seed>/   an adaptation
-    rates.csv, rates.yaml, run.jsonl                  all dev losses, and what was chosen
+    <arm>/judged-<stage>/lr<rate>/seed<seed>/         how either does on what it has not heard
+    rates.csv, rates.yaml, run.jsonl                  all losses, and what was chosen
 """
 
 from collections.abc import Mapping
@@ -51,3 +52,8 @@ def adaptation_trial(results: Path, arm: str, rate: float, speaker: str, seed: i
     """The folder of an adaptation at `rate` to the tuning speaker with the id `speaker`."""
     lies = results / "tuning" / arm / ADAPTATION / f"lr{rate_name(rate)}"
     return lies / folder_name(speaker) / f"seed{seed}"
+
+
+def judged(results: Path, arm: str, stage: str, rate: float, seed: int) -> Path:
+    """The folder with the scores of an arm's trials of `stage`, pre-training or adaptation, at `rate`."""
+    return results / "tuning" / arm / f"judged-{stage}" / f"lr{rate_name(rate)}" / f"seed{seed}"

@@ -1,4 +1,4 @@
-"""The dev losses of all rates for a terminal, and what to do with the best."""
+"""The losses of all rates for a terminal, and what to do with the best."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -40,11 +40,12 @@ def report(experiment: str, table: pd.DataFrame, fragment: Path) -> list[str]:
     body = [[arm, stage, *(_cell(rows, rate) for rate in grid), _chosen(rows)] for arm, stage, rows in groups]
     speakers = table.loc[table["stage"] == ADAPTATION, "trials"].max()
     return [
-        f"{experiment}, dev loss by learning rate",
+        f"{experiment}, loss by learning rate",
         "",
         *aligned([head, *body]),
         "",
-        f"pretraining: dev part of the pool; adaptation: mean over dev parts of {speakers} tuning speakers.",
+        f"mean over {speakers} tuning speakers, of sentences that neither trained nor chose a pass:",
+        "pretraining: all that they say; adaptation: the test parts of their folds.",
         *(note for arm, stage, rows in groups for note in _notes(arm, stage, rows)),
         "",
         f"Rates    {fragment}",
@@ -56,7 +57,7 @@ def _cell(rows: pd.DataFrame, rate: float) -> str:
     row = _one(rows[rows["rate"] == rate])
     if row is None:
         return ""
-    return "diverged" if math.isnan(row["dev_loss"]) else f"{row['dev_loss']:.4f}"
+    return "diverged" if math.isnan(row["loss"]) else f"{row['loss']:.4f}"
 
 
 def _chosen(rows: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """The two stages that choose: choose-start after the pre-trainings, choose-rates after everything.
 
-Both read the run records of the trials and need no model.
+Both read what judge-rate found and need no model.
 """
 
 import math
@@ -10,21 +10,15 @@ from typing import Any
 
 import yaml
 
+from saml.corpora import folder_name
 from saml.files import write_atomically
 from saml.tracking import RunRecord, read_record
-from saml.tuning.choice import Row, Trial, best_rate, choose, dev_loss
-from saml.tuning.rates import (
-    ADAPTATION,
-    PRETRAINING,
-    adaptation_trial,
-    pretraining_trial,
-    rate_name,
-    rates_of,
-)
+from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
+from saml.tuning.rates import PRETRAINING, judged, pretraining_trial, rate_name, rates_of
 from saml.tuning.trial import SCORE, lose
 
 _HEAD = """\
-# Learning rates that `snakemake tune` chose, without test parts and target speakers; {table} has all losses.
+# Learning rates that `snakemake tune` chose, without any target speaker; {table} has all losses.
 # Lay this file over the configuration (--configfile ... {name}), or copy its entries into it.
 """
 
@@ -47,23 +41,27 @@ def choose_start(
 
     Args:
         experiment: name of the experiment.
-        settings: of the config's section `tuning` the key `grid`.
+        settings: of the config's section `tuning` the keys `grid` and `speakers`.
         arm: name of the arm.
         seed: of the pre-trainings.
-        results: results/<experiment>, where the pre-trainings lie.
+        results: results/<experiment>, where the pre-trainings lie, and what they lose.
         out_adapter: output.
         out_description: output, its JSON.
-        record: output, the run record: the dev loss at each rate.
+        record: output, the run record: the mean loss at each rate.
         corpus: name of the corpus, for the record.
 
     Raises:
-        SamlError: a pre-training has not run, or its record is damaged.
+        SamlError: a pre-training has not been judged, or its record is damaged.
     """
     run = RunRecord(
         stage="choose-start", experiment=experiment, arm=arm, seed=seed, settings=settings, corpus=corpus
     )
-    folders = {rate: pretraining_trial(results, arm, rate, seed) for rate in settings["tuning"]["grid"]}
-    losses = {rate: dev_loss(read_record(folder / "run.jsonl")) for rate, folder in folders.items()}
+    tuning = settings["tuning"]
+    folders = {rate: pretraining_trial(results, arm, rate, seed) for rate in tuning["grid"]}
+    losses = {
+        rate: mean_loss(_losses(results, arm, PRETRAINING, rate, seed, tuning["speakers"]))
+        for rate in folders
+    }
     best = best_rate(losses)
     if best is None:
         lose(out_adapter, out_description)
@@ -73,7 +71,7 @@ def choose_start(
         write_atomically(out_description, (folders[best] / "adapter.json").read_bytes())
         run.score("rate", best)
     for rate, loss in losses.items():
-        run.score(f"lr{rate_name(rate)}/dev/loss", loss)
+        run.score(f"lr{rate_name(rate)}/loss", loss)
     run.write(record)
 
 
@@ -101,7 +99,7 @@ def choose_rates(
         corpus: name of the corpus, for the record.
 
     Raises:
-        SamlError: a trial has not run, or its record is damaged.
+        SamlError: a trial has not been judged, or its record is damaged.
     """
     from saml.reporting.tables import write_table
 
@@ -111,8 +109,8 @@ def choose_rates(
     text = yaml.safe_dump({"arms": chosen_rates(rows)}, sort_keys=False)
     write_atomically(fragment, (_HEAD.format(table=rates.name, name=fragment.name) + text).encode())
     for row in rows:
-        if math.isfinite(row.dev_loss):
-            run.score(f"{row.arm}/{row.stage}/lr{rate_name(row.rate)}/dev/loss", row.dev_loss)
+        if math.isfinite(row.loss):
+            run.score(f"{row.arm}/{row.stage}/lr{rate_name(row.rate)}/loss", row.loss)
         if row.chosen:
             run.score(f"{row.arm}/{row.stage}/rate", row.rate)
     for path in (rates, fragment):
@@ -121,13 +119,13 @@ def choose_rates(
 
 
 def rates_table(rows: Sequence[Row]) -> Any:
-    """rates.csv as a data frame; yes and no are 1 and 0, a dev loss that is not to be had is empty."""
+    """rates.csv as a data frame; yes and no are 1 and 0, a loss that is not to be had is empty."""
     import pandas as pd
 
-    columns = ["arm", "stage", "rate", "dev_loss", "trials", "diverged", "chosen", "edge"]
+    columns = ["arm", "stage", "rate", "loss", "trials", "diverged", "chosen", "edge"]
     cells = [
         # The rate as text: a table's six decimals would cut it.
-        [r.arm, r.stage, rate_name(r.rate), r.dev_loss, r.trials, r.diverged, int(r.chosen), int(r.edge)]
+        [r.arm, r.stage, rate_name(r.rate), r.loss, r.trials, r.diverged, int(r.chosen), int(r.edge)]
         for r in rows
     ]
     return pd.DataFrame(cells, columns=columns)
@@ -143,14 +141,17 @@ def chosen_rates(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def _trials(results: Path, arms: Mapping[str, Sequence[str]], tuning: Mapping[str, Any]) -> Iterator[Trial]:
-    """Every trial, from its run record."""
-    grid, seed, speakers = tuning["grid"], tuning["seed"], tuning["speakers"]
+    """Every rate of an arm and stage on every tuning speaker."""
     for arm, stages in arms.items():
-        for rate in grid:
-            folders = {
-                PRETRAINING: [pretraining_trial(results, arm, rate, seed)],
-                ADAPTATION: [adaptation_trial(results, arm, rate, speaker, seed) for speaker in speakers],
-            }
+        for rate in tuning["grid"]:
             for stage in stages:
-                for folder in folders[stage]:
-                    yield Trial(arm, stage, rate, dev_loss(read_record(folder / "run.jsonl")))
+                for loss in _losses(results, arm, stage, rate, tuning["seed"], tuning["speakers"]):
+                    yield Trial(arm, stage, rate, loss)
+
+
+def _losses(
+    results: Path, arm: str, stage: str, rate: float, seed: int, speakers: Sequence[str]
+) -> list[float]:
+    """What the trials of an arm and stage at one rate lose on each speaker, as judge-rate found it."""
+    record = read_record(judged(results, arm, stage, rate, seed) / "run.jsonl")
+    return losses_by_speaker(record, map(folder_name, speakers))

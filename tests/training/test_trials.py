@@ -9,7 +9,6 @@ import pytest
 
 from saml import cli
 from saml.tracking import read_record
-from saml.tuning.choice import dev_loss
 from saml.tuning.rates import with_rate
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, SAML_ARM
@@ -54,7 +53,7 @@ def command(made: Path, stage: str, out: Path, rate: float, *more: str) -> list[
 def assert_lost(folder: Path) -> None:
     assert (folder / "adapter.safetensors").read_bytes() == (folder / "adapter.json").read_bytes() == b""
     record = read_record(folder / "run.jsonl")
-    assert record.scores == {"diverged": 1} and dev_loss(record) != dev_loss(record)
+    assert record.scores == {"diverged": 1}
     assert not (folder / "work").exists()
 
 
@@ -91,7 +90,7 @@ def test_a_trial_that_goes_well_is_the_stage_itself(made: Path, tmp_path: Path) 
     trial, own = ((tmp_path / name / "adapter.safetensors").read_bytes() for name in ("trial", "own"))
     assert trial == own
     record = read_record(tmp_path / "trial" / "run.jsonl")
-    assert dev_loss(record) == record.scores["dev/loss"] and "diverged" not in record.scores
+    assert "dev/loss" in record.scores and "diverged" not in record.scores
 
 
 def test_other_errors_stay_errors(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,29 +19,27 @@ SPEAKERS = ["a", "b b"]
 DIVERGED = None
 
 
-def trial(folder: Path, **scores: float) -> None:
-    """Leave what a training on trial leaves; without scores, one that diverged."""
-    record = RunRecord(stage="any", experiment="test")
-    for name, value in (scores or {"diverged": 1.0}).items():
-        record.score(name.replace("__", "/"), value)
-    record.write(folder / "run.jsonl")
-    (folder / "adapter.safetensors").write_bytes(str(folder.parent.name).encode() if scores else b"")
-    (folder / "adapter.json").write_bytes(b"{}" if scores else b"")
+def judged(results: Path, arm: str, kind: str, rate: float, losses: list[float | None]) -> None:
+    """Leave what judge-rate leaves of two speakers; without a loss, who diverged."""
+    record = RunRecord(stage="judge-rate", experiment="test")
+    for speaker, loss in zip(("a", "b%20b"), losses, strict=True):
+        record.score(f"{speaker}/{'diverged' if loss is None else 'loss'}", 1.0 if loss is None else loss)
+    record.write(results / "tuning" / arm / f"judged-{kind}" / f"lr{rate}" / "seed1" / "run.jsonl")
 
 
 def pretrained(results: Path, arm: str, losses: dict[float, float | None]) -> None:
+    """Adapters, and their losses: 0.02 more for the first speaker, 0.02 less for the second."""
     for rate, loss in losses.items():
         folder = results / "tuning" / arm / "pretraining" / f"lr{rate}" / "seed1"
-        trial(folder, **({} if loss is None else {"dev__loss": loss}))
+        folder.mkdir(parents=True)
+        (folder / "adapter.safetensors").write_bytes(b"" if loss is None else folder.parent.name.encode())
+        (folder / "adapter.json").write_bytes(b"" if loss is None else b"{}")
+        judged(results, arm, "pretraining", rate, [None] * 2 if loss is None else [loss + 0.02, loss - 0.02])
 
 
 def adapted(results: Path, arm: str, losses: dict[float, list[float | None]]) -> None:
-    """Two speakers with two folds: their losses lie 0.02 around the given ones."""
     for rate, each in losses.items():
-        for speaker, loss in zip(("a", "b%20b"), each, strict=True):
-            folder = results / "tuning" / arm / "adaptation" / f"lr{rate}" / speaker / "seed1"
-            folds = {} if loss is None else {"fold0__dev__loss": loss - 0.02, "fold1__dev__loss": loss + 0.02}
-            trial(folder, **folds)
+        judged(results, arm, "adaptation", rate, each)
 
 
 @pytest.fixture
@@ -74,19 +72,19 @@ def run(results: Path) -> None:
 def test_the_table(results: Path) -> None:
     run(results)
     assert (results / "tuning" / "rates.csv").read_text().splitlines() == [
-        "arm,stage,rate,dev_loss,trials,diverged,chosen,edge",
-        "saml,pretraining,0.001,0.400000,1,0,1,1",
-        "saml,pretraining,0.003,0.500000,1,0,0,0",
-        "saml,pretraining,0.01,,1,1,0,0",
+        "arm,stage,rate,loss,trials,diverged,chosen,edge",
+        "saml,pretraining,0.001,0.400000,2,0,1,1",
+        "saml,pretraining,0.003,0.500000,2,0,0,0",
+        "saml,pretraining,0.01,,2,2,0,0",
         "saml,adaptation,0.001,0.600000,2,0,0,0",
         "saml,adaptation,0.003,0.550000,2,0,1,0",
         "saml,adaptation,0.01,,2,1,0,0",
         "lora,adaptation,0.001,0.900000,2,0,0,0",
         "lora,adaptation,0.003,0.800000,2,0,1,0",
         "lora,adaptation,0.01,0.800000,2,0,0,0",
-        "wild,pretraining,0.001,,1,1,0,0",
-        "wild,pretraining,0.003,,1,1,0,0",
-        "wild,pretraining,0.01,,1,1,0,0",
+        "wild,pretraining,0.001,,2,2,0,0",
+        "wild,pretraining,0.003,,2,2,0,0",
+        "wild,pretraining,0.01,,2,2,0,0",
         "wild,adaptation,0.001,,2,2,0,0",
         "wild,adaptation,0.003,,2,2,0,0",
         "wild,adaptation,0.01,,2,2,0,0",
@@ -119,7 +117,7 @@ def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "lora, adaptation: 0" not in text
     assert "saml, adaptation: 1 of 2 trials diverged at 0.01." in text
     assert "wild, pretraining: every rate diverged" in text
-    assert "dev parts of 2 tuning speakers" in text
+    assert "mean over 2 tuning speakers, of sentences that neither trained nor chose a pass" in text
     assert str(results / "tuning" / "rates.yaml") in lines[-2]
 
 
@@ -127,7 +125,7 @@ def start(results: Path, arm: str) -> Path:
     folder = results / "tuning" / arm / "pretrained" / "seed1"
     choose_start(
         experiment="test",
-        settings={"tuning": {"grid": GRID}},
+        settings={"tuning": {"grid": GRID, "speakers": SPEAKERS}},
         arm=arm,
         seed=1,
         results=results,
@@ -151,8 +149,8 @@ def test_where_every_rate_diverged_the_start_is_empty(results: Path) -> None:
     assert read_record(folder / "run.jsonl").scores["diverged"] == 1
 
 
-def test_a_trial_that_has_not_run_is_named(results: Path) -> None:
-    missing = results / "tuning" / "lora" / "adaptation" / "lr0.003" / "b%20b" / "seed1" / "run.jsonl"
+def test_a_rate_that_was_not_judged_is_named(results: Path) -> None:
+    missing = results / "tuning" / "lora" / "judged-adaptation" / "lr0.003" / "seed1" / "run.jsonl"
     missing.unlink()
     with pytest.raises(SamlError) as error:
         run(results)

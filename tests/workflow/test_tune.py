@@ -38,6 +38,7 @@ def test_every_rate_is_tried_once_for_each_arm_and_tuning_speaker(tuning: tuple[
         "prepare_speaker": 3,
         "tune_experts": 4,
         "tune_pretraining": 2 * 4,
+        "judge_rate": (2 + 3) * 4,
         "choose_start": 2,
         "tune_adaptation": 3 * 4 * 3,
         "choose_rates": 1,
@@ -76,6 +77,13 @@ def test_what_a_trial_is_given(tuning: tuple[Project, Outcome]) -> None:
     trials = [c for s in ("initialise-experts", "pretrain", "adapt") for c in calls_of(project, s)]
     assert all("--trial" in call and option(call, "seed") == "1" for call in trials)
     assert not any("--trial" in call for call in calls_of(project, "choose-start"))
+    judged = {
+        (option(c, "arm"), option(c, "kind"), option(c, "rate")): settings_of(c)
+        for c in calls_of(project, "judge-rate")
+    }
+    assert len(judged) == 20 and ("saml", "pretraining", "0.003") in judged
+    assert all(how["judging"]["speakers"] == SPEAKERS for how in judged.values())
+    assert all(how["judging"]["ctc_weight"] == 0.3 for how in judged.values())
     chosen = settings_of(calls_of(project, "choose-rates")[0])
     both = ["pretraining", "adaptation"]
     assert chosen["arms"] == {"nf4-lora": ["adaptation"], "pqm": both, "saml": both}
@@ -109,10 +117,14 @@ def test_it_ends_with_the_rates_and_shows_no_test_score(tuning: tuple[Project, O
 
 
 def test_tuning_and_the_experiment_leave_each_other_alone(tuned: Project) -> None:
-    """What `tune` made makes nothing of `all` run; another tuning speaker is that speaker's trials alone."""
+    """What `tune` made makes nothing of `all` run.
+
+    Another tuning speaker has a say in which pre-training is the best, and what starts from that runs again.
+    """
     tuned.configure(tuning={"grid": RATES, "seed": 1, "speakers": [*SPEAKERS, "da_m1_r160_p45"]})
     assert NOTHING in tuned.dry_run("all").text
-    jobs = {"prepare_speaker": 1, "tune_adaptation": 3 * 4, "choose_rates": 1, "tune": 1}
+    jobs = {"prepare_speaker": 1, "judge_rate": (2 + 3) * 4, "choose_start": 2, "choose_rates": 1, "tune": 1}
+    jobs["tune_adaptation"] = 4 * (1 + 2 * 4)
     assert tuned.dry_run("tune").jobs == jobs
 
 
@@ -133,6 +145,7 @@ def test_some_arms_only(finished: Project) -> None:
     assert finished.dry_run("tune", "--configfile", "more.yaml").jobs == {
         "prepare_speaker": 3,
         "tune_pretraining": 4,
+        "judge_rate": 8,
         "choose_start": 1,
         "tune_adaptation": 12,
         "choose_rates": 1,

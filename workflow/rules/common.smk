@@ -106,6 +106,7 @@ wildcard_constraints:
     arm=one_of(ARMS),
     seed="[1-9][0-9]*",
     rate=one_of(RATES),
+    kind=one_of([PRETRAINING, ADAPTATION]),
     size="[1-9][0-9]*",
     kept=f"[1-9][0-9]*|{COLLAPSED}",
 
@@ -151,6 +152,13 @@ def settings_at_rate(section, *sections):
         return configuration.canonical(with_rate(chosen, section, float(wildcards.rate)))
 
     return as_json
+
+
+def judging(wildcards):
+    """On whom the trials at a rate are judged, and with which loss. Their rates stand in the job's path alone."""
+    own = ARMS[wildcards.arm].get(wildcards.kind, {})
+    weight = own.get("ctc_weight", config[wildcards.kind]["ctc_weight"])
+    return configuration.canonical({"judging": {"speakers": config["tuning"]["speakers"], "ctc_weight": weight}})
 
 
 def speaker(wildcards):

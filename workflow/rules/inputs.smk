@@ -206,6 +206,28 @@ def pretrained_at_all_rates(file):
     ]
 
 
+def judged_pretraining(wildcards):
+    """What each pre-training on trial of the job's arm loses."""
+    folder = f"{RESULTS}/tuning/{wildcards.arm}/judged-{PRETRAINING}"
+    return [f"{folder}/lr{rate}/seed{wildcards.seed}/run.jsonl" for rate in RATES]
+
+
+def tried(file):
+    """A file of the arm's pre-training at the job's rate, or of its adaptation to each tuning speaker."""
+
+    def of_rate(wildcards):
+        folders = {PRETRAINING: [""], ADAPTATION: [f"{folder}/" for folder in TUNING_SPEAKERS]}
+        trial = f"{RESULTS}/tuning/{wildcards.arm}/{wildcards.kind}/lr{wildcards.rate}"
+        return [f"{trial}/{folder}seed{wildcards.seed}/{file}" for folder in folders[wildcards.kind]]
+
+    return of_rate
+
+
+def of_tuning_speakers(file):
+    """A file of each tuning speaker's speech."""
+    return [f"{RESULTS}/data/speakers/{folder}/{file}" for folder in TUNING_SPEAKERS]
+
+
 def chosen_start(file):
     """A file of the best pre-trained adapter, where the job's arm has one."""
 
@@ -228,18 +250,15 @@ def tuning_as_json(wildcards):
     return configuration.canonical({"tuning": config["tuning"], "arms": tuned_stages()})
 
 
-def all_trials(wildcards):
-    """The run records of every pre-training and adaptation on trial."""
+def all_judged(wildcards):
+    """What the trials of every arm, stage and rate lose."""
     if not tuned_stages():
         sys.exit("run_arms: none of them is adapted, so there is no learning rate to choose")
-    seed = config["tuning"]["seed"]
-    folders = {PRETRAINING: [""], ADAPTATION: [f"{folder}/" for folder in TUNING_SPEAKERS]}
     return [
-        f"{RESULTS}/tuning/{arm}/{stage}/lr{rate}/{folder}seed{seed}/run.jsonl"
-        for arm, stages in tuned_stages().items()
-        for stage in stages
+        f"{RESULTS}/tuning/{arm}/judged-{kind}/lr{rate}/seed{config['tuning']['seed']}/run.jsonl"
+        for arm, kinds in tuned_stages().items()
+        for kind in kinds
         for rate in RATES
-        for folder in folders[stage]
     ]
 
 

@@ -1,5 +1,6 @@
-# Learning rates from one grid, by the dev parts of people who are heard in no other role. No part of `all`.
-# The rules are those of the experiment; what differs is the rate in their settings, and that they may diverge.
+# Learning rates from one grid, by people who are heard in no other role. No part of `all`. The rules of trainings
+# are those of the experiment; what differs is the rate in their settings, and that they may diverge. A dev part keeps
+# the best pass; how good the rate is, other sentences say.
 
 
 rule tune:
@@ -51,11 +52,55 @@ use rule pretrain as tune_pretraining with:
         "Tuning: pre-training {wildcards.arm} at {wildcards.rate}"
 
 
+rule judge_rate:
+    input:
+        weights=model("model.safetensors"),
+        description=model("model.json"),
+        adapters=tried("adapter.safetensors"),
+        descriptions=tried("adapter.json"),
+        cuts=of_tuning_speakers("cuts.jsonl.gz"),
+        features=of_tuning_speakers("features.bin"),
+        splits=of_tuning_speakers("splits.json"),
+    output:
+        record="<results>/tuning/{arm}/judged-{kind}/lr{rate}/seed{seed}/run.jsonl",
+    log:
+        "<logs>/judge_rate/{arm}/{kind}/lr{rate}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/judge_rate/{arm}/{kind}/lr{rate}/seed{seed}.tsv"
+    conda:
+        "../../environment.yaml"
+    threads: threads_of("decode")
+    resources:
+        cpus_per_task=threads_of("decode"),
+        gpu=GPUS,
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        run=RUN,
+        results=results_folder,
+        settings=judging,
+    message:
+        "Tuning: judging {wildcards.kind} of {wildcards.arm} at {wildcards.rate}"
+    shell:
+        "saml judge-rate {params.run:q}"
+        " --arm {wildcards.arm:q}"
+        " --seed {wildcards.seed:q}"
+        " --kind {wildcards.kind:q}"
+        " --rate {wildcards.rate:q}"
+        " --results {params.results:q}"
+        " --weights {input.weights:q}"
+        " --description {input.description:q}"
+        " --record {output.record:q}"
+        " --threads {resources.cpus_per_task}"
+        " --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
 rule choose_start:
     input:
         adapters=pretrained_at_all_rates("adapter.safetensors"),
         descriptions=pretrained_at_all_rates("adapter.json"),
-        records=pretrained_at_all_rates("run.jsonl"),
+        records=judged_pretraining,
     output:
         adapter="<results>/tuning/{arm}/pretrained/seed{seed}/adapter.safetensors",
         description="<results>/tuning/{arm}/pretrained/seed{seed}/adapter.json",
@@ -76,7 +121,7 @@ rule choose_start:
     params:
         run=RUN,
         results=results_folder,
-        settings=settings("tuning.grid"),
+        settings=settings("tuning.grid", "tuning.speakers"),
     message:
         "Tuning: choosing the pre-trained {wildcards.arm} to start from"
     shell:
@@ -119,13 +164,13 @@ use rule adapt as tune_adaptation with:
 
 rule choose_rates:
     input:
-        records=all_trials,
+        records=all_judged,
     output:
         rates=report(
             "<results>/tuning/rates.csv",
             caption="../report/rates.rst",
             category="6 Training",
-            labels={"what": "Table: dev losses by learning rate (CSV)"},
+            labels={"what": "Table: losses by learning rate (CSV)"},
         ),
         fragment="<results>/tuning/rates.yaml",
         record="<results>/tuning/run.jsonl",

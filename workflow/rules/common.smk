@@ -158,7 +158,9 @@ def judging(wildcards):
     """On whom the trials at a rate are judged, and with which loss. Their rates stand in the job's path alone."""
     own = ARMS[wildcards.arm].get(wildcards.kind, {})
     weight = own.get("ctc_weight", config[wildcards.kind]["ctc_weight"])
-    return configuration.canonical({"judging": {"speakers": config["tuning"]["speakers"], "ctc_weight": weight}})
+    return configuration.canonical(
+        {"judging": {"speakers": config["tuning"]["speakers"], "ctc_weight": weight}}
+    )
 
 
 def speaker(wildcards):

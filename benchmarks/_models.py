@@ -1,10 +1,11 @@
 """Whispers of any size with random weights, alike for us and for transformers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from saml.models.bpe import END, NO_TIMESTAMPS, START, BpeTokeniser, Manners, Vocabulary
 from saml.models.whisper import WhisperRecogniser
@@ -76,13 +77,32 @@ def _settings(size: str, tail_seconds: float | None) -> dict[str, Any]:
     }
 
 
+def whispers_tokeniser(size: str) -> Tokenizer:
+    """The same ordinary tokens as tokenizer.json has them, and Whisper's special ones in its order."""
+    vocabulary = _vocabulary(size)
+    numbers = {token: number for number, token in enumerate(vocabulary.tokens)}
+    tokeniser = Tokenizer(models.BPE(vocab=numbers, merges=list(vocabulary.merges)))
+    tokeniser.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokeniser.decoder = decoders.ByteLevel()
+    languages = ["en", *(f"other{number}" for number in range(98))]
+    tasks = ["translate", "transcribe", "startoflm", "startofprev", "nocaptions", "notimestamps"]
+    special = ["endoftext", "startoftranscript", *languages, *tasks]
+    tokeniser.add_special_tokens([AddedToken(f"<|{name}|>", special=True) for name in special])
+    return tokeniser
+
+
 def _tokeniser(size: str) -> BpeTokeniser:
+    ids, ordinary = SIZES[size][4:]
+    special = {END: ordinary, START: ordinary + 1, NO_TIMESTAMPS: ordinary + 2}
+    return BpeTokeniser(_vocabulary(size, special), Manners(size=ids, multilingual=False))
+
+
+def _vocabulary(size: str, special: Mapping[str, int] | None = None) -> Vocabulary:
     """As many tokens as Whisper has: all bytes, then pairs of them, "aa", "ab" and so on first."""
-    _, _, _, _, ids, ordinary = SIZES[size]
+    ordinary = SIZES[size][5]
     bytes_ = sorted(
         pre_tokenizers.ByteLevel.alphabet(), key=lambda letter: (not "a" <= letter <= "z", letter)
     )
     pairs = [(a, b) for a in bytes_ for b in bytes_][: ordinary - len(bytes_)]
     tokens = (*bytes_, *(a + b for a, b in pairs))
-    special = {END: ordinary, START: ordinary + 1, NO_TIMESTAMPS: ordinary + 2}
-    return BpeTokeniser(Vocabulary(tokens, tuple(pairs), special), Manners(size=ids, multilingual=False))
+    return Vocabulary(tokens, tuple(pairs), dict(special or {}))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lhotse import MonoCut
 
-from benchmarks._models import SIZES
+from benchmarks._models import SIZES, build, whispers_tokeniser
 from benchmarks._speech import TOKENS_PER_SECOND, noise
 from saml.features import collate
 
@@ -22,8 +22,13 @@ def room(cut: MonoCut) -> int:
     return 10 + math.ceil(TOKENS_PER_SECOND * cut.duration)
 
 
-def found(options: argparse.Namespace) -> tuple[dict[str, Callable[..., Callable[[], None]]], list[str]]:
-    """By name what makes a contender of cuts and beams; and a sentence about each that is not there."""
+def found(
+    options: argparse.Namespace, folder: Path
+) -> tuple[dict[str, Callable[..., Callable[[], None]]], list[str]]:
+    """By name what makes a contender of cuts and beams; and a sentence about each that is not there.
+
+    `folder` is for models in other people's formats.
+    """
     there: dict[str, Callable[..., Callable[[], None]]] = {}
     lacking = []
     if importlib.util.find_spec("whisper") is None:
@@ -35,12 +40,9 @@ def found(options: argparse.Namespace) -> tuple[dict[str, Callable[..., Callable
         there["openai-whisper, one by one, 30 s"] = lambda cuts, beams: _openai(model, cuts, beams, options)
     if importlib.util.find_spec("faster_whisper") is None:
         lacking.append(f"faster-whisper {_MISSING}")
-    elif options.faster_whisper is None:
-        lacking.append("faster-whisper wants a model (--faster-whisper), and is left out.")
     else:
-        theirs = _faster_model(options.faster_whisper, options)
-        name = f"faster-whisper, int8, {options.faster_whisper.name}"
-        there[name] = lambda cuts, beams: _faster(theirs, cuts, beams, options.seed)
+        theirs = _faster_model(folder / "ctranslate2", options)
+        there["faster-whisper, int8, 30 s"] = lambda cuts, beams: _faster(theirs, cuts, beams, options.seed)
     return there, lacking
 
 
@@ -84,8 +86,22 @@ def _openai(
 
 
 def _faster_model(folder: Path, options: argparse.Namespace) -> Any:
+    """The same random weights in CTranslate2's format, written into `folder`, their products in int8."""
+    from ctranslate2.converters import TransformersConverter
     from faster_whisper import WhisperModel
+    from transformers import WhisperFeatureExtractor, WhisperTokenizerFast
 
+    ours = folder / "transformers"
+    network = build(options.size, seed=options.seed).network
+    network.generation_config.suppress_tokens = network.generation_config.begin_suppress_tokens = []
+    network.save_pretrained(ours)
+    tokeniser = whispers_tokeniser(options.size)
+    end = {name: "<|endoftext|>" for name in ("unk_token", "bos_token", "eos_token")}
+    WhisperTokenizerFast(tokenizer_object=tokeniser, **end).save_pretrained(ours)
+    WhisperFeatureExtractor().save_pretrained(ours)
+    copied = ["tokenizer.json", "preprocessor_config.json"]
+    folder /= "model"
+    TransformersConverter(str(ours), copy_files=copied).convert(str(folder), quantization="int8")
     return WhisperModel(
         str(folder),
         device=options.device,
@@ -96,7 +112,11 @@ def _faster_model(folder: Path, options: argparse.Namespace) -> Any:
 
 
 def _faster(model: Any, cuts: Sequence[MonoCut], beams: int, seed: int) -> Callable[[], None]:
-    """As its documentation tells, without second tries and without leaving anything out."""
+    """As its documentation tells, without second tries and without leaving anything out.
+
+    CTranslate2 takes half of the most tokens that it is told, prompt included, to be the most of a text.
+    """
+    end, prompt = model.hf_tokenizer.token_to_id("<|endoftext|>"), 2
     speech = [noise(cut.duration, seed * 10_000 + index) for index, cut in enumerate(cuts)]
 
     def run() -> None:
@@ -111,7 +131,8 @@ def _faster(model: Any, cuts: Sequence[MonoCut], beams: int, seed: int) -> Calla
                 compression_ratio_threshold=None,
                 log_prob_threshold=None,
                 no_speech_threshold=None,
-                max_new_tokens=room(cut),
+                suppress_tokens=[end],
+                max_new_tokens=2 * room(cut) - prompt,
             )
             list(segments)
 

@@ -9,8 +9,8 @@ The last group has utterances of several speakers, each with its speaker's own S
 another's, as jobs of one speaker decode them, and all in the same batches, as `saml crowd` does.
 
 openai-whisper's `decode` takes part where it is installed, with random weights of the same size, and
-faster-whisper in int8 where it is and `--faster-whisper` names a model: its texts are its own and end when it
-likes, so it is an outside mark and no comparison of like with like.
+faster-whisper where it and CTranslate2 are: the same weights in int8, which is an outside mark and no
+comparison of like with like. Both pad to 30 s and find as many tokens as the others.
 """
 
 import argparse
@@ -36,9 +36,6 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=2, help="utterances of each of them (2)")
     parser.add_argument("--experts", type=int, default=6, help="of their SAML (6)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
-    parser.add_argument(
-        "--faster-whisper", type=Path, metavar="FOLDER", help="a model of CTranslate2, for faster-whisper"
-    )
     options = parser.parse_args(given)
     prepare(options)
     import torch
@@ -66,7 +63,7 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
     ours.to(torch.device(options.device))
     usual = build(options.size, seed=options.seed)
     usual.to(torch.device(options.device))
-    others, lacking = _others.found(options)
+    others, lacking = _others.found(options, folder)
     for sentence in lacking:
         report.note(sentence)
     reference = "transformers, one by one, 30 s"

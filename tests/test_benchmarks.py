@@ -186,14 +186,25 @@ def test_all_ways_of_adapting_take_their_steps(tmp_path: Path) -> None:
     assert torch.isfinite(data.batch(data.speakers[1]).features).all()
 
 
-def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import importlib.util
 
     from benchmarks import _others
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    there, lacking = _others.found(harness.arguments("").parse_args([]))
+    there, lacking = _others.found(harness.arguments("").parse_args([]), tmp_path)
     assert not there and [line.split()[0] for line in lacking] == ["openai-whisper", "faster-whisper"]
+
+
+def test_others_read_the_same_tokens() -> None:
+    """In another program's format: our ids for ordinary tokens, Whisper's names after them."""
+    from benchmarks._models import SIZES, _tokeniser, whispers_tokeniser
+
+    theirs, ours = whispers_tokeniser("toy"), _tokeniser("toy")
+    ordinary = SIZES["toy"][5]
+    assert theirs.encode(" aa ab", add_special_tokens=False).ids == ours.encode("aa ab")
+    assert theirs.token_to_id("<|endoftext|>") == ordinary == ours.end
+    assert theirs.token_to_id("<|notimestamps|>") == ordinary + 1 + 1 + 99 + 5
 
 
 def test_a_share_is_of_what_a_speaker_costs() -> None:

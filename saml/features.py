@@ -250,9 +250,8 @@ def batches(
     max_utterances: int | None = None,
     seed: int = 0,
     pass_index: int = 0,
-    shuffle: bool = True,
 ) -> list[list[MonoCut]]:
-    """Every cut once, in batches of similar length.
+    """Every cut once, in mixed batches of similar length, for training.
 
     Args:
         cuts: what is to be heard in this pass.
@@ -262,11 +261,8 @@ def batches(
         seed: together with `pass_index` (0 for the first pass) decides the order; nothing else does, not
             even the order of `cuts`.
         pass_index: which pass over the cuts this is.
-        shuffle: mixed batches in mixed order, for training; else sorted, the longest first, for dev parts.
     """
     ordered = sorted(cuts, key=lambda cut: (-padded_seconds(cut), cut.id))
-    if not shuffle:
-        return _fill(ordered, max_seconds, max_utterances)
     chance = random.Random(f"{seed}/{pass_index}")
     # Buckets of neighbouring lengths, shuffled inside: who meets whom differs from pass to pass.
     estimate = len(_fill(ordered, max_seconds, max_utterances))

@@ -16,6 +16,7 @@ from saml.corpora.partition import PARTS
 from saml.errors import SamlError
 from saml.features import batches
 from saml.files import checksum, read_json_object
+from saml.lengths import by_length
 
 # What a checkpoint of the training loop holds: of another number it is not taken up.
 _CHECKPOINT = 2
@@ -146,4 +147,4 @@ def shuffled(cuts: Sequence[MonoCut], how: Mapping[str, Any], seed: int, index: 
 
 def in_order(cuts: Sequence[MonoCut], *, max_seconds: float = 60.0) -> list[list[MonoCut]]:
     """Batches for judging: sorted by length, nothing at random."""
-    return batches(cuts, max_seconds=max_seconds, shuffle=False)
+    return [[cut for _, cut in part] for part in by_length([(None, cut) for cut in cuts], max_seconds)]

@@ -38,8 +38,10 @@ def found(
     else:
         model = _openai_model(options)
         there["openai-whisper, one by one, 30 s"] = lambda cuts, beams: _openai(model, cuts, beams, options)
-    if importlib.util.find_spec("faster_whisper") is None:
+    if not all(map(importlib.util.find_spec, ("faster_whisper", "ctranslate2"))):
         lacking.append(f"faster-whisper {_MISSING}")
+    elif SIZES[options.size][4] != SIZES["base.en"][4]:
+        lacking.append("faster-whisper wants Whisper's own vocabulary, and is left out.")
     else:
         theirs = _faster_model(folder / "ctranslate2", options)
         there["faster-whisper, int8, 30 s"] = lambda cuts, beams: _faster(theirs, cuts, beams, options.seed)
@@ -114,7 +116,7 @@ def _faster_model(folder: Path, options: argparse.Namespace) -> Any:
 def _faster(model: Any, cuts: Sequence[MonoCut], beams: int, seed: int) -> Callable[[], None]:
     """As its documentation tells, without second tries and without leaving anything out.
 
-    CTranslate2 takes half of the most tokens that it is told, prompt included, to be the most of a text.
+    A text gets half of CTranslate2's `max_length` at most, which counts the prompt.
     """
     end, prompt = model.hf_tokenizer.token_to_id("<|endoftext|>"), 2
     speech = [noise(cut.duration, seed * 10_000 + index) for index, cut in enumerate(cuts)]

@@ -183,9 +183,9 @@ STAGES = (
         "judge-rate",
         "saml.tuning.judging:judge_rate",
         "what an arm's trials at one rate lose on sentences that they have not heard",
-        ("judging",),
+        ("tuning",),
         ("weights", "description", "results"),
-        others=(*_ARM_SEED, ("kind", str), ("rate", str)),
+        others=(*_ARM_SEED, ("kind", str), ("rate", float)),
     ),
     Stage(
         "choose-start",

@@ -100,7 +100,7 @@ def run_name(found: Found) -> str:
         parts = [f"pruned {kept}:", *parts]
     trial = _trial(found)
     if trial:
-        parts = ["tuning", *parts, trial]
+        parts = ["tuning", _tried(found), *parts[1:], trial]
     if own.seed is not None:
         parts.append(f"seed{own.seed}")
     return " ".join(part for part in parts if part)
@@ -110,6 +110,12 @@ def _trial(found: Found) -> str | None:
     """Which rate a run of tuning tried, e.g. "lr0.003"; None for all other runs (see saml.tuning.rates)."""
     parts = found.place.split("/")
     return parts[3] if parts[0] == "tuning" and len(parts) > 3 and parts[3].startswith("lr") else None
+
+
+def _tried(found: Found) -> str:
+    """The stage on trial; of how it did on unheard sentences "judged pretraining" or "judged adaptation"."""
+    folder = found.place.split("/")[2]
+    return folder.replace("-", " ") if folder.startswith("judged-") else found.record.stage
 
 
 def _enrolment(found: Found) -> str | None:
@@ -135,7 +141,7 @@ def tags(found: Found) -> dict[str, str]:
         "stage": "tuning" if trial else "enrolment" if size else "pruning" if kept else own.stage,
         "enrolment": size,
         "kept": kept,
-        "trial": f"{own.stage} {trial}" if trial else None,
+        "trial": f"{_tried(found)} {trial}" if trial else None,
         "arm": own.arm,
         "speaker": own.speaker,
         "seed": own.seed,

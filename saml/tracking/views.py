@@ -28,6 +28,7 @@ _ENROLMENT = [
 # Of the arms of the default configuration; the run of the tables has a metric for each arm that was run.
 _RESULTS = [f"metrics.`{arm}/wer/released`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
 _TUNING = [
+    "metrics.`loss`",
     "metrics.`final/dev/loss`",
     "metrics.`diverged`",
     "tags.`trial`",

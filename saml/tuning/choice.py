@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from saml.errors import SamlError
 from saml.tracking import Record
 
 
@@ -22,24 +23,32 @@ class Trial:
 class Row:
     """What a rate came to: a row of rates.csv.
 
-    `loss` is the mean over `trials`, NaN where `diverged` of them have none. At most one rate of an arm
-    and stage is `chosen`; `edge` says that it is the grid's lowest or highest, so that a better one may lie
-    outside.
+    `loss` is the mean over so many `speakers`, NaN where `diverged` of them have none. At most one rate of an
+    arm and stage is `chosen`; `edge` says that it is the grid's lowest or highest, so that a better one may
+    lie outside.
     """
 
     arm: str
     stage: str
     rate: float
     loss: float
-    trials: int
+    speakers: int
     diverged: int
     chosen: bool
     edge: bool
 
 
 def losses_by_speaker(record: Record, names: Iterable[str]) -> list[float]:
-    """What a rate that was judged loses on each tuning speaker's unheard sentences; NaN where it diverged."""
-    return [record.scores.get(f"{name}/loss", math.nan) for name in names]
+    """What a rate that was judged loses on each tuning speaker's unheard sentences; NaN where it diverged.
+
+    Raises SamlError naming a speaker on whom it was not judged.
+    """
+    losses = []
+    for name in names:
+        if f"{name}/loss" not in record.scores and f"{name}/diverged" not in record.scores:
+            raise SamlError(f"judge-rate has not heard tuning speaker {name}; run `snakemake tune` again")
+        losses.append(record.scores.get(f"{name}/loss", math.nan))
+    return losses
 
 
 def best_rate(losses: Mapping[float, float]) -> float | None:
@@ -70,7 +79,7 @@ def _rows(arm: str, stage: str, at: Mapping[float, Sequence[float]]) -> Iterable
             stage=stage,
             rate=rate,
             loss=means[rate],
-            trials=len(at[rate]),
+            speakers=len(at[rate]),
             diverged=sum(not math.isfinite(loss) for loss in at[rate]),
             chosen=rate == best,
             edge=rate == best and rate in (min(at), max(at)),

@@ -5,8 +5,7 @@ and most of all a high rate, whose passes differ most: whoever chose rates by it
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +15,9 @@ from lhotse import MonoCut
 
 from saml.adapters.store import State, StoredAdapter, load_adapter
 from saml.corpora import folder_name
+from saml.crowd.loop import own_tokens
 from saml.crowd.recogniser import CrowdRecogniser
+from saml.errors import SamlError
 from saml.lengths import by_length
 from saml.models.store import load_model
 from saml.progress import Progress
@@ -25,20 +26,11 @@ from saml.training.common import device, make_deterministic, read_cuts, read_spl
 from saml.training.examples import Examples
 from saml.training.losses import utterance_losses
 from saml.training.parts import seconds_at_once
-from saml.tuning.rates import PRETRAINING, adaptation_trial, pretraining_trial
+from saml.tuning.rates import ADAPTATION, PRETRAINING, adaptation_trial, pretraining_trial
 from saml.tuning.trial import SCORE, is_lost
 
-# Which of the judged, which member of the crowd, and an utterance.
-_Row = tuple[tuple[int, int], MonoCut]
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A tuning speaker, adapters and the utterances that each has not heard: (which state, utterance)."""
-
-    name: str
-    states: list[State]
-    rows: list[tuple[int, MonoCut]]
+# Which of an adapter's states an utterance is unheard by, and the utterance.
+_Row = tuple[int, MonoCut]
 
 
 def judge_rate(
@@ -48,7 +40,7 @@ def judge_rate(
     arm: str,
     seed: int,
     kind: str,
-    rate: str,
+    rate: float,
     results: Path,
     weights: Path,
     description: Path,
@@ -62,107 +54,116 @@ def judge_rate(
 
     Args:
         experiment: name of the experiment.
-        settings: `judging`, with the tuning `speakers` and the trials' `ctc_weight`.
+        settings: of the config `tuning.speakers`, and `ctc_weight` of the section that `kind` names.
         arm: name of the arm.
         seed: of the trials.
         kind: which trials, "pretraining" or "adaptation".
-        rate: as the folders spell it.
+        rate: which of the grid.
         results: results/<experiment>, where trials and speakers lie.
         weights: input, the model.
         description: input, its JSON.
-        record: output, the run record, with the scores `<speaker>/loss` and `<speaker>/accuracy`.
+        record: output, the run record: for each speaker `<speaker>/loss` and `<speaker>/accuracy`, or
+            `<speaker>/diverged`; the mean `loss` over all speakers, unless one diverged; how many `diverged`.
         corpus: name of the corpus, for the record.
 
     Raises:
-        SamlError: a trial or a speaker's speech is missing, damaged or of another model.
+        SamlError: there is no such kind; a trial or a speaker's speech is missing, damaged or of another
+            model.
     """
+    if kind not in (PRETRAINING, ADAPTATION):
+        raise SamlError(f"--kind {kind}: no such trials; say {PRETRAINING} or {ADAPTATION}")
     base, content = load_model(weights, description)
     run = RunRecord(
         stage="judge-rate",
         experiment=experiment,
         arm=arm,
         seed=seed,
-        settings={**settings, "rate": rate},
+        settings={**settings, "kind": kind, "rate": rate},
         corpus=corpus,
         family=content["family"],
     )
     make_deterministic()
-    judged: list[_Judged] = []
-    spec = None
-    for speaker in settings["judging"]["speakers"]:
-        name = folder_name(speaker)
-        folder = (
-            pretraining_trial(results, arm, float(rate), seed)
-            if kind == PRETRAINING
-            else adaptation_trial(results, arm, float(rate), speaker, seed)
-        )
-        if is_lost(folder / "adapter.safetensors"):
-            run.score(f"{name}/{SCORE}", 1.0)
-            continue
-        stored = load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
-        judged.append(_unheard(name, stored, results / "data" / "speakers" / name))
-        spec = stored.spec
-    if spec is not None:
-        crowd = CrowdRecogniser(base, spec, members=sum(len(one.states) for one in judged), seed=0)
-        ctc_weight = settings["judging"]["ctc_weight"]
-        for name, scores in _scores(crowd, judged, ctc_weight, f"judging {arm} at {rate}"):
-            for score, value in scores.items():
+    speakers = settings["tuning"]["speakers"]
+    adapters = {name: _adapter(results, kind, arm, rate, name, seed, content) for name in speakers}
+    found: list[dict[str, float]] = []
+    crowd = _crowd(base, [stored for stored in adapters.values() if stored is not None])
+    with Progress(f"judging {arm} at {rate} (speakers)", len(adapters)) as progress:
+        for speaker, stored in adapters.items():
+            name = folder_name(speaker)
+            found.append({SCORE: 1.0})
+            if crowd is not None and stored is not None:
+                states, rows = _unheard(stored, results / "data" / "speakers" / name)
+                found[-1] = _scores(crowd, states, rows, settings[kind]["ctc_weight"])
+            for score, value in found[-1].items():
                 run.score(f"{name}/{score}", value)
+            progress.update(len(found), speaker)
+    lost = sum(SCORE in scores for scores in found)
+    run.score(SCORE, lost)
+    if not lost:
+        run.score("loss", fmean(scores["loss"] for scores in found))
     run.write(record)
 
 
-def _unheard(name: str, stored: StoredAdapter, speech: Path) -> _Judged:
-    """What of a tuning speaker's speech the adapter has not heard."""
+def _adapter(
+    results: Path, kind: str, arm: str, rate: float, speaker: str, seed: int, content: Mapping[str, Any]
+) -> StoredAdapter | None:
+    """The adapter to judge on a speaker; None where its training diverged."""
+    if kind == PRETRAINING:
+        folder = pretraining_trial(results, arm, rate, seed)
+    else:
+        folder = adaptation_trial(results, arm, rate, speaker, seed)
+    if is_lost(folder / "adapter.safetensors"):
+        return None
+    return load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
+
+
+def _crowd(base: Any, adapters: Sequence[StoredAdapter]) -> CrowdRecogniser | None:
+    """A recogniser with room for the states of any of the adapters; None where there is none.
+
+    Raises SamlError where they are not of one kind.
+    """
+    if not adapters:
+        return None
+    first = adapters[0]
+    for stored in adapters:
+        if stored.spec != first.spec:
+            raise SamlError(
+                f"{stored.path}: is of another kind than {first.path}; run `snakemake tune` again"
+            )
+    crowd = CrowdRecogniser(base, first.spec, members=max(len(stored.folds) for stored in adapters), seed=0)
+    crowd.to(device())
+    crowd.eval()
+    return crowd
+
+
+def _unheard(stored: StoredAdapter, speech: Path) -> tuple[list[State], list[_Row]]:
+    """The states of an adapter, and what of a tuning speaker's speech each has not heard."""
     by_id = {cut.id: cut for cut in read_cuts(speech / "cuts.jsonl.gz")}
     folds = read_splits(speech / "splits.json", by_id)
     if not stored.is_personal:
         every = sorted({u for fold in folds for u in (*fold.train, *fold.dev, *fold.test)})
-        return _Judged(name, stored.folds[:1], [(0, by_id[utterance]) for utterance in every])
+        return stored.folds[:1], [(0, by_id[utterance]) for utterance in every]
     states = stored.states_for([fold.heard for fold in folds])
-    return _Judged(name, states, [(index, by_id[u]) for index, fold in enumerate(folds) for u in fold.test])
+    return states, [(index, by_id[u]) for index, fold in enumerate(folds) for u in fold.test]
 
 
 @torch.no_grad()
 def _scores(
-    crowd: CrowdRecogniser, judged: Sequence[_Judged], ctc_weight: float, what: str
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Each one's name, and mean loss and share of tokens right, or that the loss is no finite number."""
-    rows: list[_Row] = []
-    member = 0
-    for index, one in enumerate(judged):
-        for offset, state in enumerate(one.states):
-            crowd.load_state_of(member + offset, state)
-        rows += [((index, member + which), cut) for which, cut in one.rows]
-        member += len(one.states)
-    crowd.to(device())
-    crowd.eval()
-    examples = Examples(list({cut.id: cut for _, cut in rows}.values()), crowd)
-    losses: list[list[float]] = [[] for _ in judged]
-    correct, tokens = [0] * len(judged), [0] * len(judged)
-    with Progress(what, len(rows)) as progress:
-        for some in _batches(crowd, rows):
-            members = [member for (_, member), _ in some]
-            batch = examples.batch([cut for _, cut in some], members)
-            crowd.assign(members)
-            each = utterance_losses(crowd, batch.to(device()), ctc_weight=ctc_weight)
-            for row, ((index, _), _) in enumerate(some):
-                losses[index].append(float(each.loss[row]))
-                correct[index] += int(each.correct[row])
-                tokens[index] += int(each.tokens[row])
-            progress.update(progress.done + len(some))
-    for index, one in enumerate(judged):
-        mean = fmean(losses[index])
-        if math.isfinite(mean):
-            yield one.name, {"loss": mean, "accuracy": correct[index] / tokens[index]}
-        else:
-            yield one.name, {SCORE: 1.0}
-
-
-def _batches(crowd: CrowdRecogniser, rows: Sequence[_Row]) -> Sequence[Sequence[_Row]]:
-    """Utterances of like length together; each by itself where padding would change what is computed.
-
-    A router that is given the decoder's input looks at padding too.
-    """
-    if crowd.spec.decoder_routing == "input":
-        return [[row] for row in rows]
-    return by_length(rows, seconds_at_once(device()))
+    crowd: CrowdRecogniser, states: Sequence[State], rows: Sequence[_Row], ctc_weight: float
+) -> dict[str, float]:
+    """Mean loss and share of tokens right, each utterance with its state; `diverged` for no finite loss."""
+    for member, state in enumerate(states):
+        crowd.load_state_of(member, state)
+    examples = Examples([cut for _, cut in rows], crowd)
+    losses: list[float] = []
+    correct = tokens = 0
+    for some in by_length(rows, seconds_at_once(device())):
+        batch = examples.batch([cut for _, cut in some], range(len(some)))
+        # A router that is given the decoder's input looks at padding too: not at that of other utterances.
+        by_input = crowd.spec.decoder_routing == "input"
+        crowd.assign([member for member, _ in some], own_tokens(batch) if by_input else None)
+        each = utterance_losses(crowd, batch.to(device()), ctc_weight=ctc_weight)
+        losses += each.loss.tolist()
+        correct, tokens = correct + int(each.correct.sum()), tokens + int(each.tokens.sum())
+    mean = fmean(losses)
+    return {"loss": mean, "accuracy": correct / tokens} if math.isfinite(mean) else {SCORE: 1.0}

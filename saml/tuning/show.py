@@ -20,13 +20,15 @@ def show_rates(results: Path) -> None:
         results: results/<experiment>.
 
     Raises:
-        SamlError: there is no table yet.
+        SamlError: there is no table yet, or one of before sentences were judged that no trial had heard.
     """
     path = results / "tuning" / "rates.csv"
     try:
         table = read_table(path)
     except (OSError, ValueError) as error:
         raise SamlError(f"{path}: no table to show ({error}); run `snakemake tune` first") from None
+    if "loss" not in table:
+        raise SamlError(f"{path}: made by an earlier `snakemake tune`, by dev losses; run it again")
     print("\n".join(report(results.name, table, path.with_suffix(".yaml"))))
 
 
@@ -38,13 +40,13 @@ def report(experiment: str, table: pd.DataFrame, fragment: Path) -> list[str]:
     ]
     head = ["arm", "stage", *map(rate_name, grid), "chosen"]
     body = [[arm, stage, *(_cell(rows, rate) for rate in grid), _chosen(rows)] for arm, stage, rows in groups]
-    speakers = table.loc[table["stage"] == ADAPTATION, "trials"].max()
     return [
         f"{experiment}, loss by learning rate",
         "",
         *aligned([head, *body]),
         "",
-        f"mean over {speakers} tuning speakers, of sentences that neither trained nor chose a pass:",
+        f"mean over {table['speakers'].max()} tuning speakers, of sentences that neither trained nor chose "
+        "a pass:",
         "pretraining: all that they say; adaptation: the test parts of their folds.",
         *(note for arm, stage, rows in groups for note in _notes(arm, stage, rows)),
         "",
@@ -77,8 +79,9 @@ def _notes(arm: str, stage: str, rows: pd.DataFrame) -> Iterator[str]:
             f"{arm}, {stage}: {rate_name(row['rate'])} is at the edge of the grid; a better one may lie "
             "beyond: extend tuning.grid."
         )
-    for lost in rows[(rows["diverged"] > 0) & (rows["trials"] > 1)].to_dict("records"):
-        share = f"{lost['diverged']} of {lost['trials']}"
+    # A pre-training is one trial, whatever the number of speakers that it is judged on.
+    for lost in rows[(rows["diverged"] > 0) & (stage == ADAPTATION)].to_dict("records"):
+        share = f"{lost['diverged']} of {lost['speakers']}"
         yield f"{arm}, {stage}: {share} trials diverged at {rate_name(lost['rate'])}."
 
 

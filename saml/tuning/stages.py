@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from saml.corpora import folder_name
+from saml.errors import SamlError
 from saml.files import write_atomically
 from saml.tracking import RunRecord, read_record
 from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
@@ -122,10 +123,10 @@ def rates_table(rows: Sequence[Row]) -> Any:
     """rates.csv as a data frame; yes and no are 1 and 0, a loss that is not to be had is empty."""
     import pandas as pd
 
-    columns = ["arm", "stage", "rate", "loss", "trials", "diverged", "chosen", "edge"]
+    columns = ["arm", "stage", "rate", "loss", "speakers", "diverged", "chosen", "edge"]
     cells = [
         # The rate as text: a table's six decimals would cut it.
-        [r.arm, r.stage, rate_name(r.rate), r.loss, r.trials, r.diverged, int(r.chosen), int(r.edge)]
+        [r.arm, r.stage, rate_name(r.rate), r.loss, r.speakers, r.diverged, int(r.chosen), int(r.edge)]
         for r in rows
     ]
     return pd.DataFrame(cells, columns=columns)
@@ -153,5 +154,8 @@ def _losses(
     results: Path, arm: str, stage: str, rate: float, seed: int, speakers: Sequence[str]
 ) -> list[float]:
     """What the trials of an arm and stage at one rate lose on each speaker, as judge-rate found it."""
-    record = read_record(judged(results, arm, stage, rate, seed) / "run.jsonl")
-    return losses_by_speaker(record, map(folder_name, speakers))
+    path = judged(results, arm, stage, rate, seed) / "run.jsonl"
+    try:
+        return losses_by_speaker(read_record(path), map(folder_name, speakers))
+    except SamlError as error:
+        raise SamlError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None

@@ -47,7 +47,7 @@ def test_model_round_trip_stores_each_tied_weight_once_and_no_computed_positions
     assert recogniser.computed and not set(recogniser.computed) & set(stored)
     chance = torch.get_rng_state()
     loaded, _ = load_model(weights, description)
-    assert torch.equal(torch.get_rng_state(), chance), "numbers were drawn that the file's replace"
+    assert torch.equal(torch.get_rng_state(), chance), "numbers were drawn although the file's replace them"
     assert loaded.family == recogniser.family and loaded.has_ctc
     torch.testing.assert_close(loaded.encode(*speech).states, recogniser.encode(*speech).states)
     assert full_state(loaded).keys() == stored.keys()

@@ -40,6 +40,11 @@ def found(root, place="speakers/x/saml/seed1", **more):
             "tuning adapt saml x lr0.003 seed1",
         ),
         (
+            "tuning/saml/judged-adaptation/lr0.003/seed1",
+            {"stage": "judge-rate", "arm": "saml", "seed": 1},
+            "tuning judged adaptation saml lr0.003 seed1",
+        ),
+        (
             "tuning/lr/pretrained/seed1",
             {"stage": "choose-start", "arm": "lr", "seed": 1},
             "choose-start lr seed1",
@@ -84,6 +89,10 @@ def test_trials_of_learning_rates_are_told_from_the_experiments_own_trainings(tm
     trial = found(tmp_path, "tuning/saml/pretraining/lr0.003/seed1", **who)
     assert runs.tags(own)["stage"] == "pretrain" and "trial" not in runs.tags(own)
     assert runs.tags(trial)["stage"] == "tuning" and runs.tags(trial)["trial"] == "pretrain lr0.003"
+    judged = found(
+        tmp_path, "tuning/saml/judged-pretraining/lr0.003/seed1", stage="judge-rate", arm="saml", seed=1
+    )
+    assert runs.tags(judged)["trial"] == "judged pretraining lr0.003"
     assert own.key != trial.key
 
 

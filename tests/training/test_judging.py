@@ -1,7 +1,9 @@
 """What trials lose on unheard sentences, beside the same computed one utterance at a time."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,12 +29,13 @@ TESTED = {0: ["t-6", "t-7"], 1: ["t-2", "t-3"]}  # of the folds in cv.json
 
 @pytest.fixture
 def results(made: Path, tmp_path: Path) -> Path:
-    """An experiment's folder with the speech of two tuning speakers, who say the same."""
+    """An experiment's folder with the speech of two tuning speakers: other speech, under the same names."""
+    speech = tmp_path / "data/speakers"
+    (speech / "t").mkdir(parents=True)
+    shutil.copy(made / "target/cuts.jsonl.gz", speech / "t/cuts.jsonl.gz")
+    run.write_pool(speech / "u%20u", ["t", "nobody"], ["train"] * 4 + ["dev"] * 2 + ["test"] * 2)
     for name in ("t", "u%20u"):
-        speech = tmp_path / "data/speakers" / name
-        speech.mkdir(parents=True)
-        shutil.copy(made / "target/cuts.jsonl.gz", speech / "cuts.jsonl.gz")
-        shutil.copy(made / "cv.json", speech / "splits.json")
+        shutil.copy(made / "cv.json", speech / name / "splits.json")
     return tmp_path
 
 
@@ -42,29 +45,42 @@ def adapt(made: Path, results: Path, speaker: str, arm: dict[str, Any] = SAML_AR
     folder.mkdir(parents=True)
     outputs = {"out_adapter": folder / "adapter.safetensors", "out_description": folder / "adapter.json"}
     outputs["record"] = folder / "run.jsonl"
-    run.adapt(made, "saml", arm, "saml", splits=made / "cv.json", **outputs, **changes)
+    speech = results / "data/speakers" / speaker
+    inputs = {"cuts": speech / "cuts.jsonl.gz", "splits": speech / "splits.json"}
+    run.adapt(made, "saml", arm, "saml", **inputs, **outputs, **changes)
     return folder
+
+
+def command(made: Path, results: Path, kind: str) -> list[str]:
+    """The command line."""
+    files = {
+        "--results": results,
+        "--record": results / "judged.jsonl",
+        "--weights": made / "nf4.safetensors",
+        "--description": made / "nf4.json",
+    }
+    settings = {"tuning": {"speakers": ["t", "u u"]}, kind: {"ctc_weight": 0.3}}
+    words = ["judge-rate", "--experiment", "test", "--arm", "saml", "--seed", "1", "--kind", kind]
+    words += ["--rate", "0.01", "--settings", json.dumps(settings)]
+    return words + [word for name, path in files.items() for word in (name, str(path))]
 
 
 def judge(made: Path, results: Path, kind: str) -> Record:
     """What the command finds."""
-    record = results / "judged.jsonl"
-    command = ["judge-rate", "--experiment", "test", "--arm", "saml", "--seed", "1", "--kind", kind]
-    command += ["--rate", "0.01", "--results", str(results), "--record", str(record)]
-    command += ["--weights", str(made / "nf4.safetensors"), "--description", str(made / "nf4.json")]
-    settings = {"judging": {"speakers": ["t", "u u"], "ctc_weight": 0.3}}
-    assert cli.main([*command, "--settings", json.dumps(settings)]) == 0
-    return read_record(record)
+    assert cli.main(command(made, results, kind)) == 0
+    return read_record(results / "judged.jsonl")
 
 
-def alone(made: Path, adapter: Path, index: int, utterances: list[str]) -> list[tuple[float, int, int]]:
+def alone(
+    made: Path, results: Path, speaker: str, adapter: Path, index: int, utterances: list[str]
+) -> list[tuple[float, int, int]]:
     """Loss, tokens right and tokens of each utterance by itself, with one state of the adapter."""
     base, content = load_model(made / "nf4.safetensors", made / "nf4.json")
     stored = load_adapter(adapter / "adapter.safetensors", adapter / "adapter.json", content)
     adapted = AdaptedRecogniser(base, stored.spec, seed=0)
     adapted.load_state(stored.folds[index])
     adapted.eval()
-    by_id = {cut.id: cut for cut in read_cuts(made / "target/cuts.jsonl.gz")}
+    by_id = {cut.id: cut for cut in read_cuts(results / f"data/speakers/{speaker}/cuts.jsonl.gz")}
     examples = Examples(by_id.values(), base)
     found = []
     for utterance in utterances:
@@ -80,14 +96,33 @@ def assert_scores(record: Record, name: str, each: list[tuple[float, int, int]])
     assert record.scores[f"{name}/accuracy"] == pytest.approx(right / tokens)
 
 
+def of_folds(
+    made: Path, results: Path, speaker: str, tested: dict[int, list[str]]
+) -> list[tuple[float, int, int]]:
+    """The same of the utterances that each fold of an adaptation tests."""
+    folder = results / "tuning/saml/adaptation/lr0.01" / speaker / "seed1"
+    return [row for fold, some in tested.items() for row in alone(made, results, speaker, folder, fold, some)]
+
+
 def test_an_adaptation_is_judged_by_the_test_parts_of_its_folds(made: Path, results: Path) -> None:
-    folders = {"t": adapt(made, results, "t"), "u%20u": adapt(made, results, "u%20u", seed=2)}
+    for name in ("t", "u%20u"):
+        adapt(made, results, name)
     record = judge(made, results, "adaptation")
-    for name, folder in folders.items():
-        each = [row for fold, tested in TESTED.items() for row in alone(made, folder, fold, tested)]
-        assert_scores(record, name, each)
-    assert record.scores["t/loss"] != record.scores["u%20u/loss"]
-    assert (record.stage, record.arm, record.settings["rate"]) == ("judge-rate", "saml", "0.01")
+    for name in ("t", "u%20u"):
+        assert_scores(record, name, of_folds(made, results, name, TESTED))
+    both = record.scores["t/loss"], record.scores["u%20u/loss"]
+    assert both[0] != both[1] and record.scores["loss"] == pytest.approx(fmean(both))
+    assert record.scores["diverged"] == 0
+    how = record.settings
+    assert (record.stage, record.arm, how["kind"], how["rate"]) == ("judge-rate", "saml", "adaptation", 0.01)
+
+
+def test_a_single_division_has_one_state(made: Path, results: Path) -> None:
+    for name in ("t", "u%20u"):
+        shutil.copy(made / "splits.json", results / "data/speakers" / name / "splits.json")
+        adapt(made, results, name)
+    record = judge(made, results, "adaptation")
+    assert_scores(record, "t", of_folds(made, results, "t", {0: TESTED[0]}))
 
 
 def test_a_pre_training_is_judged_by_all_that_tuning_speakers_say(made: Path, results: Path) -> None:
@@ -96,32 +131,62 @@ def test_a_pre_training_is_judged_by_all_that_tuning_speakers_say(made: Path, re
     for kind in ("safetensors", "json"):
         shutil.copy(made / f"saml.{kind}", folder / f"adapter.{kind}")
     record = judge(made, results, "pretraining")
-    each = alone(made, folder, 0, [f"t-{index}" for index in range(8)])
     for name in ("t", "u%20u"):
+        each = alone(made, results, name, folder, 0, [f"t-{index}" for index in range(8)])
         assert_scores(record, name, each)
 
 
-def test_routers_that_look_at_padding_are_judged_without(
-    made: Path, results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What such a router finds depends on padding: each utterance is judged by itself."""
-    import saml.tuning.judging as module
-
-    sizes = run.batch_sizes(monkeypatch, module)
+def test_routers_that_look_at_padding_look_at_their_own_alone(made: Path, results: Path) -> None:
+    """In batches, but what such a router finds may not depend on who else is in them."""
     for name in ("t", "u%20u"):
         adapt(made, results, name, INPUT_ARM, adapter=None, adapter_description=None)
     record = judge(made, results, "adaptation")
-    assert set(sizes) == {1}
-    folder = results / "tuning/saml/adaptation/lr0.01/t/seed1"
-    each = [row for fold, tested in TESTED.items() for row in alone(made, folder, fold, tested)]
-    assert_scores(record, "t", each)
+    assert_scores(record, "t", of_folds(made, results, "t", TESTED))
+
+
+def lost(results: Path, speaker: str) -> None:
+    """What an adaptation that diverged leaves."""
+    folder = results / "tuning/saml/adaptation/lr0.01" / speaker / "seed1"
+    folder.mkdir(parents=True)
+    lose(folder / "adapter.safetensors", folder / "adapter.json")
 
 
 def test_who_diverged_is_noted_and_the_others_are_judged(made: Path, results: Path) -> None:
     adapt(made, results, "t")
-    lost = results / "tuning/saml/adaptation/lr0.01/u%20u/seed1"
-    lost.mkdir(parents=True)
-    lose(lost / "adapter.safetensors", lost / "adapter.json")
+    lost(results, "u%20u")
     scores = judge(made, results, "adaptation").scores
-    assert scores["u%20u/diverged"] == 1 and "u%20u/loss" not in scores
-    assert scores["t/loss"] > 0 and "t/diverged" not in scores
+    assert scores["u%20u/diverged"] == scores["diverged"] == 1
+    assert scores["t/loss"] > 0 and not {"t/diverged", "u%20u/loss", "loss"} & set(scores)
+
+
+def test_where_everybody_diverged_that_is_all_there_is(made: Path, results: Path) -> None:
+    lost(results, "t")
+    lost(results, "u%20u")
+    assert judge(made, results, "adaptation").scores == {
+        "t/diverged": 1,
+        "u%20u/diverged": 1,
+        "diverged": 2,
+    }
+
+
+def test_a_loss_that_is_no_number_counts_as_diverged(
+    made: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import saml.tuning.judging as module
+
+    def infinite(*inputs: Any, **options: Any) -> Any:
+        each = utterance_losses(*inputs, **options)
+        return replace(each, loss=each.loss.log() * math.inf)
+
+    adapt(made, results, "t")
+    lost(results, "u%20u")
+    monkeypatch.setattr(module, "utterance_losses", infinite)
+    assert judge(made, results, "adaptation").scores["t/diverged"] == 1
+
+
+def test_what_is_wrong_is_said(made: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapt(made, results, "t")
+    assert cli.main(command(made, results, "adaptation")) == 1
+    assert "u%20u/seed1/adapter.json" in capsys.readouterr().err
+    assert cli.main(command(made, results, "adaption")) == 1
+    assert "--kind adaption: no such trials; say pretraining or adaptation" in capsys.readouterr().err

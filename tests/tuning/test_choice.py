@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from saml.errors import SamlError
 from saml.tracking import Record
 from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker
 
@@ -26,10 +27,12 @@ def test_best_rate(losses: dict[float, float], best: float | None) -> None:
 
 def test_losses_of_a_record() -> None:
     """One for each speaker asked for, in that order; who has none has diverged."""
-    scores = {"a/loss": 0.25, "a/accuracy": 0.9, "b%20b/diverged": 1.0, "c/loss": 0.5, "other/loss": 9.0}
+    scores = {"a/loss": 0.25, "a/accuracy": 0.9, "b%20b/diverged": 1.0, "c/loss": 0.5, "loss": 9.0}
     record = Record(stage="judge-rate", experiment="test", scores=scores)
     losses = losses_by_speaker(record, ["c", "b%20b", "a"])
     assert losses == pytest.approx([0.5, NAN, 0.25], nan_ok=True)
+    with pytest.raises(SamlError, match="has not heard tuning speaker d"):
+        losses_by_speaker(record, ["a", "d"])
 
 
 def test_choose() -> None:
@@ -62,4 +65,4 @@ def test_choose() -> None:
 
 
 def _without_loss(row: Row) -> tuple:
-    return row.arm, row.stage, row.rate, row.trials, row.diverged, row.chosen, row.edge
+    return row.arm, row.stage, row.rate, row.speakers, row.diverged, row.chosen, row.edge

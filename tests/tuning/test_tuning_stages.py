@@ -72,7 +72,7 @@ def run(results: Path) -> None:
 def test_the_table(results: Path) -> None:
     run(results)
     assert (results / "tuning" / "rates.csv").read_text().splitlines() == [
-        "arm,stage,rate,loss,trials,diverged,chosen,edge",
+        "arm,stage,rate,loss,speakers,diverged,chosen,edge",
         "saml,pretraining,0.001,0.400000,2,0,1,1",
         "saml,pretraining,0.003,0.500000,2,0,0,0",
         "saml,pretraining,0.01,,2,2,0,0",
@@ -117,6 +117,7 @@ def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "lora, adaptation: 0" not in text
     assert "saml, adaptation: 1 of 2 trials diverged at 0.01." in text
     assert "wild, pretraining: every rate diverged" in text
+    assert "pretraining: 2 of 2" not in text, "it is one training, whoever it is judged on"
     assert "mean over 2 tuning speakers, of sentences that neither trained nor chose a pass" in text
     assert str(results / "tuning" / "rates.yaml") in lines[-2]
 
@@ -155,6 +156,22 @@ def test_a_rate_that_was_not_judged_is_named(results: Path) -> None:
     with pytest.raises(SamlError) as error:
         run(results)
     assert str(missing) in str(error.value)
+
+
+def test_who_was_not_judged_is_named_with_the_record(results: Path) -> None:
+    judged(results, "lora", "adaptation", 0.003, [0.5, 0.5])
+    path = results / "tuning" / "lora" / "judged-adaptation" / "lr0.003" / "seed1" / "run.jsonl"
+    path.write_text(path.read_text().replace("b%20b/loss", "someone/loss"))
+    with pytest.raises(SamlError, match=r"lr0.003/seed1/run.jsonl: judge-rate has not heard .* b%20b"):
+        run(results)
+
+
+def test_a_table_of_dev_losses_is_refused(results: Path) -> None:
+    run(results)
+    table = results / "tuning" / "rates.csv"
+    table.write_text(table.read_text().replace("loss,speakers", "dev_loss,trials"))
+    with pytest.raises(SamlError, match=r"rates.csv: made by an earlier .* run it again"):
+        show_rates(results)
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:

@@ -78,12 +78,12 @@ def test_what_a_trial_is_given(tuning: tuple[Project, Outcome]) -> None:
     assert all("--trial" in call and option(call, "seed") == "1" for call in trials)
     assert not any("--trial" in call for call in calls_of(project, "choose-start"))
     judged = {
-        (option(c, "arm"), option(c, "kind"), option(c, "rate")): settings_of(c)
+        (option(c, "arm"), str(option(c, "kind")), option(c, "rate")): settings_of(c)
         for c in calls_of(project, "judge-rate")
     }
     assert len(judged) == 20 and ("saml", "pretraining", "0.003") in judged
-    assert all(how["judging"]["speakers"] == SPEAKERS for how in judged.values())
-    assert all(how["judging"]["ctc_weight"] == 0.3 for how in judged.values())
+    assert all(how["tuning"] == {"speakers": SPEAKERS} for how in judged.values())
+    assert all(how[kind] == {"ctc_weight": 0.3} for (_, kind, _), how in judged.items())
     chosen = settings_of(calls_of(project, "choose-rates")[0])
     both = ["pretraining", "adaptation"]
     assert chosen["arms"] == {"nf4-lora": ["adaptation"], "pqm": both, "saml": both}
@@ -137,6 +137,21 @@ def test_rates_that_were_frozen_make_no_trial_run_again(tuned: Project) -> None:
         adaptation__learning_rate=rates["learning_rate"],
     )
     assert NOTHING in tuned.dry_run("tune").text
+
+
+def test_each_trial_is_judged_by_the_loss_that_it_was_trained_with(tuned: Project) -> None:
+    """An arm's own entry goes before the section, and one section's weight is not the other's."""
+    tuned.configure(pretraining__ctc_weight=0.1, arms__saml__adaptation={"ctc_weight": 0.2})
+    before = len(tuned.calls())
+    assert tuned.snakemake("--cores", "2", "tune").status == 0
+    calls = [call for call in tuned.calls()[before:] if call[0] == "judge-rate"]
+    weights = {
+        (option(c, "arm"), kind, settings_of(c)[kind]["ctc_weight"])
+        for c in calls
+        for kind in [str(option(c, "kind"))]
+    }
+    assert weights >= {("saml", "pretraining", 0.1), ("pqm", "pretraining", 0.1), ("saml", "adaptation", 0.2)}
+    assert {weight for arm, kind, weight in weights if (arm, kind) == ("pqm", "adaptation")} <= {0.3}
 
 
 def test_some_arms_only(finished: Project) -> None:

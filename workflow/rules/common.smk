@@ -156,11 +156,9 @@ def settings_at_rate(section, *sections):
 
 def judging(wildcards):
     """On whom the trials at a rate are judged, and with which loss. Their rates stand in the job's path alone."""
-    own = ARMS[wildcards.arm].get(wildcards.kind, {})
-    weight = own.get("ctc_weight", config[wildcards.kind]["ctc_weight"])
-    return configuration.canonical(
-        {"judging": {"speakers": config["tuning"]["speakers"], "ctc_weight": weight}}
-    )
+    weight = {**config[wildcards.kind], **ARMS[wildcards.arm].get(wildcards.kind, {})}["ctc_weight"]
+    speakers = config["tuning"]["speakers"]
+    return configuration.canonical({"tuning": {"speakers": speakers}, wildcards.kind: {"ctc_weight": weight}})
 
 
 def speaker(wildcards):

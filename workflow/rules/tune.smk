@@ -69,11 +69,11 @@ rule judge_rate:
         "<benchmarks>/judge_rate/{arm}/{kind}/lr{rate}/seed{seed}.tsv"
     conda:
         "../../environment.yaml"
-    threads: threads_of("decode")
+    threads: threads_of("judge_rate")
     resources:
-        cpus_per_task=threads_of("decode"),
+        cpus_per_task=threads_of("judge_rate"),
         gpu=GPUS,
-        mem_mb=growing(4000),
+        mem_mb=growing(2000),
         runtime=growing(60),
     params:
         run=RUN,

@@ -27,9 +27,12 @@ def collapse(adapted: AdaptedRecogniser, routes: Routes) -> tuple[AdapterSpec, S
     all p_e B_e side by side, of rank E r; feed-forward LoRAs, which share the specification's rank, are
     filled with zeros up to it.
 
-    Raises SamlError where a layer has no route, or one that is not for its number of experts.
+    Raises SamlError where a layer has no route, or one that is not for its number of experts, and for a
+    mixing rule that is neither.
     """
     spec = adapted.spec
+    if spec.mixing not in ("merge", "output"):
+        raise SamlError(f"mixing {spec.mixing!r}: which one LoRA this is equal to is not known")
     stacked = spec.mixing == "output"
     rank = spec.rank * spec.experts if stacked else spec.rank
     alpha = spec.alpha * spec.experts if stacked else spec.alpha  # the scale, alpha / rank, stays

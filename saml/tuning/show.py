@@ -25,8 +25,11 @@ def show_rates(results: Path) -> None:
     path = results / "tuning" / "rates.csv"
     try:
         table = read_table(path)
+    except FileNotFoundError:
+        what = "run `snakemake tune` with its configuration first" if results.is_dir() else "nothing is there"
+        raise SamlError(f"{path}: no table to show; {what}") from None
     except (OSError, ValueError) as error:
-        raise SamlError(f"{path}: no table to show ({error}); run `snakemake tune` first") from None
+        raise SamlError(f"{path}: no table to show ({error}); run `snakemake tune` again") from None
     if "loss" not in table:
         raise SamlError(f"{path}: made by an earlier `snakemake tune`, by dev losses; run it again")
     print("\n".join(report(results.name, table, path.with_suffix(".yaml"))))

@@ -1,6 +1,7 @@
 """Collapsed and pruned mixtures against the mixtures that they come from."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -85,3 +86,6 @@ def test_what_does_not_fit_is_named(make_recogniser: Make, speech: Speech) -> No
     for experts in ([], [0, 0], [3], [-1]):
         with pytest.raises(SamlError, match="cannot keep the experts"):
             keep(made, experts)
+    made.spec = replace(made.spec, mixing="strongest")
+    with pytest.raises(SamlError, match="mixing 'strongest': which one LoRA"):
+        collapse(made, routes)

@@ -175,5 +175,7 @@ def test_a_table_of_dev_losses_is_refused(results: Path) -> None:
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(SamlError, match="no table to show"):
+    with pytest.raises(SamlError, match="no table to show; run `snakemake tune`"):
         show_rates(tmp_path)
+    with pytest.raises(SamlError, match="no table to show; nothing is there"):
+        show_rates(tmp_path / "nowhere")

@@ -91,7 +91,8 @@ class RunRecord:
         """Take over what an earlier record of the same work says (decoding takes over adaptation's).
 
         Its curves come first, its durations stand beside ours, and where both have a score, size or setting
-        of one name, ours wins.
+        of one name, ours wins. A section of settings that both have keeps what only theirs has: of an arm's
+        entry decoding knows nothing that concerns training, as rates of the arm's own.
 
         Raises:
             SamlError: the earlier record is missing, half-written or no record.
@@ -101,6 +102,10 @@ class RunRecord:
         own.scores = {**earlier.scores, **own.scores}
         own.sizes = {**earlier.sizes, **own.sizes}
         own.settings = {**earlier.settings, **own.settings}
+        for section, ours in own.settings.items():
+            theirs = earlier.settings.get(section)
+            if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+                own.settings[section] = {**theirs, **ours}
         own.durations = {**earlier.durations, **own.durations}
         for file in earlier.files:
             self.file(file)

@@ -64,11 +64,13 @@ def test_numbers_that_json_lacks(tmp_path, value):
 
 
 def test_include_takes_over_an_earlier_stage(tmp_path):
-    earlier = record(settings={"adaptation": {"passes": 10}})
+    rates = {"learning_rate": {"expert": 0.001}}
+    earlier = record(settings={"adaptation": {"passes": 10}, "arm": {"experts": 6, "adaptation": rates}})
     earlier.score("dev/loss", 0.5)
     earlier.file(tmp_path / "adapter.safetensors")
     earlier.write(tmp_path / "adaptation.jsonl")
-    later = RunRecord(stage="decode", experiment="tiny-conformer", settings={"decoding": {"beams": 4}})
+    own = {"decoding": {"beams": 4}, "arm": {"experts": 6, "adapted": True}}
+    later = RunRecord(stage="decode", experiment="tiny-conformer", settings=own)
     later.score("wer/whisper", 0.2)
     later.include(tmp_path / "adaptation.jsonl")
     later.write(tmp_path / "run.jsonl")
@@ -76,7 +78,9 @@ def test_include_takes_over_an_earlier_stage(tmp_path):
     assert got.stage == "decode"
     assert len(got.points) == 2
     assert got.scores == {"wer/whisper": 0.2, "dev/loss": 0.5}
-    assert got.settings == {"adaptation": {"passes": 10}, "decoding": {"beams": 4}}
+    # What decoding does not know of its arm stays: else the section's rate would pass for the arm's own.
+    arm = {"experts": 6, "adapted": True, "adaptation": rates}
+    assert got.settings == {"adaptation": {"passes": 10}, "decoding": {"beams": 4}, "arm": arm}
     assert got.durations.keys() == {"adapt", "decode"}
     assert got.files == [tmp_path / "adapter.safetensors"]
 

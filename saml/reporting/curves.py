@@ -47,7 +47,7 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> 
     style.title(
         figure,
         "Losses: does the dev loss still fall, or turn up again?",
-        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker, fold and seed, their mean thick.",
+        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker, fold and seed, their mean dark.",
     )
     return figure
 
@@ -98,7 +98,8 @@ def _adaptation(axes: Axes, arm: str, colour: str, records: Sequence[Record]) ->
         if part == "dev":
             for steps, values in curves:
                 axes.plot(steps, values, line, color=colour, lw=0.7, alpha=0.4)
-        axes.plot(*mean_curve(curves), line, color=colour, lw=2.2)
+        # Dark: among a hundred lines of its own colour it would not be seen.
+        axes.plot(*mean_curve(curves), line, color=style.INK, lw=2.0, zorder=3)
     _finish(axes, f"adaptation: {arm}")
 
 

@@ -4,6 +4,7 @@ Nothing is trained. The adapter routes the speech that it was trained on; the ex
 routed to most are kept, or the mixture is collapsed at its mean route (`saml.adapters.smaller`).
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -95,6 +96,8 @@ def prune(
         base=content,
         origin={name: origin[name] for name in names if name in origin} | {"pruned": pruned},
     )
+    before, after = (path.stat().st_size / 1e6 for path in (adapter, out_adapter))
+    print(f"{out_adapter}: {after:.2f} MB, of {before:.2f} in {adapter}", file=sys.stderr)
     if record is not None:
         run.score("pruned/share", mean_share)
         run.size("adapter", out_adapter.stat().st_size)

@@ -226,7 +226,9 @@ def _made_speech(
     how = settings.get("made_speech") or {"voices": 0, "sentences": 0, "commands": 0}
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
-    voices = pool_voices("base", how["voices"], settings["seed"]) if how["voices"] else []
+    if not how["voices"]:
+        return recordings, supervisions
+    voices = pool_voices("base", how["voices"], settings["seed"])
     with Progress("speaking", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):
             name = voice_name(voice)

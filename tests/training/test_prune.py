@@ -93,6 +93,12 @@ def test_collapsed_it_is_the_sum_at_the_mean_route(mixture: Path) -> None:
     assert any(n.startswith(f"fold0/{layer}.") for layer in mean_routes(mixture, 0) for n in small)
 
 
+def test_what_it_saves_is_said(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pruned(mixture, None)
+    before, after = ((mixture / f"{name}.safetensors").stat().st_size / 1e6 for name in ("mixture", "small"))
+    assert f"small.safetensors: {after:.2f} MB, of {before:.2f} in " in capsys.readouterr().err
+
+
 def test_the_record_and_the_files_that_are_not_named(mixture: Path) -> None:
     pruned(mixture, 2, record=mixture / "small.run.jsonl", experiment="test", corpus="made")
     found = read_record(mixture / "small.run.jsonl")

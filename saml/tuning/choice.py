@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 from saml.errors import SamlError
@@ -38,15 +39,15 @@ class Row:
     edge: bool
 
 
-def losses_by_speaker(record: Record, names: Iterable[str]) -> list[float]:
+def losses_by_speaker(record: Record, names: Iterable[str], where: Path) -> list[float]:
     """What a rate that was judged loses on each tuning speaker's unheard sentences; NaN where it diverged.
 
-    Raises SamlError naming a speaker on whom it was not judged.
+    Raises SamlError naming the record's file, `where`, and a speaker on whom it was not judged.
     """
     losses = []
     for name in names:
         if f"{name}/loss" not in record.scores and f"{name}/diverged" not in record.scores:
-            raise SamlError(f"judge-rate has not heard tuning speaker {name}; run `snakemake tune` again")
+            raise SamlError(f"{where}: tuning speaker {name} was not judged; run `snakemake tune` again")
         losses.append(record.scores.get(f"{name}/loss", math.nan))
     return losses
 

@@ -19,6 +19,7 @@ from saml.crowd.loop import own_tokens
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.errors import SamlError
 from saml.lengths import by_length
+from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
 from saml.progress import Progress
 from saml.tracking import RunRecord
@@ -117,7 +118,7 @@ def _adapter(
     return load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
 
 
-def _crowd(base: Any, adapters: Sequence[StoredAdapter]) -> CrowdRecogniser | None:
+def _crowd(base: Recogniser, adapters: Sequence[StoredAdapter]) -> CrowdRecogniser | None:
     """A recogniser with room for the states of any of the adapters; None where there is none.
 
     Raises SamlError where they are not of one kind.

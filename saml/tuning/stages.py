@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from saml.corpora import folder_name
-from saml.errors import SamlError
 from saml.files import write_atomically
 from saml.tracking import RunRecord, read_record
 from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
@@ -155,7 +154,4 @@ def _losses(
 ) -> list[float]:
     """What the trials of an arm and stage at one rate lose on each speaker, as judge-rate found it."""
     path = judged(results, arm, stage, rate, seed) / "run.jsonl"
-    try:
-        return losses_by_speaker(read_record(path), map(folder_name, speakers))
-    except SamlError as error:
-        raise SamlError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+    return losses_by_speaker(read_record(path), map(folder_name, speakers), path)

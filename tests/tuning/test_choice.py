@@ -1,6 +1,7 @@
 """Which rate is best, from losses made up by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -29,10 +30,11 @@ def test_losses_of_a_record() -> None:
     """One for each speaker asked for, in that order; who has none has diverged."""
     scores = {"a/loss": 0.25, "a/accuracy": 0.9, "b%20b/diverged": 1.0, "c/loss": 0.5, "loss": 9.0}
     record = Record(stage="judge-rate", experiment="test", scores=scores)
-    losses = losses_by_speaker(record, ["c", "b%20b", "a"])
+    path = Path("run.jsonl")
+    losses = losses_by_speaker(record, ["c", "b%20b", "a"], path)
     assert losses == pytest.approx([0.5, NAN, 0.25], nan_ok=True)
-    with pytest.raises(SamlError, match="has not heard tuning speaker d"):
-        losses_by_speaker(record, ["a", "d"])
+    with pytest.raises(SamlError, match=r"run.jsonl: tuning speaker d was not judged"):
+        losses_by_speaker(record, ["a", "d"], path)
 
 
 def test_choose() -> None:

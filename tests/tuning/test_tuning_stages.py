@@ -162,7 +162,7 @@ def test_who_was_not_judged_is_named_with_the_record(results: Path) -> None:
     judged(results, "lora", "adaptation", 0.003, [0.5, 0.5])
     path = results / "tuning" / "lora" / "judged-adaptation" / "lr0.003" / "seed1" / "run.jsonl"
     path.write_text(path.read_text().replace("b%20b/loss", "someone/loss"))
-    with pytest.raises(SamlError, match=r"lr0.003/seed1/run.jsonl: judge-rate has not heard .* b%20b"):
+    with pytest.raises(SamlError, match=r"lr0.003/seed1/run.jsonl: tuning speaker b%20b was not judged"):
         run(results)
 
 

@@ -2,9 +2,12 @@
 
 `saml personalise` trains nothing but adapters. It runs the stages that Snakemake would run for a target
 speaker (prepare-corpus, prepare-speaker, adapt, decode), with the experiment's own settings and models, and
-lays their outputs out as any experiment has them. The experiment stays as it is.
+lays their outputs out as any experiment has them. Cross-validation says what an adapter is worth; the one to
+use is then trained without keeping anything for a test. The experiment stays as it is.
 """
 
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ from typing import Any
 from saml.config import load, save, stage_settings
 from saml.corpora import folder_name
 from saml.corpora.folder import read_rows
+from saml.corpora.partition import split_for_use
 from saml.corpora.stages import prepare_corpus, prepare_speaker
 from saml.crowd.decode import decode
 from saml.crowd.stage import adapt
 from saml.errors import SamlError
+from saml.files import read_json_object, write_atomically
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.show import aligned
 from saml.reporting.wording import percent
@@ -39,10 +44,14 @@ def personalise(
 ) -> None:
     """Adapt arms of an experiment to speakers of a folder, and print their word error rates before and after.
 
+    Each speaker and arm gets two adapters: one with a state for each fold, which gives the word error rates,
+    and one to use, which has heard all recordings: all but a fold's worth train it, those choose its pass.
+
     Args:
         results: results/<experiment>, with its models and (for arms that are pre-trained) adapters.
         recordings: a folder with a manifest.tsv, as the corpus `folder` has it; roles play no part.
-        out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has adapter, hypotheses and run record.
+        out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
+            run record, `adapters/<speaker>/<arm>/` the adapter to use and its record.
         speakers: whom to adapt to; None: everybody in the manifest.
         arms: adapted arms of the experiment's configuration; None: all of its run_arms.
         folds: each recording is test once, so many times a part of the recordings is left to train on.
@@ -66,12 +75,18 @@ def personalise(
     _prepare_corpus(config, out)
     for speaker in config["target_speakers"]:
         _prepare_speaker(config, out, speaker)
+        tested, to_use = (_data(out, speaker) / name for name in ("splits.json", "use.json"))
         for arm in arms:
-            _adapt(config, results, out, arm, speaker, seed)
+            record = "adaptation.jsonl"
+            _adapt(config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / record)
         rows = [(arm, _decode(config, results, out, arm, speaker, 0)) for arm in bare]
         rows += [(arm, _decode(config, results, out, arm, speaker, seed)) for arm in arms]
         print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"])]))
-    print(f"\nAdapters  {out}/speakers/<speaker>/<arm>/seed{seed}/adapter.safetensors")
+        print(f"{speaker}: now with all recordings, the adapters to use", file=sys.stderr)
+        _split_for_use(config, speaker, tested, to_use)
+        for arm in arms:
+            _adapt(config, results, arm, speaker, seed, to_use, _to_use(out, speaker, arm) / "run.jsonl")
+    print(f"\nAdapters to use  {out}/adapters/<speaker>/<arm>/adapter.safetensors")
 
 
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
@@ -163,12 +178,22 @@ def _prepare_speaker(config: Config, out: Path, speaker: str) -> None:
     )
 
 
-def _adapt(config: Config, results: Path, out: Path, arm: str, speaker: str, seed: int) -> None:
+def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
+    """Write the splits of the adapter to use, from those of the tested one."""
+    fold = read_json_object(tested)["folds"][0]
+    utterances = [utterance for part in fold.values() for utterance in part]
+    content = split_for_use(speaker, utterances, config["partition"])
+    write_atomically(to_use, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _adapt(
+    config: Config, results: Path, arm: str, speaker: str, seed: int, splits: Path, record: Path
+) -> None:
+    """The adapter of `splits`, beside `record`."""
     weights, description = _model(results, config["arms"][arm])
     start: tuple[Path | None, Path | None] = (None, None)
     if config["arms"][arm].get("pretrained", False):
         start = _pretrained(results, arm, seed)
-    folder = _folder(out, speaker, arm, seed)
     adapt(
         experiment=config["experiment"],
         settings=stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm),
@@ -177,11 +202,11 @@ def _adapt(config: Config, results: Path, out: Path, arm: str, speaker: str, see
         seed=seed,
         weights=weights,
         description=description,
-        cuts=_data(out, speaker) / "cuts.jsonl.gz",
-        splits=_data(out, speaker) / "splits.json",
-        out_adapter=folder / "adapter.safetensors",
-        out_description=folder / "adapter.json",
-        record=folder / "adaptation.jsonl",
+        cuts=splits.parent / "cuts.jsonl.gz",
+        splits=splits,
+        out_adapter=record.parent / "adapter.safetensors",
+        out_description=record.parent / "adapter.json",
+        record=record,
         adapter=start[0],
         adapter_description=start[1],
         corpus="folder",
@@ -221,6 +246,10 @@ def _data(out: Path, speaker: str) -> Path:
 
 def _folder(out: Path, speaker: str, arm: str, seed: int) -> Path:
     return out / "speakers" / folder_name(speaker) / arm / f"seed{seed}"
+
+
+def _to_use(out: Path, speaker: str, arm: str) -> Path:
+    return out / "adapters" / folder_name(speaker) / arm
 
 
 def _report(

@@ -79,7 +79,7 @@ def prune(
     adapted.to(device())
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
     smaller, shares = [], []
-    folds = read_splits(splits, by_id)
+    folds = read_splits(splits, by_id, untested=True)
     for state, fold in zip(stored.states_for([fold.heard for fold in folds]), folds, strict=True):
         adapted.load_state(state)
         routes = mean_routes(adapted, [by_id[utterance] for utterance in _heard(origin, fold)])

@@ -11,13 +11,15 @@ import pytest
 import soundfile
 
 from saml.adapters import AdaptedRecogniser, adapter_spec
-from saml.adapters.store import save_adapter
+from saml.adapters.store import load_adapter, save_adapter
 from saml.config import load, save
 from saml.errors import SamlError
 from saml.models import Recogniser
 from saml.models.store import load_model, save_model
 from saml.personalise import personalise
+from saml.pruning import prune
 from saml.quantise import quantise
+from saml.training.common import read_splits
 from saml.transcribe import transcribe_files
 from tests.conftest import TINY
 
@@ -108,6 +110,37 @@ def test_each_recording_is_tested_once_and_the_experiment_stays(
         adapter = folder / "adapter.json"
         assert adapter.exists() == (seed == 1)
         assert seed == 0 or json.loads(adapter.read_text())["folds"] == 3
+
+
+def test_the_adapter_to_use_has_heard_everything(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has one state, of all recordings, is used and shrunk as a tested one; its splits test nothing."""
+    out = run(experiment, recordings, speakers=["ben b"], arms=["saml"])
+    assert f"{out}/adapters/<speaker>/<arm>/adapter.safetensors" in capsys.readouterr().out
+    data, folder = out / "data" / "speakers" / "ben%20b", out / "adapters" / "ben%20b" / "saml"
+    (fold,) = json.loads((data / "use.json").read_text())["folds"]
+    assert sorted(fold["train"] + fold["dev"]) == [f"ben b-{index}" for index in range(6)]
+    assert (len(fold["train"]), len(fold["dev"]), fold["test"]) == (4, 2, [])
+    known = set(fold["train"] + fold["dev"])
+    heard = read_splits(data / "use.json", known, untested=True)[0].heard
+    weights = experiment / "models" / "nf4" / "model.safetensors"
+    _, content = load_model(weights, weights.with_suffix(".json"))
+    stored = load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
+    assert len(stored.folds) == 1 and stored.description["heard"] == [heard]
+    with pytest.raises(SamlError, match="nothing in its test part"):
+        read_splits(data / "use.json", known)
+    prune(
+        weights=weights,
+        adapter=folder / "adapter.safetensors",
+        cuts=data / "cuts.jsonl.gz",
+        splits=data / "use.json",
+        out_adapter=folder / "one.safetensors",
+        kept=None,
+    )
+    for adapter in ("adapter", "one"):
+        path = folder / f"{adapter}.safetensors"
+        assert list(transcribe_files(files=[recordings / "anna-0.wav"], weights=weights, adapter=path))
 
 
 def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordings: Path) -> None:

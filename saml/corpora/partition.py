@@ -12,6 +12,9 @@ from saml.errors import SamlError
 
 PARTS = ("train", "dev", "test")
 
+# The scheme of splits without test parts: of an adapter that is used, not measured.
+UNTESTED = "untested"
+
 Fold = dict[str, list[str]]
 
 
@@ -48,6 +51,22 @@ def split_speaker(
     for fold in folds:
         _refuse_empty(speaker, scheme, fold, len(ids))
     return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": folds}
+
+
+def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[str, Any]) -> dict[str, Any]:
+    """Splits for an adapter that is used and not measured: nothing is kept for a test.
+
+    One of `partition`'s `folds` groups, the one that is test in the first fold, is dev and chooses the pass;
+    all others are train. As `split_speaker` otherwise; the scheme is `untested`.
+
+    Raises:
+        SamlError: there are fewer than two utterances, which cannot be train and dev.
+    """
+    ordered = ranked(list(utterances), partition["seed"], "split", speaker)
+    dev = ordered[:: partition["folds"]]
+    fold: Fold = {"train": sorted(set(ordered) - set(dev)), "dev": sorted(dev), "test": []}
+    _refuse_empty(speaker, UNTESTED, fold, len(ordered), ("train", "dev"))
+    return {"speaker": speaker, "scheme": UNTESTED, "seed": partition["seed"], "folds": [fold]}
 
 
 def enrolled(train: Iterable[str], limit: int | None, speaker: str) -> list[str]:
@@ -127,8 +146,8 @@ def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Fold]:
     return folds
 
 
-def _refuse_empty(speaker: str, scheme: str, fold: Fold, total: int) -> None:
-    empty = [part for part in PARTS if not fold[part]]
+def _refuse_empty(speaker: str, scheme: str, fold: Fold, total: int, parts: Sequence[str] = PARTS) -> None:
+    empty = [part for part in parts if not fold[part]]
     if empty:
         raise SamlError(
             f"speaker {speaker} has {total} utterances: partition.scheme {scheme} leaves "

@@ -201,7 +201,8 @@ def _read(speaker: Speaker, what: Adaptation, among: int) -> _Given:
     record = what.new_record(speaker.speaker)
     record.shared_by(among)
     cuts = read_cuts(speaker.cuts)
-    return _Given(speaker, cuts, read_splits(speaker.splits, {cut.id for cut in cuts}), record)
+    folds = read_splits(speaker.splits, {cut.id for cut in cuts}, untested=True)
+    return _Given(speaker, cuts, folds, record)
 
 
 def _every_cut(given: Sequence[_Given]) -> list[MonoCut]:

@@ -12,7 +12,7 @@ from lhotse import CutSet, MonoCut
 
 from saml import __version__
 from saml.corpora.manifests import read_manifest
-from saml.corpora.partition import PARTS
+from saml.corpora.partition import PARTS, UNTESTED
 from saml.errors import SamlError
 from saml.features import batches
 from saml.files import checksum, read_json_object
@@ -66,8 +66,10 @@ class Fold:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def read_splits(path: Path, known: Container[str]) -> list[Fold]:
+def read_splits(path: Path, known: Container[str], *, untested: bool = False) -> list[Fold]:
     """The folds of a target speaker: a file that a user may have replaced, so everything in it is checked.
+
+    With `untested`, the file may be one of `partition.split_for_use`, whose test part is empty.
 
     Raises SamlError, naming file, fold and utterance, when it is no such file, a part is missing or empty, an
     utterance is not among the `known` ids, stands in two parts or twice in one, or is tested in two folds.
@@ -79,9 +81,10 @@ def read_splits(path: Path, known: Container[str]) -> list[Fold]:
         raise SamlError(f"{path}: not a file of folds with train, dev and test ({error!r})") from None
     if not folds:
         raise SamlError(f"{path}: there is no fold; make the file again, or give it one")
+    may_be_empty = ("test",) if untested and content.get("scheme") == UNTESTED else ()
     for index, fold in enumerate(folds):
         for part, ids in fold.items():
-            if not ids:
+            if not ids and part not in may_be_empty:
                 raise SamlError(f"{path}: fold {index} has nothing in its {part} part")
             for utterance in ids:
                 if not isinstance(utterance, str) or utterance not in known:

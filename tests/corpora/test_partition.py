@@ -51,6 +51,18 @@ def test_contiguous_is_in_order_of_the_ids():
     }
 
 
+def test_for_use_nothing_is_kept_for_a_test():
+    """The group that is test in the first fold chooses the pass, and all else is train."""
+    parts = utterances(12)
+    whole = partition.split_for_use("anna", parts, {**SETTINGS, "scheme": "folds"})
+    (fold,) = whole["folds"]
+    assert sizes(fold) == [9, 3, 0] and sorted(fold["train"] + fold["dev"]) == sorted(parts)
+    assert fold["dev"] == split(parts, scheme="folds")["folds"][0]["test"]
+    assert whole == partition.split_for_use("anna", reversed(list(parts)), {**SETTINGS, "scheme": "folds"})
+    with pytest.raises(SamlError, match="anna has 1 utterances: .* untested leaves train empty"):
+        partition.split_for_use("anna", ["u"], SETTINGS)
+
+
 def test_random_depends_on_seed_and_speaker_only():
     parts = utterances(50)
     once = split(parts, scheme="random")

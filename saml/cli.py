@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"saml {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for group in (stages, each, crowd, reporting, people, housekeeping):
+    # What a person types first, then what Snakemake does.
+    for group in (people, housekeeping, reporting, stages, each, crowd):
         group.add(commands)
     return parser
 

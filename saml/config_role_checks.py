@@ -1,7 +1,7 @@
 """What a JSON schema cannot say about who of a corpus has which role.
 
-A folder corpus lists speakers by role; LibriSpeech and TED-LIUM name some and have others drawn from their
-parts.
+A folder corpus (and one that is added, by its example) lists speakers by role; LibriSpeech and TED-LIUM name
+some and have others drawn from their parts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +19,15 @@ IN_PARTS = ("librispeech", "tedlium3")
 def named_roles(config: Config) -> dict[str, Sequence[str]]:
     """The speakers whom the configuration names in a role, by key."""
     name, own = _own(config)
-    if name == "folder":
-        return {f"corpus.folder.roles.{role}": speakers for role, speakers in own.get("roles", {}).items()}
-    if name in IN_PARTS and own:
-        return {f"corpus.{name}.roles.{role}.named": who["named"] for role, who in own["roles"].items()}
-    return {}
+    roles = own.get("roles", {})
+    if name in IN_PARTS:
+        return {f"corpus.{name}.roles.{role}.named": who["named"] for role, who in roles.items()}
+    # A folder, and a corpus that somebody adds with such lists.
+    return {
+        f"corpus.{name}.roles.{role}": speakers
+        for role, speakers in roles.items()
+        if isinstance(speakers, list)
+    }
 
 
 def complete_pretrain(config: Config) -> dict[str, Sequence[str]]:

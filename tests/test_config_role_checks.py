@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from saml.config import load, validate
+from saml.config_checks import _roles
 from saml.errors import SamlError
 
 ROOT = Path(__file__).parents[1]
@@ -116,3 +117,15 @@ def test_an_initial_speaker_without_the_role_is_named():
         SamlError, match="initial_speakers: '1000' is not in corpus.librispeech.roles.pretrain"
     ):
         validate(config, SCHEMA)
+
+
+def test_lists_of_a_corpus_that_is_added():
+    """As docs/adding-a-corpus.md has them: they share nobody, and nobody in them is adapted to."""
+    roles = {"base": ["ben", "carl"], "pretrain": ["dora", "ben"], "general": ["fay"]}
+    config = copy.deepcopy(CONFIGURATIONS["librispeech-mini"]) | {"target_speakers": ["fay"]}
+    config["corpus"] |= {"name": "plain", "plain": {"root": "speech", "roles": roles}}
+    doubles = [line for line in _roles(config) if "must not share" in line]
+    assert [line.split(", and")[0] for line in doubles] == [
+        "corpus.plain.roles.general: 'fay' stands in target_speakers too",
+        "corpus.plain.roles.pretrain: 'ben' stands in corpus.plain.roles.base too",
+    ]

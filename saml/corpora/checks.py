@@ -132,6 +132,22 @@ def check_target(speaker: str, supervisions: SupervisionSet) -> None:
             )
 
 
+def check_roles(corpus: str, supervisions: SupervisionSet) -> None:
+    """Refuse a speaker with two roles: who is heard in one of them would be no stranger in the other.
+
+    Raises SamlError, naming the roles and an utterance of each.
+    """
+    first: dict[str, tuple[object, str]] = {}
+    for supervision in supervisions:
+        role = (supervision.custom or {}).get("role")
+        other, utterance = first.setdefault(supervision.speaker, (role, supervision.id))
+        if role != other:
+            raise SamlError(
+                f"corpus {corpus}: speaker {supervision.speaker} has two roles, {other} (utterance "
+                f"{utterance}) and {role} (utterance {supervision.id}); give each speaker one"
+            )
+
+
 def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
     """Write dropped.tsv: a header and a row for each utterance left out, atomically."""
     lines = [Dropped._fields, *rows]

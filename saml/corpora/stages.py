@@ -13,7 +13,7 @@ from typing import Any
 from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora import corpus
-from saml.corpora.checks import POOLS, Dropped, check_cuts, write_dropped
+from saml.corpora.checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.partition import split_speaker
 from saml.corpora.speeds import at_speeds
@@ -43,6 +43,9 @@ def prepare_corpus(
         dropped: output, the utterances left out.
         audio: output, the folder of waveforms that were made or converted; empty where none were.
         record: output, the run record.
+
+    Raises:
+        SamlError: the corpus is wrong, no utterance is left, or a speaker has two roles.
     """
     name = settings["corpus"]["name"]
     module = corpus(name)
@@ -53,6 +56,7 @@ def prepare_corpus(
     if not len(spoken):
         raise SamlError(f"corpus {name}: no utterance is left; {dropped} would list them all")
     validate_pair(found, spoken)
+    check_roles(name, spoken)
     write_manifest(found, recordings)
     write_manifest(spoken, supervisions)
     write_dropped(bad, dropped)

@@ -245,6 +245,20 @@ def test_a_role_that_nobody_has(workplace):
         run("pool", "out", role="general")
 
 
+def test_nobody_has_two_roles_whatever_the_corpus_says(workplace, monkeypatch):
+    """A corpus that is added may forget to look."""
+    module = stages.corpus("folder")
+    found, spoken, bad = module.prepare_corpus(SETTINGS["corpus"], workplace / "audio")
+    spoken["anna-5"].custom["role"] = "general"
+    monkeypatch.setattr(module, "prepare_corpus", lambda *_: (found, spoken, bad))
+    with pytest.raises(
+        SamlError,
+        match=r"corpus folder: speaker anna has two roles, base \(utterance anna-0\) and general .*-5",
+    ):
+        run("corpus", "out")
+    assert not Path("out/corpus/supervisions.jsonl.gz").exists()
+
+
 def test_a_target_speaker_changes_nothing_shared(workplace):
     run("corpus", "out")
     run("pool", "out", role="base")

@@ -315,8 +315,12 @@ def _kind(layer: str) -> str:
 
 
 def _kinds(routes: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """`all` and each kind, with the layers that belong to it."""
+    """`all` and each kind that there is, with the layers that belong to it.
+
+    A decoder that is routed by its input has no routes of whole utterances.
+    """
     layers = [str(layer) for layer in dict.fromkeys(routes["layer"])]
     yield "all", layers
     for kind in KINDS:
-        yield kind, [layer for layer in layers if _kind(layer) == kind]
+        if own := [layer for layer in layers if _kind(layer) == kind]:
+            yield kind, own

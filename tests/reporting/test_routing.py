@@ -67,6 +67,17 @@ def test_mean_weights_by_hand(routed: Tree) -> None:
     assert float(mine["b o", "1"]["effective"]) == pytest.approx(2.0)
 
 
+def test_a_decoder_routed_by_its_input_has_no_row(routed: Tree) -> None:
+    """Its routes are of tokens: what is stored of an utterance are the encoder's."""
+    for path in routed.root.glob("pretrained/saml/seed*/routes/*/routes.csv"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if "decoder_self" not in line and "cross" not in line))
+    tables = run(routed)
+    kinds = [row["kind"] for row in rows(tables / "routers.csv")]
+    assert kinds == ["all", "encoder_self"] * 2
+    assert (routed.root / "figures" / "routing.svg").exists()
+
+
 def test_one_row_a_kind_of_router(routed: Tree) -> None:
     table = [row for row in rows(run(routed) / "routers.csv") if row["seed"] == "1"]
     found = [(row["kind"], row["layers"], row["utterances"]) for row in table]

@@ -23,13 +23,18 @@ def rate_name(rate: float) -> str:
     return repr(float(rate))
 
 
-def rates_of(rate: float) -> dict[str, float]:
-    """The config's `learning_rate` for one rate of the grid: experts and routers take the same."""
-    return {"expert": float(rate), "router": float(rate)}
+def rates_of(rate: float, section: str) -> dict[str, float]:
+    """The config's `learning_rate` of a section for one rate of the grid: experts and routers take the same.
+
+    In pre-training expert initialisation too, named, so that no other configuration that these are laid over
+    has a say.
+    """
+    kinds = ["expert", "router"] + ["initialisation"] * (section == PRETRAINING)
+    return dict.fromkeys(kinds, float(rate))
 
 
 def with_rate(settings: Mapping[str, Any], section: str, rate: float) -> dict[str, Any]:
-    """`settings` of a stage with both learning rates of `section` at `rate`.
+    """`settings` of a stage with all learning rates of `section` at `rate`.
 
     What the configuration says of them, in the section or in the arm's entry, leaves no trace: to write the
     chosen rates into it must not make the trials run again.
@@ -39,7 +44,7 @@ def with_rate(settings: Mapping[str, Any], section: str, rate: float) -> dict[st
     return {
         **settings,
         "arm": {**arm, section: own} if own else arm,
-        section: {**settings[section], "learning_rate": rates_of(rate)},
+        section: {**settings[section], "learning_rate": rates_of(rate, section)},
     }
 
 

@@ -136,7 +136,7 @@ def chosen_rates(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     arms: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row.chosen:
-            arms.setdefault(row.arm, {})[row.stage] = {"learning_rate": rates_of(row.rate)}
+            arms.setdefault(row.arm, {})[row.stage] = {"learning_rate": rates_of(row.rate, row.stage)}
     return arms
 
 

@@ -10,6 +10,8 @@ from saml import cli
 from saml.config import load, validate
 from saml.errors import SamlError
 from saml.tracking import RunRecord, read_record
+from saml.training.common import section_for_arm
+from saml.tuning.rates import with_rate
 from saml.tuning.show import show_rates
 from saml.tuning.stages import choose_rates, choose_start
 
@@ -95,6 +97,7 @@ def test_the_fragment_is_a_configuration(results: Path, tmp_path: Path) -> None:
     run(results)
     fragment = results / "tuning" / "rates.yaml"
     low, middle = ({"learning_rate": {"expert": rate, "router": rate}} for rate in (0.001, 0.003))
+    low["learning_rate"]["initialisation"] = 0.001
     assert yaml.safe_load(fragment.read_text()) == {
         "arms": {"saml": {"pretraining": low, "adaptation": middle}, "lora": {"adaptation": middle}}
     }
@@ -102,6 +105,19 @@ def test_the_fragment_is_a_configuration(results: Path, tmp_path: Path) -> None:
     config = load([ROOT / "config" / "config.yaml", tmp_path / "arms.yaml", fragment])
     validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
     assert config["arms"]["saml"]["experts"] == 6 and config["arms"]["saml"]["pretraining"] == low
+
+
+def test_laid_over_another_configuration_it_is_what_was_tried(results: Path, tmp_path: Path) -> None:
+    """Such as the released one, whose expert initialisation has a rate of its own."""
+    run(results)
+    rates = {"expert": 3e-4, "router": 1e-3, "initialisation": 1e-2}
+    other = {"arms": {"saml": {"pretraining": {"learning_rate": rates}}}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    fragment = results / "tuning" / "rates.yaml"
+    config = load([ROOT / "config" / "config.yaml", tmp_path / "other.yaml", fragment])
+    settings = {"arm": config["arms"]["saml"], "pretraining": config["pretraining"]}
+    tried = section_for_arm(with_rate(settings, "pretraining", 0.001), "pretraining")
+    assert section_for_arm(settings, "pretraining") == tried
 
 
 def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,17 +15,19 @@ Curve = tuple[list[int], list[float]]
 COLUMNS = 3
 
 
-def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str]) -> Figure:
+def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], seeds: Sequence[int]) -> Figure:
     """Base training, expert initialisation and pre-training by arm, and adaptation, a panel per adapted arm.
 
-    Records of arms and speakers that are not named (of an earlier config, say) are passed over.
+    Records of arms, speakers and seeds that are not named (of an earlier config, say) are passed over.
     """
     colour = style.colours(arms)
     base = list(_records(results, "models/base/run.jsonl"))
-    experts = [one for one in _records(results, "pretrained/*/*/experts/run.jsonl") if one.arm in arms]
-    pretrained = [one for one in _records(results, "pretrained/*/*/run.jsonl") if one.arm in arms]
-    decoded = _records(results, "speakers/*/*/*/run.jsonl")
-    adapted = [one for one in decoded if one.arm in arms and one.speaker in speakers]
+
+    def named(pattern: str) -> list[Record]:
+        return [one for one in _records(results, pattern) if one.arm in arms and one.seed in seeds]
+
+    experts, pretrained = named("pretrained/*/*/experts/run.jsonl"), named("pretrained/*/*/run.jsonl")
+    adapted = [one for one in named("speakers/*/*/*/run.jsonl") if one.speaker in speakers]
     adapted_arms = [arm for arm in arms if any(one.arm == arm and loss_curves(one, "dev") for one in adapted)]
     trainings = {"base model": [(one, style.INK, "") for one in base]}
     if experts:

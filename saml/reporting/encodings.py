@@ -96,7 +96,7 @@ def encodings(
     if pages is not None:
         run.file(_page(pages, table, len(speakers)))
     with style.style():
-        for path in style.write(encoding_maps(maps, table, speakers), output_dir, "encodings"):
+        for path in style.write(encoding_maps(maps, table, speakers, seeds[0]), output_dir, "encodings"):
             run.file(path)
     for row in table.to_dict("records"):
         if not np.isnan(row["silhouette"]):
@@ -171,9 +171,12 @@ def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
 
 
 def encoding_maps(
-    maps: Mapping[tuple[str, str], Map], table: pd.DataFrame, speakers: Sequence[str]
+    maps: Mapping[tuple[str, str], Map], table: pd.DataFrame, speakers: Sequence[str], seed: int
 ) -> Figure:
-    """A column an arm: above before adaptation, below after it; a colour and marker for each speaker."""
+    """A column an arm: above before adaptation, below after it; a colour and marker for each speaker.
+
+    `maps` and the first rows of `table` are of the adapters' `seed`.
+    """
     arms = list(dict.fromkeys(table["arm"]))
     before, after = (PRETRAINED, NONE), (ADAPTED,)
     rows = [states for states in (before, after) if any(state in states for _, state in maps)]
@@ -194,7 +197,7 @@ def encoding_maps(
     style.title(
         figure,
         "Encoder outputs (t-SNE): are a speaker's utterances together?",
-        f"A point is a test utterance, the mean over its frames; seed {table['seed'].max()}. Silhouettes are "
+        f"A point is a test utterance, the mean over its frames; seed {seed}. Silhouettes are "
         f"of the encoder's own space. {caveat(len(speakers))}",
     )
     return figure

@@ -44,6 +44,11 @@ class Report:
         return list(dict.fromkeys(self.summary["scorer"]))
 
     @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of the tables; 0 is of arms that are not adapted."""
+        return [int(seed) for seed in dict.fromkeys(self.wer["seed"])]
+
+    @property
     def speakers(self) -> list[str]:
         """The target speakers, in the order of the tables."""
         return list(dict.fromkeys(self.wer["speaker"]))
@@ -221,7 +226,7 @@ def error_types(report: Report) -> Figure:
 
 def loss_curves(report: Report) -> Figure:
     """Loss curves of every training; see `saml.reporting.curves`."""
-    return draw_losses(report.results, report.arms, report.speakers)
+    return draw_losses(report.results, report.arms, report.speakers, report.seeds)
 
 
 def sizes(report: Report) -> Figure:

@@ -67,6 +67,16 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+def test_curves_are_of_the_seeds_in_the_tables(trained: Tree) -> None:
+    """Those of seeds that were configured once are passed over, as those of other arms and speakers are."""
+    found = report(trained, run(trained))
+    before = [len(axes.lines) for axes in FIGURES["loss_curves"](found).axes]
+    trained.losses("pretrained/saml/seed7", [1.5, 1.0], [1.6, 1.2], arm="saml", seed=7)
+    where = trained.folder("anna", "saml", 7).relative_to(trained.root)
+    trained.losses(str(where), [1.0, 0.5], [1.1, 0.9], arm="saml", speaker="anna", seed=7)
+    assert [len(axes.lines) for axes in FIGURES["loss_curves"](found).axes] == before
+
+
 def test_figures_without_curves_and_intervals(small: Tree) -> None:
     found = report(small, run(small))
     found = replace(found, intervals=found.intervals.iloc[:0])

@@ -50,7 +50,9 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
         _supervision(row, recording, parts.get(row.utterance))
         for row, recording in zip(kept, recordings, strict=True)
     ]
-    texts = [s.text for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
+    trained = [s for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
+    # An empty transcript is named, or dropped, where the pool is prepared.
+    texts = [s.text for s in trained if s.text.strip()]
     more_recordings, more_supervisions = _made_speech(texts, own, audio)
     return (
         RecordingSet.from_items([*recordings, *more_recordings]),
@@ -222,12 +224,19 @@ def _made_speech(
     A small corpus teaches a network from scratch its few sentences by heart. The same words from many voices
     and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken. `commands`
     are sentences of the made corpus besides: easy to learn, they are for a training to open with.
+
+    Raises SamlError where there are no transcripts to take words from.
     """
     how = settings.get("made_speech") or {"voices": 0, "sentences": 0, "commands": 0}
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
     if not how["voices"]:
         return recordings, supervisions
+    if not texts and how["sentences"]:
+        raise SamlError(
+            "corpus.folder.made_speech: there are no transcripts of role base (train) for its voices to "
+            "speak; give speakers that role, or set sentences or voices to 0"
+        )
     voices = pool_voices("base", how["voices"], settings["seed"])
     with Progress("speaking", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):

@@ -254,6 +254,22 @@ def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
     assert all(0.2 < r.duration < 5 for r in list(recordings)[5:])
 
 
+def test_made_speech_has_words_to_say(root, tmp_path):
+    """An empty transcript is none of them: it waits to be named, or dropped, with its pool."""
+    pytest.importorskip("espeakng_loader")
+    voices = {"voices": 1, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
+    with pytest.raises(SamlError, match=r"folder\.made_speech: there are no transcripts of role base"):
+        prepare(root, tmp_path, roles={"general": ["carl"]}, made_speech=voices)
+    manifest = root / "manifest.tsv"
+    lines = manifest.read_text().splitlines()
+    empty = next(index for index, line in enumerate(lines) if "\tanna\t" in line)
+    lines[empty] = lines[empty].rpartition("\t")[0] + "\t "
+    manifest.write_text("\n".join(lines) + "\n")
+    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
+    made = [s for s in prepare(root, tmp_path, **roles, made_speech=voices)[1] if s.custom.get("made")]
+    assert len(made) == 3 and all(s.text for s in made)
+
+
 def test_made_voices_speak_commands_besides(root, tmp_path):
     pytest.importorskip("espeakng_loader")
     roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}

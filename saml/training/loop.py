@@ -100,6 +100,7 @@ class Position:
     total: float = 0.0
 
     def next_pass(self) -> None:
+        """Move on to the beginning of the next pass."""
         self.passes, self.batches, self.seen, self.total = self.passes + 1, 0, 0, 0.0
 
 
@@ -147,6 +148,8 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
             task.updates.end_pass()
             at.next_pass()
             keep()
+        # Who was asked to stop meanwhile: another training may follow in this job.
+        pause()
     scores = {"pass": float(at.passes)}
     if task.dev:
         scores = _take_best(task, kept)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from saml.crowd import loop as crowd_loop
+from saml.errors import Interrupted
 from saml.tracking import read_record
 from saml.training import common, loop
 from saml.training.checkpoints import Checkpoints
@@ -153,6 +154,33 @@ def test_a_disk_without_room_costs_the_checkpoint_only(
     assert "checkpoint not saved (No space left on device)" in capsys.readouterr().err
     assert checkpoints.load() == {"shown": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "adapt"])
+def test_who_is_asked_to_stop_while_the_last_checkpoint_is_written_stops(
+    stage: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another training may follow in the same job, and take hours."""
+    whole, save = job(stage, made), Checkpoints.save
+    written: list[bool] = []
+
+    def counted(self: Checkpoints, state: dict[str, Any]) -> bool:
+        written.append(save(self, state))
+        if len(written) == last:
+            signal.raise_signal(signal.SIGTERM)
+        return written[-1]
+
+    monkeypatch.setattr(Checkpoints, "save", counted)
+    last = 0
+    whole("undisturbed", work=tmp_path / "work")
+    last = len(written)
+    written.clear()
+    with pytest.raises(
+        Interrupted, match=r"stopped by SIGTERM after (\d+) of \1 utterances; a checkpoint is"
+    ):
+        whole("disturbed", work=tmp_path / "work")
+    whole("disturbed", work=tmp_path / "work")
+    assert (made / "undisturbed.safetensors").read_bytes() == (made / "disturbed.safetensors").read_bytes()
 
 
 @pytest.mark.slow

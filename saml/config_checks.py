@@ -11,6 +11,7 @@ from typing import Any
 from saml.base_checkpoint import is_given
 from saml.config_role_checks import complete_pretrain, drawn_roles, named_roles, pretrain_count
 from saml.corpora import folder_name
+from saml.corpora._people import person
 
 Config = Mapping[str, Any]
 
@@ -93,10 +94,14 @@ def _roles(config: Config) -> Iterator[str]:
     """Nobody may be heard in two roles (a made corpus names nobody)."""
     listed, roles = _adapted_to(config), named_roles(config)
     listed |= roles
+    who = person if config["corpus"]["name"] == "tedlium3" else str
     for first, second in combinations(listed, 2):
-        shared = sorted(set(listed[first]) & set(listed[second]))
+        known = {who(speaker): speaker for speaker in listed[first]}
+        shared = sorted(speaker for speaker in listed[second] if who(speaker) in known)
         if shared:
-            yield f"{second}: {shared[0]!r} stands in {first} too, and roles must not share speakers"
+            other = known[who(shared[0])]
+            alike = "stands in" if other == shared[0] else f"is a talk of the person who gives {other!r} of"
+            yield f"{second}: {shared[0]!r} {alike} {first} too, and roles must not share speakers"
     for key, speakers in complete_pretrain(config).items():
         for speaker in config["initial_speakers"] or []:
             if speaker not in speakers:
@@ -222,7 +227,7 @@ def _fewest_pieces(characters: str) -> int:
 
 
 def _whisper(config: Config) -> Iterator[str]:
-    """A Whisper has one length for all utterances, and a CTC head only where it is told to."""
+    """A Whisper's context has a length that its encoder can take, and a CTC head only where it is told to."""
     model = config["model"]
     own = model.get("whisper")
     if model["family"] != "whisper" or own is None:

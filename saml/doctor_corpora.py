@@ -13,6 +13,7 @@ def corpus_in_parts(config: Mapping[str, Any]) -> Iterator[Line]:
     Raises SamlError, which says what to do, where the corpus or a part of it is not there.
     """
     from saml.corpora import librispeech, tedlium3
+    from saml.corpora._people import person
     from saml.corpora.roles import assign_roles, part_of_target
 
     name = config["corpus"]["name"]
@@ -25,8 +26,8 @@ def corpus_in_parts(config: Mapping[str, Any]) -> Iterator[Line]:
         return tedlium3.talks(root, own, part)
 
     root = (librispeech if name == "librispeech" else tedlium3).root_folder(own)
-    person = tedlium3.person if name == "tedlium3" else str
-    members = assign_roles(name, own, speakers_of, person)
+    who = person if name == "tedlium3" else str
+    members = assign_roles(name, own, speakers_of, who)
     for speaker in [*config["target_speakers"], *config["tuning"]["speakers"]]:
         part_of_target(name, own, speaker, speakers_of)
     counts: dict[str, int] = {}

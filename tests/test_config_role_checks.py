@@ -66,6 +66,12 @@ WRONG = {
         ["WadeDavis_2003"],
         "corpus.tedlium3.reserved: 'WadeDavis_2003' of tuning.speakers is missing",
     ),
+    "tuning speaker gives a target talk": (
+        "tedlium3-whisper",
+        "target_speakers",
+        ["AlGore_2006"],
+        "tuning.speakers: 'AlGore_2009' is a talk of the person who gives 'AlGore_2006' of target_speakers",
+    ),
     "reserved and named": (
         "tedlium3-conformer",
         "corpus__tedlium3__roles__pretrain__named",

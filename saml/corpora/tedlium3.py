@@ -16,6 +16,7 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora import folder_name
 from saml.corpora._audio import as_recording
+from saml.corpora._people import person
 from saml.corpora._stm import IGNORED, UNKNOWN, read_stm, words_of
 from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target, reject
 from saml.corpora.roles import assign_roles, corpus_folder, part_of_target
@@ -106,11 +107,6 @@ def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
             f"corpus.tedlium3.parts, or get the corpus: {_ADVICE}"
         )
     return found
-
-
-def person(talk: str) -> str:
-    """Who gives a talk, by its name: `DanBarber_2010` and `DanBarber_2010_S103` are one person's."""
-    return talk.partition("_")[0]
 
 
 def _refuse_known_person(talk: str, supervisions: SupervisionSet) -> None:

@@ -14,9 +14,10 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.adapters.store import State, load_adapter
+from saml.adapters.store import StoredAdapter, load_adapter
 from saml.decoding import with_adapter
 from saml.encoder import encoded_batches
+from saml.errors import about
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
@@ -109,8 +110,8 @@ def encode(
     if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
         if pretrained is not None and pretrained_description is not None:
             start = load_adapter(pretrained, pretrained_description, content)
-            found += _encoded(recogniser, PRETRAINED, start.states_for(heard), tests)
-        found += _encoded(recogniser, ADAPTED, stored.states_for(heard), tests)
+            found += _encoded(recogniser, PRETRAINED, start, heard, tests)
+        found += _encoded(recogniser, ADAPTED, stored, heard, tests)
     else:
         found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
     write_atomically(encodings, encodings_table(found).encode())
@@ -119,12 +120,17 @@ def encode(
 
 
 def _encoded(
-    recogniser: AdaptedRecogniser, label: str, states: Sequence[State], tests: Sequence[Sequence[MonoCut]]
+    recogniser: AdaptedRecogniser,
+    label: str,
+    stored: StoredAdapter,
+    heard: Sequence[str],
+    tests: Sequence[Sequence[MonoCut]],
 ) -> list[Encoding]:
-    """Each test part by its own fold's state."""
+    """Each test part by the state of its own fold, of which `heard` is the digest."""
     found: list[Encoding] = []
-    for state, part in zip(states, tests, strict=True):
-        recogniser.load_state(state)
+    for state, part in zip(stored.states_for(heard), tests, strict=True):
+        with about(stored.path):
+            recogniser.load_state(state)
         found += [(label, name, row) for name, row in mean_states(recogniser, part).items()]
     return found
 

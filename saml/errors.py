@@ -1,5 +1,9 @@
 """The one exception that a user is meant to read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class SamlError(Exception):
     """Something the user can put right: the message names the file, key or utterance, and what to do.
@@ -19,6 +23,17 @@ class Interrupted(SamlError):
     """A job that was asked to stop, and did in good order: started again, it goes on."""
 
     status = 143  # what a shell gives for SIGTERM
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Whatever SamlError says inside is about the file `path`: its name comes first, unless it is there."""
+    try:
+        yield
+    except SamlError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

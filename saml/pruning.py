@@ -17,7 +17,7 @@ from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
 from saml.adapters.smaller import Routes, best_routed, collapse, keep
 from saml.adapters.store import State, load_adapter, save_adapter
 from saml.corpora.partition import enrolled
-from saml.errors import SamlError
+from saml.errors import SamlError, about
 from saml.models.store import load_model
 from saml.routing import route
 from saml.tracking import RunRecord
@@ -81,8 +81,10 @@ def prune(
     smaller, shares = [], []
     folds = read_splits(splits, by_id, untested=True)
     for state, fold in zip(stored.states_for([fold.heard for fold in folds]), folds, strict=True):
-        adapted.load_state(state)
-        routes = mean_routes(adapted, [by_id[utterance] for utterance in _heard(origin, fold)])
+        with about(adapter):
+            adapted.load_state(state)
+            heard = _heard(origin, fold)
+        routes = mean_routes(adapted, [by_id[utterance] for utterance in heard])
         smaller.append(_smaller(adapted, routes, kept))
         shares.append(share(routes, smaller[-1][2]) if kept is not None else 1.0)
     names = ("arm", "speaker", "seed", "heard", "settings")

@@ -17,7 +17,7 @@ from lhotse import MonoCut
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
 from saml.encoder import encoded_batches
-from saml.errors import SamlError
+from saml.errors import SamlError, about
 from saml.files import write_atomically
 from saml.models.store import load_model
 from saml.progress import Progress
@@ -103,7 +103,8 @@ def routes(
     if not adapted.routers:
         raise SamlError(f"{adapter}: arm {arm} has no router, so nothing is routed")
     adapted.to(device())
-    adapted.load_state(stored.folds[0])
+    with about(adapter):
+        adapted.load_state(stored.folds[0])
     chosen = read_cuts(cuts)
     with Progress(f"routing {speaker} with {arm}", len(chosen)) as progress:
         found = route(adapted, chosen, progress)

@@ -14,7 +14,7 @@ from saml._archive import ArchiveWriter
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.corpora._audio import as_recording, duration, fault
 from saml.decoding import Search, transcribe, with_adapter
-from saml.errors import SamlError
+from saml.errors import SamlError, about
 from saml.features import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config, store_features
 from saml.models.store import load_model
 from saml.training.common import make_deterministic
@@ -55,7 +55,8 @@ def transcribe_files(
     if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
         if not 0 <= fold < len(stored.folds):
             raise SamlError(f"{adapter}: there is no fold {fold}; it has {len(stored.folds)}, counted from 0")
-        recogniser.load_state(stored.folds[fold])
+        with about(stored.path):
+            recogniser.load_state(stored.folds[fold])
     features = feature_config({"family": content["family"], content["family"]: content["settings"]})
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
         cuts = list(_cuts(files, features, Path(folder)))

@@ -13,7 +13,7 @@ from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import State, StoredAdapter
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.decoding import Search, best_texts, load_given
-from saml.errors import SamlError
+from saml.errors import SamlError, about
 from saml.files import write_atomically
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
@@ -285,14 +285,13 @@ def _refuse_other_kind(adapter: StoredAdapter | None, first: StoredAdapter) -> N
 
 def _load(recogniser: AdaptedRecogniser, one: _Given, member: int) -> None:
     """Load a speaker's states, counted from `member`. Raises SamlError where one does not fit."""
-    try:
+    assert one.adapter is not None
+    with about(one.adapter.path):
         for index, state in enumerate(one.states):
             if isinstance(recogniser, CrowdRecogniser):
                 recogniser.load_state_of(member + index, state)
             else:
                 recogniser.load_state(state)
-    except SamlError as error:
-        raise SamlError(f"{one.files.adapter}: {error}") from None
 
 
 def _write(one: _Given, decoded: Sequence[tuple[_Row, str]], scorers: Sequence[str], weights: Path) -> None:

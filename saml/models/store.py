@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from saml import __version__
-from saml.errors import SamlError, is_out_of_memory
+from saml.errors import SamlError, about, is_out_of_memory
 from saml.files import read_json_object, write_atomically
 from saml.models import rebuild
 from saml.models.recogniser import Recogniser, as_module
@@ -96,10 +96,11 @@ def read_description(path: Path) -> dict[str, Any]:
 def as_described(path: Path) -> Iterator[None]:
     """What goes wrong inside for want of a key, or with a senseless value, is the fault of this description.
 
-    Raises SamlError, naming it.
+    Raises SamlError, naming it; so does what raises a SamlError that names no file.
     """
     try:
-        yield
+        with about(path):
+            yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
-from saml.errors import SamlError
+from saml.errors import SamlError, about
 from saml.models.store import load_model
 from saml.tracking import RunRecord
 from saml.training.adapter_task import adapter_task
@@ -173,7 +173,8 @@ def pretrain(
             raise SamlError(f"arm {arm} has {spec.experts} experts: give --experts and --experts-description")
         initialised = load_adapter(experts, experts_description, content)
         refuse_other_spec(initialised, spec.for_initialisation(), experts, arm)
-        adapted.load_state(_with_experts(adapted, initialised.folds[0]))
+        with about(experts):
+            adapted.load_state(_with_experts(adapted, initialised.folds[0]))
     examples = Examples(read_cuts(cuts), base)
     task = adapter_task(
         adapted,

@@ -20,6 +20,11 @@ def padded_seconds(cut: MonoCut) -> float:
     return float(max(cut.duration, frames / FRAMES_A_SECOND))
 
 
+def padded(cuts: Sequence[MonoCut]) -> float:
+    """Seconds of speech in a batch of `cuts`, padding included."""
+    return len(cuts) * max(map(padded_seconds, cuts), default=0.0)
+
+
 def by_length(rows: Sequence[tuple[Whose, MonoCut]], max_seconds: float) -> list[list[tuple[Whose, MonoCut]]]:
     """`rows`, the longest first, in parts of at most `max_seconds` of speech, padding included.
 

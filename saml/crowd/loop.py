@@ -1,16 +1,17 @@
 """The training of a crowd: as `saml.training.loop` for one, with everybody's next batches in one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Any
 
 import torch
+from lhotse import MonoCut
 from torch import Tensor
 
-from saml.crowd.member import Member, Parts, Rows, rows_of
+from saml.crowd.member import Member, MemberRows, Parts, rows_of
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
-from saml.lengths import by_length
+from saml.lengths import by_length, padded
 from saml.progress import Progress
 from saml.training.batch import IGNORED, Batch
 from saml.training.checkpoints import Checkpoints
@@ -81,6 +82,7 @@ class CrowdTraining:
                     loss = self.step([(member, member.next_cuts()) for member in training])
                     progress.update(self._shown(), f"{len(training)} in training, loss {loss:.3f}")
                     pause()
+            pause()
         self.crowd.eval()
         for member in self.members:
             member.finish()
@@ -136,16 +138,24 @@ class CrowdTraining:
                 pause()
         return [(member, _scores(sums[member.index])) for member in members if not member.failed]
 
-    def _by_length(self, rows: Rows) -> Sequence[Rows]:
+    def _by_length(self, rows: MemberRows) -> Sequence[MemberRows]:
         """The rows in batches of like length, so that next to nothing of one is padding.
 
-        A router that is given the decoder's input looks at padding too: then rows stay together.
+        A router that is given the decoder's input looks at padding too: then a member's rows stay together.
         """
-        if self.crowd.spec.decoder_routing == "input":
-            return [rows] if rows else []
-        return by_length(rows, seconds_at_once(self._task.device))
+        at_once = seconds_at_once(self._task.device)
+        if not self.crowd.routed_by_input:
+            return by_length(rows, at_once)
+        parts: list[list[tuple[Member, MonoCut]]] = []
+        for _, of_one in groupby(rows, lambda row: row[0].index):
+            own = list(of_one)
+            if parts and padded([cut for _, cut in [*parts[-1], *own]]) <= at_once:
+                parts[-1] += own
+            else:
+                parts.append(own)
+        return parts
 
-    def _losses(self, rows: Rows, *, in_training: bool) -> UtteranceLosses:
+    def _losses(self, rows: MemberRows, *, in_training: bool) -> UtteranceLosses:
         """The loss of each row with its own member's parameters."""
         how = self._task
         batch = self._batch(rows)
@@ -153,7 +163,7 @@ class CrowdTraining:
             return utterance_losses(self.crowd, batch, ctc_weight=how.ctc_weight, ctc_backend=how.ctc_backend)
 
     @staticmethod
-    def _own(rows: Rows, losses: Tensor, when: str = "") -> Iterator[tuple[Member, list[float]]]:
+    def _own(rows: MemberRows, losses: Tensor, when: str = "") -> Iterator[tuple[Member, list[float]]]:
         """Each member of `rows` and its losses; who has one that is no finite number fails."""
         own: dict[int, list[int]] = {}
         for row, (member, _) in enumerate(rows):
@@ -166,12 +176,11 @@ class CrowdTraining:
             if not member.failed and member.is_finite(values[found], utterances, said):
                 yield member, values[found].tolist()
 
-    def _batch(self, rows: Rows) -> Batch:
+    def _batch(self, rows: MemberRows) -> Batch:
         """The batch of `rows`, the crowd told whose they are; groups are the members' numbers."""
         groups = [member.index for member, _ in rows]
         batch = self._task.examples.batch([cut for _, cut in rows], groups)
-        by_input = self.crowd.spec.decoder_routing == "input"
-        self.crowd.assign(groups, own_tokens(batch) if by_input else None)
+        self.crowd.assign(groups, own_tokens(batch) if self.crowd.routed_by_input else None)
         return batch.to(self._task.device)
 
     def _shown(self) -> int:

@@ -106,9 +106,9 @@ class Member:
 # What everybody is shown in a step: members, each with some cuts of its own.
 Parts = Sequence[tuple[Member, Sequence[MonoCut]]]
 # The same one by one.
-Rows = Sequence[tuple[Member, MonoCut]]
+MemberRows = Sequence[tuple[Member, MonoCut]]
 
 
-def rows_of(parts: Parts) -> Rows:
+def rows_of(parts: Parts) -> MemberRows:
     """The cuts of `parts`, each with its member."""
     return [(member, cut) for member, cuts in parts for cut in cuts]

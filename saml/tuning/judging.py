@@ -161,7 +161,7 @@ def _scores(
     for some in by_length(rows, seconds_at_once(device())):
         batch = examples.batch([cut for _, cut in some], range(len(some)))
         # A router that is given the decoder's input looks at padding too: not at that of other utterances.
-        by_input = crowd.spec.decoder_routing == "input"
+        by_input = crowd.routed_by_input
         crowd.assign([member for member, _ in some], own_tokens(batch) if by_input else None)
         each = utterance_losses(crowd, batch.to(device()), ctc_weight=ctc_weight)
         losses += each.loss.tolist()

@@ -50,6 +50,7 @@ def ensure() -> None:
         with none_expected(), _compiler_stood_in_for(), _read_once():
             for name in _SHARED:
                 importlib.import_module(name)
+        _forget_what_was_told()
     except Exception:  # whatever another version may want: it gets all, from the beginning
         for name in set(sys.modules) - before | {"transformers", "transformers.models"}:
             if name.partition(".")[0] == "transformers":
@@ -104,22 +105,33 @@ class _Package(ModuleType):
         return real
 
 
-def _tell_what_is_absent() -> None:
+def _questions() -> tuple[Any, Any]:
     """transformers asks its own functions what there is; they remember what they found."""
-    available = importlib.import_module("transformers.utils.import_utils")
+    own: Any = importlib.import_module("transformers.utils.import_utils")
+    return own.is_torch_distributed_available, own.is_scipy_available
+
+
+def _tell_what_is_absent() -> None:
+    distributed, scipy = _questions()
     torch = importlib.import_module("torch")
     there = torch.distributed.is_available
     torch.distributed.is_available = lambda: False
     try:
-        _ask_again(available.is_torch_distributed_available)
+        _ask_again(distributed)
     finally:
         torch.distributed.is_available = there
     if "scipy" not in sys.modules:
         sys.modules["scipy"] = None  # type: ignore[assignment]  # Python's own way to say: not to be found
         try:
-            _ask_again(available.is_scipy_available)
+            _ask_again(scipy)
         finally:
             del sys.modules["scipy"]
+
+
+def _forget_what_was_told() -> None:
+    """Whoever uses transformers in the same process is told the truth."""
+    for question in _questions():
+        question.cache_clear()
 
 
 def _ask_again(question: Any) -> None:

@@ -57,8 +57,11 @@ class Scorer(Protocol):
     Rows are the beams of all utterances. `keep` says which utterances `(kept,)` go on, when some have left.
     """
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor: ...
-    def keep(self, rows: Tensor) -> None: ...
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores to go on with."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances alone."""
 
 
 def find(

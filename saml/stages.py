@@ -111,7 +111,7 @@ STAGES = (
     Stage(
         "import-base",
         "saml.models.checkpoint:import_base",
-        "take over a base model that transformers wrote",
+        "take over a base model that transformers or OpenAI wrote",
         ("model",),
         ("out-weights", "out-description"),
     ),

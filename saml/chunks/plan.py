@@ -37,6 +37,7 @@ class Unit:
 
     @property
     def name(self) -> str:
+        """The rule and its wildcards, as a person reads them."""
         return "/".join([self.rule, *self.wildcards.values()])
 
 

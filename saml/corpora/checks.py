@@ -88,8 +88,7 @@ def check_cuts(
 
     Raises:
         SamlError: the first utterance that is too short, too long, or whose transcript is empty or has
-        unknown
-            characters, unless `on_bad` is "drop".
+            unknown characters, unless `on_bad` is "drop".
     """
     kept: list[MonoCut] = []
     dropped: list[Dropped] = []

@@ -15,7 +15,7 @@ PARTS = ("train", "dev", "test")
 # The scheme of splits without test parts: of an adapter that is used, not measured.
 UNTESTED = "untested"
 
-Fold = dict[str, list[str]]
+Division = dict[str, list[str]]
 
 
 def split_speaker(
@@ -64,7 +64,7 @@ def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[st
     """
     ordered = ranked(list(utterances), partition["seed"], "split", speaker)
     dev = ordered[:: partition["folds"]]
-    fold: Fold = {"train": sorted(set(ordered) - set(dev)), "dev": sorted(dev), "test": []}
+    fold: Division = {"train": sorted(set(ordered) - set(dev)), "dev": sorted(dev), "test": []}
     _refuse_empty(speaker, UNTESTED, fold, len(ordered), ("train", "dev"))
     return {"speaker": speaker, "scheme": UNTESTED, "seed": partition["seed"], "folds": [fold]}
 
@@ -102,8 +102,8 @@ def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> s
     return set(ranked(ids, seed, "dev", role)[:count])
 
 
-def _given(speaker: str, parts: Mapping[str, str | None]) -> Fold:
-    fold: Fold = {part: [] for part in PARTS}
+def _given(speaker: str, parts: Mapping[str, str | None]) -> Division:
+    fold: Division = {part: [] for part in PARTS}
     for utterance in sorted(parts):
         part = parts[utterance]
         if part not in fold:
@@ -115,7 +115,7 @@ def _given(speaker: str, parts: Mapping[str, str | None]) -> Fold:
     return fold
 
 
-def _cut(ordered: Sequence[str]) -> Fold:
+def _cut(ordered: Sequence[str]) -> Division:
     """2 : 1 : 2, in order: n_train = n_test = round(0.4 N), and the rest is dev."""
     # In whole numbers: 0.4 N is never halfway between two, so this is the nearest, free of binary fractions.
     size = (4 * len(ordered) + 5) // 10
@@ -127,7 +127,7 @@ def _cut(ordered: Sequence[str]) -> Fold:
     }
 
 
-def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Fold]:
+def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Division]:
     """Each of `count` groups is test once; the next group is dev, the others are train."""
     if count < 3:
         raise SamlError(f"partition.folds: {count} folds cannot hold train, dev and test; give at least 3")
@@ -146,7 +146,9 @@ def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Fold]:
     return folds
 
 
-def _refuse_empty(speaker: str, scheme: str, fold: Fold, total: int, parts: Sequence[str] = PARTS) -> None:
+def _refuse_empty(
+    speaker: str, scheme: str, fold: Division, total: int, parts: Sequence[str] = PARTS
+) -> None:
     empty = [part for part in parts if not fold[part]]
     if empty:
         raise SamlError(

@@ -1,9 +1,8 @@
 """The corpus that the pipeline makes itself: GRID-style sentences spoken by espeak-ng.
 
 A speaker is a voice (`_voices`); sentences belong to parts (`_grammar`). Everything follows from the seed
-and the
-names: a voice or an utterance more leaves the others as they are. Speech is levelled, then mixed with faint
-coloured noise of its own, so that two renderings of a word are not the same numbers.
+and the names: a voice or an utterance more leaves the others as they are. Speech is levelled, then mixed with
+faint coloured noise of its own, so that two renderings of a word are not the same numbers.
 """
 
 from collections.abc import Mapping

@@ -155,8 +155,7 @@ def prepare_speaker(
 
     Raises:
         SamlError: the speaker has no utterances, too few to split or stands in a pool, or an utterance is
-        bad and
-            bad ones are not dropped.
+            bad and bad ones are not dropped.
     """
     run = _record("prepare-speaker", experiment, settings, speaker)
     audio.mkdir(parents=True, exist_ok=True)

@@ -36,27 +36,48 @@ class Tokeniser(Protocol):
     """
 
     @property
-    def prompt(self) -> tuple[int, ...]: ...
+    def prompt(self) -> tuple[int, ...]:
+        """The decoder's input before the text, the start token first."""
+
     @property
-    def end(self) -> int: ...
+    def end(self) -> int:
+        """The token that closes a text."""
+
     @property
-    def pad(self) -> int: ...
+    def pad(self) -> int:
+        """The token that is no text, and the blank of the CTC loss."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many tokens there are: the width of the logits."""
+
     @property
-    def never(self) -> tuple[int, ...]: ...
+    def never(self) -> tuple[int, ...]:
+        """Tokens that a search does not take."""
+
     @property
-    def never_first(self) -> tuple[int, ...]: ...
-    def unknown(self, text: str) -> str: ...
-    def encode(self, text: str) -> list[int]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
-    def describe(self) -> dict[str, Any]: ...
+    def never_first(self) -> tuple[int, ...]:
+        """Tokens that a search does not begin a text with."""
+
+    def unknown(self, text: str) -> str:
+        """Those characters of a text that cannot be written in tokens."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without prompt and end."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens; those that are no text are left out."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a model's description says of it, enough to build it again."""
 
 
 class Recogniser(Protocol):
     """A network with its tokeniser. Families differ behind these methods and nowhere else.
 
-    `has_ctc` says whether there is a CTC head; without one `ctc_logits` raises SamlError.
+    `family` is its name in the config, `network` the module of transformers inside. `sites` says where
+    adapters go: regular expressions of whole module names, by kind of routing. `positions` are parameters
+    that stay as they are when the model is quantised, `computed` tensors that are computed and not stored.
     """
 
     family: str
@@ -67,17 +88,34 @@ class Recogniser(Protocol):
     network: Any
 
     @property
-    def has_ctc(self) -> bool: ...
+    def has_ctc(self) -> bool:
+        """Whether there is a CTC head; without one `ctc_logits` raises SamlError."""
+
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """The size of a hidden state."""
+
     @property
-    def max_tokens(self) -> int: ...
-    def frame_mask(self, lengths: Tensor) -> Tensor: ...
-    def encode(self, features: Tensor, lengths: Tensor) -> Encoded: ...
-    def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor: ...
-    def ctc_logits(self, encoded: Encoded) -> Tensor: ...
-    def generation_inputs(self, encoded: Encoded) -> dict[str, Any]: ...
-    def describe(self) -> dict[str, Any]: ...
+    def max_tokens(self) -> int:
+        """How many tokens the decoder takes, prompt included."""
+
+    def frame_mask(self, lengths: Tensor) -> Tensor:
+        """Which states are real, `(batch, time)` bool, of features with `lengths` `(batch,)` frames."""
+
+    def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
+        """Encoder states of `features` `(batch, frames, mels)` with `lengths` `(batch,)` frames."""
+
+    def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
+        """What follows each of `tokens` `(batch, tokens)`, prompt included: `(batch, tokens, size)`."""
+
+    def ctc_logits(self, encoded: Encoded) -> Tensor:
+        """The CTC head's logits `(batch, time, size)`."""
+
+    def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
+        """What the decoder of `network` wants as arguments beside tokens."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a model's description says of it, enough to build it again."""
 
 
 def as_module(recogniser: Recogniser) -> nn.Module:

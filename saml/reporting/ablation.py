@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from saml.progress import Progress
 from saml.reporting import style
-from saml.reporting.hypotheses import Arm, Arms, Decoding, read_counts, seeds_of
+from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts, seeds_of
 from saml.reporting.pages import ablation_sections, write_page
 from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.sizes import adapter_shape, arm_size
@@ -125,7 +125,7 @@ def _shape(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds: S
     """Experts, rank, parameters and those that adaptation trains; of one speaker's adapter, all are alike."""
     if not arm["adapted"]:
         return [0, 0, 0, 0]
-    shape = adapter_shape(Decoding(name, speakers[0], seeds_of(arm, seeds)[0]).folder(results))
+    shape = adapter_shape(Decoded(name, speakers[0], seeds_of(arm, seeds)[0]).folder(results))
     frozen = arm.get("adaptation", {}).get("frozen")
     trained = {"expert": shape.lora, "router": shape.router} | ({frozen: 0} if frozen else {})
     return [shape.experts, shape.rank, shape.lora + shape.router, sum(trained.values())]

@@ -29,7 +29,7 @@ COUNTS = [f"{unit}.{operation}" for unit in UNITS for operation in OPERATIONS]
 
 
 @dataclass(frozen=True)
-class Decoding:
+class Decoded:
     """One file of hypotheses: the arm, the adapted speaker (None: nobody), the seed."""
 
     arm: str
@@ -49,14 +49,14 @@ def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
 
 def decodings(
     arms: Arms, speakers: Sequence[str], seeds: Sequence[int], *, general: bool = True
-) -> Iterator[Decoding]:
+) -> Iterator[Decoded]:
     """Every file of hypotheses that an experiment has, with or without those of general speech alone."""
     for name, arm in arms.items():
         for speaker in speakers:
             for seed in seeds_of(arm, seeds):
-                yield Decoding(name, speaker, seed)
+                yield Decoded(name, speaker, seed)
         if general and not arm["adapted"]:
-            yield Decoding(name, None, 0)
+            yield Decoded(name, None, 0)
 
 
 def read_counts(
@@ -108,7 +108,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _rows(
-    decoding: Decoding, line: Mapping[str, Any], scorers: Sequence[str], path: Path
+    decoding: Decoded, line: Mapping[str, Any], scorers: Sequence[str], path: Path
 ) -> Iterator[list[Any]]:
     """The rows of one utterance, a scorer each."""
     try:

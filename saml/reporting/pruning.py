@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from saml.progress import Progress
 from saml.reporting import style
-from saml.reporting.hypotheses import Arm, Arms, Decoding, read_counts
+from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts
 from saml.reporting.pages import pruning_sections, write_page
 from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.sizes import MB, adapter_bytes, adapter_description
@@ -125,7 +125,7 @@ def pruning_table(
 
 def _adapters(folder: Path, arm: str, speakers: Sequence[str], seeds: Sequence[int]) -> tuple[float, int]:
     """Of the adapters below `folder`: the mean share of the router's weight, the mean bytes."""
-    places = [Decoding(arm, speaker, seed).folder(folder) for speaker in speakers for seed in seeds]
+    places = [Decoded(arm, speaker, seed).folder(folder) for speaker in speakers for seed in seeds]
     shares = [adapter_description(place).get("pruned", {}).get("share", 1.0) for place in places]
     return fmean(shares), round(fmean(map(adapter_bytes, places)))
 

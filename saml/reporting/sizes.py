@@ -9,7 +9,7 @@ from typing import Any
 
 from saml.errors import SamlError
 from saml.files import read_json_object
-from saml.reporting.hypotheses import Arm, Decoding, seeds_of
+from saml.reporting.hypotheses import Arm, Decoded, seeds_of
 
 MB = 1_000_000
 
@@ -40,7 +40,7 @@ def arm_size(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds:
     """
     full = model_bytes(results, "fp32")
     adapters = [
-        adapter_bytes(Decoding(name, speaker, seed).folder(results))
+        adapter_bytes(Decoded(name, speaker, seed).folder(results))
         for speaker in speakers
         for seed in seeds_of(arm, seeds)
         if arm["adapted"]

@@ -17,7 +17,7 @@ from saml.errors import SamlError
 from saml.files import write_atomically
 from saml.progress import Progress
 from saml.reporting.error_stats import Transcript, by_icefall, errs, recogs
-from saml.reporting.hypotheses import Arm, Arms, Decoding, decodings, read_lines
+from saml.reporting.hypotheses import Arm, Arms, Decoded, decodings, read_lines
 from saml.scoring import normalise
 
 PARTS = ("test", "general")
@@ -80,7 +80,7 @@ def trn(transcripts: Sequence[Transcript], *, reference: bool) -> str:
     return "".join(f"{' '.join(said)} ({one.name})\n" for one, said in zip(transcripts, words, strict=True))
 
 
-def transcript_name(speaker: str, utterance: str, of: Decoding) -> str:
+def transcript_name(speaker: str, utterance: str, of: Decoded) -> str:
     """`<speaker>-<utterance>`, and of an adapted arm `-<adapted speaker>-seed<seed>`.
 
     sclite takes what stands before the first hyphen for the speaker. What is no letter, digit, `_`, `.` or
@@ -95,7 +95,7 @@ def transcript_name(speaker: str, utterance: str, of: Decoding) -> str:
 
 def _lines(
     results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds: Sequence[int]
-) -> list[tuple[Decoding, dict[str, Any]]]:
+) -> list[tuple[Decoded, dict[str, Any]]]:
     return [
         (decoding, line)
         for decoding in decodings({name: arm}, speakers, seeds)
@@ -103,7 +103,7 @@ def _lines(
     ]
 
 
-def _transcript(of: Decoding, line: Mapping[str, Any], scorer: str) -> Transcript:
+def _transcript(of: Decoded, line: Mapping[str, Any], scorer: str) -> Transcript:
     try:
         reference, hypothesis = (
             tuple(normalise(line[side], scorer).split()) for side in ("reference", "hypothesis")

@@ -14,10 +14,17 @@ from saml.training.optimisers import Adam, AdamW
 class Updates(Protocol):
     """Takes one step from the gradients in place, and clears them."""
 
-    def step(self, groups: Tensor) -> None: ...
-    def end_pass(self) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def step(self, groups: Tensor) -> None:
+        """Move what is trained; `groups` `(batch,)` are the experts or members that the batch belonged to."""
+
+    def end_pass(self) -> None:
+        """A pass over the data has ended: whoever lowers rates by passes does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
 
 
 class WarmUpUpdates:

@@ -8,7 +8,7 @@ import pytest
 from results_tree import ARMS, SCORING, Tree
 
 from saml.errors import SamlError
-from saml.reporting.hypotheses import Decoding
+from saml.reporting.hypotheses import Decoded
 from saml.reporting.transcripts import transcript_name, transcripts
 from saml.tracking import read_record
 from tests.sclite import Four, needs_sclite, sclite_counts
@@ -72,8 +72,8 @@ def test_a_name_says_who_spoke_what_to_which_adapter(small: Tree) -> None:
 
 def test_speakers_with_hyphens_stay_apart() -> None:
     """sclite takes what stands before the first hyphen for the speaker."""
-    assert transcript_name("en-029", "u (1)", Decoding("nf4", "en-029", 0)) == "en%2D029-u%20%281%29"
-    assert transcript_name("a", "b-1", Decoding("saml", "c-d", 3)) == "a-b-1-c-d-seed3"
+    assert transcript_name("en-029", "u (1)", Decoded("nf4", "en-029", 0)) == "en%2D029-u%20%281%29"
+    assert transcript_name("a", "b-1", Decoded("saml", "c-d", 3)) == "a-b-1-c-d-seed3"
 
 
 def test_counts_are_those_of_the_tables_and_of_sclite(small: Tree) -> None:

@@ -137,3 +137,17 @@ def test_what_cannot_be_used_is_named(model: Path, adapter: Path, speech: list[P
     save_model(recogniser, other, other.with_suffix(".json"))
     with pytest.raises(SamlError, match="belongs to another base model"):
         transcribe_files(files=speech[:1], weights=other, adapter=adapter)
+
+
+def test_an_adapter_that_does_not_fit_is_named(model: Path, adapter: Path, speech: list[Path]) -> None:
+    """Of the right base and kind by its description, with a tensor of another shape."""
+    _, content = load_model(model, model.with_suffix(".json"))
+    stored = load_adapter(adapter, adapter.with_suffix(".json"), content)
+    state = dict(stored.folds[0])
+    name = max(state, key=lambda name: state[name].numel())
+    state[name] = torch.cat([state[name], state[name]])
+    path = adapter.with_name("longer.safetensors")
+    save_adapter(path, path.with_suffix(".json"), spec=SPEC, folds=[state], base=content, origin={})
+    with pytest.raises(SamlError, match=r"longer\.safetensors: .*tensor '") as caught:
+        transcribe_files(files=speech[:1], weights=model, adapter=path)
+    assert name in str(caught.value)

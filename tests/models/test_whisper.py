@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -251,3 +253,17 @@ def test_a_real_checkpoint_on_real_speech() -> None:
             inputs = extract(samples, sampling_rate=rate, return_tensors="pt").input_features
             expected = theirs(input_features=inputs, labels=torch.tensor([[*ids, 2]])).logits
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def test_transformers_is_told_the_truth_again() -> None:
+    """What it was spared while its shared modules were loaded, whoever uses it beside us may want."""
+    code = """
+import importlib.util
+import saml.models.whisper
+from transformers.utils import import_utils
+import torch.distributed
+assert import_utils.is_scipy_available() == (importlib.util.find_spec("scipy") is not None)
+assert import_utils.is_torch_distributed_available() == torch.distributed.is_available()
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr

@@ -38,11 +38,10 @@ def reduction(text: str, arm: str, other: str) -> list[float] | None:
 
     The latter are missing in a table of arms. None where the entry has no such row.
     """
-    if other == "nf4":
+    pair = rf"^\| {arm} against {other} \| {NUMBER} {INTERVAL} \| [^|]* \| {INTERVAL}"
+    row = re.search(pair, text, re.MULTILINE)
+    if row is None and other == "nf4":
         row = re.search(rf"^\| {arm} \|.*\| {NUMBER} {INTERVAL} \| [^|]* \| [^|]* \|$", text, re.MULTILINE)
-    else:
-        pattern = rf"^\| {arm} against {other} \| {NUMBER} {INTERVAL} \| [^|]* \| {INTERVAL}"
-        row = re.search(pattern, text, re.MULTILINE)
     return [float(number) for number in row.groups()] if row else None
 
 

@@ -97,11 +97,11 @@ def _roles(config: Config) -> Iterator[str]:
     who = person if config["corpus"]["name"] == "tedlium3" else str
     for first, second in combinations(listed, 2):
         known = {who(speaker): speaker for speaker in listed[first]}
-        shared = sorted(speaker for speaker in listed[second] if who(speaker) in known)
-        if shared:
-            other = known[who(shared[0])]
-            alike = "stands in" if other == shared[0] else f"is a talk of the person who gives {other!r} of"
-            yield f"{second}: {shared[0]!r} {alike} {first} too, and roles must not share speakers"
+        if same := sorted(set(listed[first]) & set(listed[second])):
+            yield f"{second}: {same[0]!r} stands in {first} too, and roles must not share speakers"
+        elif alike := sorted(speaker for speaker in listed[second] if who(speaker) in known):
+            whose = f"the person who gives {known[who(alike[0])]!r} of {first}"
+            yield f"{second}: {alike[0]!r} is a talk of {whose}, and roles must not share people"
     for key, speakers in complete_pretrain(config).items():
         for speaker in config["initial_speakers"] or []:
             if speaker not in speakers:

@@ -19,7 +19,9 @@ IN_PARTS = ("librispeech", "tedlium3")
 def named_roles(config: Config) -> dict[str, Sequence[str]]:
     """The speakers whom the configuration names in a role, by key."""
     name, own = _own(config)
-    roles = own.get("roles", {})
+    roles = own.get("roles")
+    if not isinstance(roles, Mapping):
+        return {}
     if name in IN_PARTS:
         return {f"corpus.{name}.roles.{role}.named": who["named"] for role, who in roles.items()}
     # A folder, and a corpus that somebody adds with such lists.
@@ -33,7 +35,8 @@ def named_roles(config: Config) -> dict[str, Sequence[str]]:
 def complete_pretrain(config: Config) -> dict[str, Sequence[str]]:
     """The speakers of `pretrain`, by key, where the configuration names all of them; else nothing."""
     name, own = _own(config)
-    if name in IN_PARTS and own and own["roles"]["pretrain"]["drawn"] != 0:
+    # A corpus that is added may know more than its lists say.
+    if name != "folder" and not (name in IN_PARTS and own and own["roles"]["pretrain"]["drawn"] == 0):
         return {}
     return {key: who for key, who in named_roles(config).items() if "roles.pretrain" in key}
 

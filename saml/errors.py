@@ -26,12 +26,15 @@ class Interrupted(SamlError):
 
 
 @contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Whatever SamlError says inside is about the file `path`: its name comes first, unless it is there."""
+def about(path: Path, *others: Path) -> Iterator[None]:
+    """What a SamlError inside says is about the file `path`, which it begins with then.
+
+    One that names it, or one of `others`, stays as it is.
+    """
     try:
         yield
     except SamlError as error:
-        if str(path) in str(error):
+        if any(str(one) in str(error) for one in (path, *others)):
             raise
         raise type(error)(f"{path}: {error}") from None
 

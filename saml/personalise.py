@@ -51,7 +51,7 @@ def personalise(
         results: results/<experiment>, with its models and (for arms that are pre-trained) adapters.
         recordings: a folder with a manifest.tsv, as the corpus `folder` has it; roles play no part.
         out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
-            run record, `adapters/<speaker>/<arm>/` the adapter to use and its record.
+            run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record.
         speakers: whom to adapt to; None: everybody in the manifest.
         arms: adapted arms of the experiment's configuration; None: all of its run_arms.
         folds: each recording is test once, so many times a part of the recordings is left to train on.
@@ -85,8 +85,10 @@ def personalise(
         print(f"{speaker}: now with all recordings, the adapters to use", file=sys.stderr)
         _split_for_use(config, speaker, tested, to_use)
         for arm in arms:
-            _adapt(config, results, arm, speaker, seed, to_use, _to_use(out, speaker, arm) / "run.jsonl")
-    print(f"\nAdapters to use  {out}/adapters/<speaker>/<arm>/adapter.safetensors")
+            _adapt(
+                config, results, arm, speaker, seed, to_use, _to_use(out, speaker, arm, seed) / "run.jsonl"
+            )
+    print(f"\nAdapters to use  {out}/adapters/<speaker>/<arm>/seed{seed}/adapter.safetensors")
 
 
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
@@ -248,8 +250,8 @@ def _folder(out: Path, speaker: str, arm: str, seed: int) -> Path:
     return out / "speakers" / folder_name(speaker) / arm / f"seed{seed}"
 
 
-def _to_use(out: Path, speaker: str, arm: str) -> Path:
-    return out / "adapters" / folder_name(speaker) / arm
+def _to_use(out: Path, speaker: str, arm: str, seed: int) -> Path:
+    return out / "adapters" / folder_name(speaker) / arm / f"seed{seed}"
 
 
 def _report(

@@ -135,3 +135,5 @@ def test_lists_of_a_corpus_that_is_added():
         "corpus.plain.roles.general: 'fay' stands in target_speakers too",
         "corpus.plain.roles.pretrain: 'ben' stands in corpus.plain.roles.base too",
     ]
+    config["corpus"]["plain"]["roles"] = "roles.csv"
+    assert not list(_roles(config))

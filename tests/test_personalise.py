@@ -110,6 +110,9 @@ def test_each_recording_is_tested_once_and_the_experiment_stays(
         adapter = folder / "adapter.json"
         assert adapter.exists() == (seed == 1)
         assert seed == 0 or json.loads(adapter.read_text())["folds"] == 3
+        to_use = out / "adapters" / "ben%20b" / arm / "seed1" / "adapter.json"
+        assert to_use.exists() == (seed == 1)
+        assert seed == 0 or len(json.loads(to_use.read_text())["heard"]) == 1
 
 
 def test_the_adapter_to_use_has_heard_everything(
@@ -117,8 +120,8 @@ def test_the_adapter_to_use_has_heard_everything(
 ) -> None:
     """It has one state, of all recordings, is used and shrunk as a tested one; its splits test nothing."""
     out = run(experiment, recordings, speakers=["ben b"], arms=["saml"])
-    assert f"{out}/adapters/<speaker>/<arm>/adapter.safetensors" in capsys.readouterr().out
-    data, folder = out / "data" / "speakers" / "ben%20b", out / "adapters" / "ben%20b" / "saml"
+    assert f"{out}/adapters/<speaker>/<arm>/seed1/adapter.safetensors" in capsys.readouterr().out
+    data, folder = out / "data" / "speakers" / "ben%20b", out / "adapters" / "ben%20b" / "saml" / "seed1"
     (fold,) = json.loads((data / "use.json").read_text())["folds"]
     assert sorted(fold["train"] + fold["dev"]) == [f"ben b-{index}" for index in range(6)]
     assert (len(fold["train"]), len(fold["dev"]), fold["test"]) == (4, 2, [])

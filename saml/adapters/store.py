@@ -111,7 +111,7 @@ def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> S
     content = read_description(description)
     if content.get("base_sha256") != base["sha256"]:
         raise SamlError(f"{weights}: this adapter belongs to another base model; adapt again on this one")
-    with as_described(description):
+    with as_described(description, weights):
         tensors = read_tensors(weights, content["sha256"])
         spec = AdapterSpec(**content["spec"])
         _refuse_larger(spec, tensors)

@@ -73,7 +73,7 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
     Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
     content = read_description(description)
-    with as_described(description):
+    with as_described(description, weights):
         state = read_tensors(weights, content["sha256"])
         with _NothingDrawn():
             recogniser = rebuild(content)
@@ -93,13 +93,13 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def as_described(path: Path) -> Iterator[None]:
+def as_described(path: Path, weights: Path) -> Iterator[None]:
     """What goes wrong inside for want of a key, or with a senseless value, is the fault of this description.
 
-    Raises SamlError, naming it; so does what raises a SamlError that names no file.
+    Raises SamlError, naming it; so does a SamlError that names neither it nor the `weights`.
     """
     try:
-        with about(path):
+        with about(path, weights):
             yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         if is_out_of_memory(error):

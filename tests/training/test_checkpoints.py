@@ -156,7 +156,7 @@ def test_a_disk_without_room_costs_the_checkpoint_only(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "adapt"])
+@pytest.mark.parametrize("stage", ["base", "pretrain", "adapt"])
 def test_who_is_asked_to_stop_while_the_last_checkpoint_is_written_stops(
     stage: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

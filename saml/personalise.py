@@ -6,7 +6,6 @@ lays their outputs out as any experiment has them. Cross-validation says what an
 use is then trained without keeping anything for a test. The experiment stays as it is.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from saml.config import load, save, stage_settings
 from saml.corpora import folder_name
 from saml.corpora.folder import read_rows
 from saml.corpora.partition import split_for_use
-from saml.corpora.stages import prepare_corpus, prepare_speaker
+from saml.corpora.stages import prepare_corpus, prepare_speaker, write_splits
 from saml.crowd.decode import decode
 from saml.crowd.stage import adapt
 from saml.errors import SamlError
-from saml.files import read_json_object, write_atomically
+from saml.files import read_json_object
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.show import aligned
 from saml.reporting.wording import percent
@@ -184,8 +183,7 @@ def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> 
     """Write the splits of the adapter to use, from those of the tested one."""
     fold = read_json_object(tested)["folds"][0]
     utterances = [utterance for part in fold.values() for utterance in part]
-    content = split_for_use(speaker, utterances, config["partition"])
-    write_atomically(to_use, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_splits(split_for_use(speaker, utterances, config["partition"]), to_use)
 
 
 def _adapt(

@@ -172,10 +172,15 @@ def prepare_speaker(
         speaker, {cut.id: (cut.custom or {}).get("part") for cut in kept}, settings["partition"]
     )
     _write_cuts(kept, settings, cuts, features)
-    write_atomically(splits, (json.dumps(divided, indent=1, ensure_ascii=False) + "\n").encode())
+    write_splits(divided, splits)
     write_dropped([*bad, *bad_here], dropped)
     _note(run, kept, [*bad, *bad_here], features)
     run.write(record)
+
+
+def write_splits(divided: Mapping[str, Any], path: Path) -> None:
+    """Write what `partition` divided as JSON, atomically."""
+    write_atomically(path, (json.dumps(divided, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) -> list[MonoCut]:

@@ -18,14 +18,14 @@ from saml.crowd.loop import CrowdTraining
 from saml.crowd.member import Member, Parts
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
-from saml.features import batches
-from saml.models import as_module
+from saml.features.log_mel import batches
+from saml.models.recogniser import as_module
 from saml.tracking import RunRecord
 from saml.training.batch import Batch
-from saml.training.examples import Examples
-from saml.training.loop import Task
+from saml.training.data import Examples
+from saml.training.engine import Task
 from saml.training.losses import grouped_mean, utterance_losses
-from saml.training.updates import AlternatingUpdates
+from saml.training.optim import AlternatingUpdates
 
 RANK, ALPHA, DROPOUT, RATE, CLIP = 1, 4.0, 0.2, 1e-3, 5.0
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # where ours has adapters, too

@@ -11,7 +11,7 @@ from benchmarks._adapting import spec
 from benchmarks._models import build
 from saml.adapters import AdaptedRecogniser
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.decoding import Search, best_texts
+from saml.decoding.transcription import Search, best_texts
 
 State = dict[str, torch.Tensor]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from saml.models.bpe import END, NO_TIMESTAMPS, START, BpeTokeniser, Manners, Vocabulary
+from saml.models.tokenisers.bpe import END, NO_TIMESTAMPS, START, BpeTokeniser, Manners, Vocabulary
 from saml.models.whisper import WhisperRecogniser
 
 # isort: split

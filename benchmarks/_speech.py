@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from lhotse import MonoCut, SupervisionSegment
 
-from saml._archive import ArchiveWriter
-from saml.corpora._audio import write_recording
-from saml.features import SAMPLING_RATE, LogMel, LogMelConfig, store_features
+from saml.corpora.audio import write_recording
+from saml.features.archive import ArchiveWriter
+from saml.features.log_mel import SAMPLING_RATE, LogMel, LogMelConfig, store_features
 
 TOKENS_PER_SECOND = 3.3  # of Whisper's vocabulary, in read English
 # Shortest and longest utterance in seconds, and a beta distribution between them: means of 12 and of 6 s.

@@ -86,7 +86,7 @@ def _jobs(adapt: Callable[[Sequence[Any]], None], speakers: Sequence[Any], size:
 def _speaker(folder: Path, name: str, index: int, options: argparse.Namespace) -> Any:
     """A speaker's inputs, made here, and where the outputs go."""
     from benchmarks._speech import lengths, make_cuts
-    from saml.crowd.stage import Speaker
+    from saml.stages.adapt import Speaker
 
     own = folder / name
     own.mkdir()
@@ -115,8 +115,8 @@ def _write(cuts: Sequence[Any], path: Path) -> None:
 def _stage(folder: Path, options: argparse.Namespace) -> Callable[[Sequence[Any]], None]:
     """The stage, given everything but the speakers; the base model is written for it."""
     from benchmarks._models import build
-    from saml.crowd.stage import adapt_crowd
     from saml.models.store import save_model
+    from saml.stages.adapt import adapt_crowd
 
     weights, description = folder / "model.safetensors", folder / "model.json"
     save_model(build(options.size, seed=options.seed, tail_seconds=1.0), weights, description)

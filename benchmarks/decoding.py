@@ -88,7 +88,7 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
 def _compare_speakers(report: Report, like: str, options: argparse.Namespace, folder: Path) -> None:
     from benchmarks._decoding_speakers import ways
     from benchmarks._speech import TOKENS_PER_SECOND, lengths, make_cuts
-    from saml.decoding import Search
+    from saml.decoding.transcription import Search
 
     seconds = lengths(like, options.speakers * options.each, options.seed)
     cuts = make_cuts(folder, "crowd", seconds, seed=options.seed, tail_seconds=options.tail_seconds)
@@ -104,7 +104,7 @@ def _compare_speakers(report: Report, like: str, options: argparse.Namespace, fo
 
 def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Callable[[], None]:
     from benchmarks._speech import TOKENS_PER_SECOND
-    from saml.decoding import Search, transcribe
+    from saml.decoding.transcription import Search, transcribe
 
     search = Search(beams=beams, batch_seconds=batch_seconds, max_tokens_per_second=TOKENS_PER_SECOND)
 
@@ -116,7 +116,7 @@ def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Calla
 
 def _theirs(recogniser: Any, cuts: Any, beams: int, options: argparse.Namespace) -> Callable[[], None]:
     from benchmarks._others import room
-    from saml.features import collate
+    from saml.features.log_mel import collate
 
     network, tokeniser = recogniser.network, recogniser.tokeniser
     network.generation_config.suppress_tokens = list(tokeniser.never)

@@ -55,7 +55,7 @@ def configure(folder: Path, *, speakers: int, size: int) -> None:
     """Write the configuration of an experiment that has not run."""
     import yaml
 
-    from saml.config import load
+    from saml.config.load import load
 
     config = load([ROOT / "config" / name for name in ("config.yaml", "librispeech-conformer.yaml")])
     roles = {role: {"named": [], "drawn": 40} for role in ("base", "pretrain", "general")}

@@ -71,7 +71,11 @@ def _run(pool: ProcessPoolExecutor, name: str, speech: list[Any]) -> Run:
 def _prepare(threads: int) -> None:
     import torch
 
-    from saml.features import SAMPLING_RATE, LogMel, LogMelConfig  # before transformers: see saml._torchaudio
+    from saml.features.log_mel import (
+        SAMPLING_RATE,
+        LogMel,
+        LogMelConfig,
+    )  # before transformers: see saml.compat.torchaudio
 
     # isort: split
     from transformers import WhisperFeatureExtractor

@@ -32,11 +32,12 @@ def main(given: Sequence[str] | None = None) -> None:
     prepare(options)
     import torch
 
-    from saml.config import load
-    from saml.models import as_module, build
+    from saml.config.load import load
+    from saml.models.build import build
+    from saml.models.recogniser import as_module
     from saml.models.store import stored
     from saml.training.losses import grouped_mean, utterance_losses
-    from saml.training.updates import WarmUpUpdates
+    from saml.training.optim import WarmUpUpdates
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)

@@ -1,7 +1,7 @@
 """What choosing the next jobs costs Snakemake, as it comes and as this project has it.
 
 "polling": Snakemake's processor seconds for many short jobs, with its own limit of starts a second and with
-`saml/_snakemake.py`, which lifts it. "many ready": how many jobs that take no time are done within --seconds,
+`saml/compat/snakemake.py`, which lifts it. "many ready": how many jobs that take no time are done within --seconds,
 planning included, when thousands could start, and Snakemake looks at all of them before it starts one, or at
 as many as the profile has. Jobs are shell commands; processor seconds are Snakemake's and theirs together.
 """
@@ -22,7 +22,7 @@ ALL = "looking at all"
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {root!r})
-from saml import _snakemake
+from saml.compat import snakemake as _snakemake
 
 onstart:
     {onstart}

@@ -1,7 +1,7 @@
 """What a command costs before it does anything: processor time of fresh processes, which every job pays.
 
 `saml --help` and every stage's imports, networks included, beside the libraries that they cannot do without.
-And what keeping bitsandbytes from torch.compile saves (saml/_bitsandbytes.py): loading it and de-quantising
+And what keeping bitsandbytes from torch.compile saves (saml/compat/bitsandbytes.py): loading it and de-quantising
 one weight, with and without.
 """
 
@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks._harness import Report, arguments, interleave, prepare
-from saml.stages import STAGES
+from saml.cli.stage_table import STAGES
 
 # Modules that a stage loads while it runs, by what it does. Both families are there to choose from.
-_NETWORK = ("saml.models.{family}", "saml.quantise")
+_NETWORK = ("saml.models.{family}", "saml.models.nf4")
 _READS_MODEL = ("quantise", "initialise-experts", "pretrain", "adapt", "decode", "routes", "encode")
 # Those that an experiment calls most, and one of each other kind.
 OFTEN = ["adapt", "decode", "prepare-speaker", "tabulate", "figures", "track"]
@@ -42,7 +42,7 @@ def main(given: Sequence[str] | None = None) -> None:
         "python": _python("pass"),
         "import torch": _python("import torch"),
         "import torch, transformers' network": _python(_network(options.family)),
-        "saml --help": _process("-m", "saml.cli", "--help"),
+        "saml --help": _process("-m", "saml.cli.main", "--help"),
     }
     timings = interleave({**libraries, **_commands(options)}, repeats=options.repeats)
     report.compare("imports", timings, reference="import torch, transformers' network")
@@ -51,7 +51,7 @@ def main(given: Sequence[str] | None = None) -> None:
             {
                 "import bitsandbytes": _python(f"import torch, bitsandbytes.functional as bnb; {_USE}"),
                 "ours": _python(
-                    f"import torch; from saml._bitsandbytes import functional; bnb = functional(); {_USE}"
+                    f"import torch; from saml.compat.bitsandbytes import functional; bnb = functional(); {_USE}"
                 ),
             },
             repeats=options.repeats,
@@ -69,14 +69,14 @@ def _commands(options: argparse.Namespace) -> dict[str, Callable[[], float]]:
     for name, module in modules.items():
         more = [own.format(family=options.family) for own in _NETWORK] if name in _READS_MODEL else []
         if name in options.commands or options.commands == ["all"]:
-            found[f"saml {name}"] = _python(f"import saml.cli, {', '.join([module, *more])}")
+            found[f"saml {name}"] = _python(f"import saml.cli.main, {', '.join([module, *more])}")
     return found
 
 
 def _network(family: str) -> str:
     """The import of a family's network from transformers; of ours, torchaudio's stub alone takes part."""
     name = {"conformer": "CohereAsr", "whisper": "Whisper"}[family]
-    stub = "from saml._torchaudio import ensure; ensure()"
+    stub = "from saml.compat.torchaudio import ensure; ensure()"
     return f"import torch; {stub}; from transformers import {name}ForConditionalGeneration"
 
 

@@ -45,8 +45,8 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
-    from saml.config import load
-    from saml.features import feature_config
+    from saml.config.load import load
+    from saml.features.log_mel import feature_config
 
     config = load(CONFIGS)
     model = config["model"]
@@ -87,10 +87,10 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
     import torch
     from lhotse import SupervisionSegment
 
-    from saml._archive import ArchiveWriter
-    from saml.corpora._audio import as_recording
-    from saml.features import LogMel, feature_config, store_features
-    from saml.models.checkpoint import open_checkpoint, read_recogniser
+    from saml.corpora.audio import as_recording
+    from saml.features.archive import ArchiveWriter
+    from saml.features.log_mel import LogMel, feature_config, store_features
+    from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
     from saml.training.common import device
 
     model = copy.deepcopy(dict(model))
@@ -108,13 +108,13 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
 
 
 def _search(beams: int) -> Any:
-    from saml.decoding import Search
+    from saml.decoding.transcription import Search
 
     return Search(beams=beams, batch_seconds=60.0, max_tokens_per_second=30.0)
 
 
 def _transcribe(recogniser: Any, cuts: Sequence[Any], beams: int) -> Callable[[], None]:
-    from saml.decoding import transcribe
+    from saml.decoding.transcription import transcribe
 
     def run() -> None:
         transcribe(recogniser, cuts, _search(beams))
@@ -124,8 +124,8 @@ def _transcribe(recogniser: Any, cuts: Sequence[Any], beams: int) -> Callable[[]
 
 def _errors(recogniser: Any, cuts: Sequence[Any], beams: int) -> dict[str, Any]:
     """Errors, words and their rate, as the released scorer counts."""
-    from saml.decoding import transcribe
-    from saml.scoring import count, error_rate, pool
+    from saml.decoding.transcription import transcribe
+    from saml.evaluation.wer import count, error_rate, pool
 
     texts = transcribe(recogniser, cuts, _search(beams))
     counts = [

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from saml.models import Recogniser, as_module, build
+from saml.models.build import build
+from saml.models.recogniser import Recogniser, as_module
 
 # Numbers that tests know must not depend on how many cores a machine has, and tiny networks gain nothing.
 torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear, Route
 from saml.adapters.router import CrossRouter, Router
-from saml.errors import SamlError
 from saml.models.recogniser import Encoded, Recogniser, as_module
+from saml.runtime.errors import SamlError
 
 DECODER = ("decoder_self", "cross")
 ATTENTION = ("encoder_self", *DECODER)

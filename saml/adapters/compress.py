@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from saml.adapters.adapted import FEED_FORWARD, AdaptedRecogniser, AdapterSpec
 from saml.adapters.store import State
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # Weights (experts,) by the names of `AdaptedRecogniser.routes`.
 Routes = Mapping[str, Tensor]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from saml import __version__
 from saml.adapters.adapted import AdapterSpec
-from saml.errors import SamlError
-from saml.files import write_atomically
 from saml.models.store import FORMAT, as_described, read_description, read_tensors
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
 
 State = dict[str, Tensor]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from saml import __version__
 from saml.chunks import kept
-from saml.corpora import speaker_id
-from saml.errors import Interrupted, SamlError, in_one_line
-from saml.files import checksum
+from saml.corpora.registry import speaker_id
+from saml.runtime.errors import Interrupted, SamlError, in_one_line
+from saml.runtime.files import checksum
 
 # Stands for a speaker in the arguments. No folder's name holds it: there, digits or capitals follow a "%".
 MARK = "%speaker%"

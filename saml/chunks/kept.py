@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from saml.errors import SamlError
-from saml.files import read_json_object, write_atomically
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object, write_atomically
 
 # Written last: without it a folder holds nothing that counts.
 _COMPLETE = "complete.json"

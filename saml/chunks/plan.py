@@ -17,8 +17,8 @@ from typing import Any
 from saml.chunks.each import MARK, fill
 from saml.chunks.kept import is_kept
 from saml.chunks.lookup import look_up_by_name
-from saml.errors import SamlError
-from saml.files import read_json_object, write_atomically
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object, write_atomically
 
 # A limit of time is far above what one speaker takes: so many share one.
 SPEAKERS_PER_LIMIT = 4

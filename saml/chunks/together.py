@@ -11,8 +11,8 @@ from pathlib import Path
 
 from saml.chunks import kept
 from saml.chunks.each import Parsed, fill, identity
-from saml.corpora import speaker_id
-from saml.errors import SamlError
+from saml.corpora.registry import speaker_id
+from saml.runtime.errors import SamlError
 
 
 def together(

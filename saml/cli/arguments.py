@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.stages import PATHS
+from saml.cli.stage_table import PATHS
 
 
 def settings(text: str) -> dict[str, Any]:

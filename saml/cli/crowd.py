@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from saml.commands.each import parse
-from saml.commands.running import limit_threads
-from saml.commands.stages import refuse_missing_section
-from saml.errors import SamlError
-from saml.stages import STAGES, Stage
+from saml.cli.dispatch import limit_threads
+from saml.cli.each import parse
+from saml.cli.stage_commands import refuse_missing_section
+from saml.cli.stage_table import STAGES, Stage
+from saml.runtime.errors import SamlError
 
 # Of each stage what differs from speaker to speaker.
 _OWN = {
@@ -81,10 +81,10 @@ def _crowd(speakers: list[str], arguments: list[str], outputs: list[str] | None,
 def _function(stage: Stage, common: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:
     """What runs the stage for speakers with these options of their own."""
     if stage.name == "adapt":
-        from saml.crowd.stage import Speaker, adapt_crowd
+        from saml.stages.adapt import Speaker, adapt_crowd
 
         return lambda own: adapt_crowd(speakers=[Speaker(**each) for each in own], **common)
-    from saml.crowd.decode import Decoding, decode_crowd
+    from saml.stages.decode import Decoding, decode_crowd
 
     return lambda own: decode_crowd(decodings=[Decoding(**each) for each in own], **common)
 

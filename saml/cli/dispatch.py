@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from saml._garbage import none_expected
+from saml.compat.garbage import none_expected
 
 
 def run(path: str, options: dict[str, Any]) -> Any:

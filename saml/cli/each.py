@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from saml.commands import stages
-from saml.commands.running import limit_threads
+from saml.cli import stage_commands as stages
+from saml.cli.dispatch import limit_threads
 
 
 def add(commands: Any) -> None:

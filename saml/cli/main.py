@@ -1,6 +1,6 @@
 """One command per stage: `saml <stage> --help`.
 
-A command's flags are its function's keyword arguments and stand in `saml.commands`; the functions live in
+A command's flags are its function's keyword arguments and stand in `saml.cli`; the functions live in
 their own rooms and are imported only when their command runs.
 """
 
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from saml import __version__
-from saml._garbage import none_at_exit
-from saml.commands import crowd, each, housekeeping, people, reporting, stages
-from saml.errors import SamlError, in_one_line
-from saml.parent import die_with_parent
+from saml.cli import crowd, each, report_commands, setup_commands, stage_commands, user_commands
+from saml.compat.garbage import none_at_exit
+from saml.runtime.errors import SamlError, in_one_line
+from saml.runtime.watchdog import die_with_parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"saml {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     # What a person types first, then what Snakemake does.
-    for group in (people, housekeeping, reporting, stages, each, crowd):
+    for group in (user_commands, setup_commands, report_commands, stage_commands, each, crowd):
         group.add(commands)
     return parser
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.commands.arguments import add_names, add_paths, add_settings, add_threads, settings
-from saml.commands.running import call, run
-from saml.stages import PATHS
+from saml.cli.arguments import add_names, add_paths, add_settings, add_threads, settings
+from saml.cli.dispatch import call, run
+from saml.cli.stage_table import PATHS
 
 _TABLES = ("wer", "summary", "comparisons", "intervals")
 _DRAWN = ("pages", "output-dir")
@@ -136,7 +136,7 @@ def _add_show(commands: Any) -> None:
         "show", help="print an experiment's WER table", description="Print the results."
     )
     command.add_argument("results", type=Path, help=PATHS["results"])
-    command.set_defaults(run=lambda options: call("saml.reporting.show:show", options))
+    command.set_defaults(run=lambda options: call("saml.reporting.print_tables:show", options))
 
 
 def _add_show_published(commands: Any) -> None:
@@ -147,7 +147,7 @@ def _add_show_published(commands: Any) -> None:
     )
     command.add_argument("experiments", type=Path, nargs="+", help="folders of experiments: results/*")
     command.add_argument("--page", type=Path, metavar="PATH", help="leave the same as an HTML page here")
-    command.set_defaults(run=lambda options: call("saml.reporting.show:show_published", options))
+    command.set_defaults(run=lambda options: call("saml.reporting.print_tables:show_published", options))
 
 
 def _add_show_rates(commands: Any) -> None:
@@ -157,7 +157,7 @@ def _add_show_rates(commands: Any) -> None:
         description="Print what `snakemake tune` found.",
     )
     command.add_argument("results", type=Path, help=PATHS["results"])
-    command.set_defaults(run=lambda options: call("saml.tuning.show:show_rates", options))
+    command.set_defaults(run=lambda options: call("saml.tuning.print_rates:show_rates", options))
 
 
 def _add_track(commands: Any) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from saml.commands.running import call
+from saml.cli.dispatch import call
 
 
 def add(commands: Any) -> None:
@@ -30,8 +30,8 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _doctor(options: dict[str, Any]) -> int:
-    from saml.config import load
-    from saml.doctor import doctor
+    from saml.config.load import load
+    from saml.doctor.diagnosis import doctor
 
     return doctor(load([Path("config/config.yaml"), *options["configfile"]]), Path.cwd())
 

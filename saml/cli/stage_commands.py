@@ -1,11 +1,11 @@
-"""The stages of the pipeline, each a command with the flags that the table in `saml.stages` gives it."""
+"""The stages of the pipeline, each a command with the flags that the table in `saml.cli.stage_table` gives it."""
 
 from typing import Any
 
-from saml.commands.arguments import add_names, add_paths, add_settings, add_threads, not_negative
-from saml.commands.running import call, function, limit_threads
-from saml.errors import SamlError
-from saml.stages import STAGES, Stage
+from saml.cli.arguments import add_names, add_paths, add_settings, add_threads, not_negative
+from saml.cli.dispatch import call, function, limit_threads
+from saml.cli.stage_table import STAGES, Stage
+from saml.runtime.errors import SamlError
 
 
 def add(commands: Any) -> None:

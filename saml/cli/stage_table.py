@@ -76,7 +76,7 @@ _ARM_SEED = (("arm", str), ("seed", int))
 STAGES = (
     Stage(
         "prepare-corpus",
-        "saml.corpora.stages:prepare_corpus",
+        "saml.stages.prepare:prepare_corpus",
         "speech to manifests: everything but speech made for a target speaker",
         ("corpus",),
         ("recordings", "supervisions", "dropped", "audio"),
@@ -84,7 +84,7 @@ STAGES = (
     ),
     Stage(
         "prepare-pool",
-        "saml.corpora.stages:prepare_pool",
+        "saml.stages.prepare:prepare_pool",
         "cuts and features of a pool of speakers: base, pretrain or general",
         ("corpus", "model"),
         ("recordings", "supervisions", "cuts", "features", "dropped"),
@@ -93,7 +93,7 @@ STAGES = (
     ),
     Stage(
         "prepare-speaker",
-        "saml.corpora.stages:prepare_speaker",
+        "saml.stages.prepare:prepare_speaker",
         "cuts, features and splits of a target speaker",
         ("corpus", "model", "partition"),
         ("recordings", "supervisions", "cuts", "features", "splits", "dropped", "audio"),
@@ -102,7 +102,7 @@ STAGES = (
     ),
     Stage(
         "train-base",
-        "saml.training.base:train_base",
+        "saml.stages.train_base:train_base",
         "train a base model from scratch",
         ("model", "base_training"),
         ("cuts", "out-weights", "out-description"),
@@ -110,21 +110,21 @@ STAGES = (
     ),
     Stage(
         "import-base",
-        "saml.models.checkpoint:import_base",
+        "saml.models.checkpoints.transformers:import_base",
         "take over a base model that transformers or OpenAI wrote",
         ("model",),
         ("out-weights", "out-description"),
     ),
     Stage(
         "quantise",
-        "saml.quantise:quantise",
+        "saml.models.nf4:quantise",
         "store a model as NF4",
         ("quantisation",),
         ("weights", "description", "out-weights", "out-description"),
     ),
     Stage(
         "initialise-experts",
-        "saml.training.mixtures:initialise_experts",
+        "saml.stages.pretrain:initialise_experts",
         "train one LoRA for each initial speaker: the experts of a mixture",
         _MIXTURE,
         ("weights", "description", "cuts", "out-adapter", "out-description"),
@@ -134,7 +134,7 @@ STAGES = (
     ),
     Stage(
         "pretrain",
-        "saml.training.mixtures:pretrain",
+        "saml.stages.pretrain:pretrain",
         "train an arm's adapters (and routers) on many speakers",
         _MIXTURE,
         ("weights", "description", "cuts", "out-adapter", "out-description"),
@@ -144,7 +144,7 @@ STAGES = (
     ),
     Stage(
         "adapt",
-        "saml.crowd.stage:adapt",
+        "saml.stages.adapt:adapt",
         "adapt an arm to one target speaker",
         ("arm", "adapters", "adaptation", "partition"),
         ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),
@@ -154,7 +154,7 @@ STAGES = (
     ),
     Stage(
         "decode",
-        "saml.crowd.decode:decode",
+        "saml.stages.decode:decode",
         "decode a speaker's test part and the general pool, and count errors",
         ("arm", "decoding", "scoring"),
         ("weights", "description", "hypotheses"),
@@ -164,7 +164,7 @@ STAGES = (
     ),
     Stage(
         "routes",
-        "saml.routing:routes",
+        "saml.stages.routes:routes",
         "route a speaker's speech with an arm's pre-trained router",
         ("arm",),
         ("weights", "description", "adapter", "adapter-description", "cuts", "routes"),
@@ -172,7 +172,7 @@ STAGES = (
     ),
     Stage(
         "encode",
-        "saml.encodings:encode",
+        "saml.stages.embed:encode",
         "encode a speaker's test part, before and after adaptation",
         ("arm",),
         ("weights", "description", "cuts", "splits", "encodings"),
@@ -189,7 +189,7 @@ STAGES = (
     ),
     Stage(
         "choose-start",
-        "saml.tuning.stages:choose_start",
+        "saml.tuning.selection:choose_start",
         "of the pre-trainings on trial take the best, for adaptations on trial to start from",
         ("tuning",),
         ("results", "out-adapter", "out-description"),
@@ -197,7 +197,7 @@ STAGES = (
     ),
     Stage(
         "choose-rates",
-        "saml.tuning.stages:choose_rates",
+        "saml.tuning.selection:choose_rates",
         "choose learning rates by the losses of all trials on unheard sentences",
         ("tuning", "arms"),
         ("results", "rates", "fragment"),

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from saml.commands.arguments import add_names, add_paths, add_threads, positive
-from saml.commands.running import run
-from saml.stages import PATHS
+from saml.cli.arguments import add_names, add_paths, add_threads, positive
+from saml.cli.dispatch import run
+from saml.cli.stage_table import PATHS
 
 
 def add(commands: Any) -> None:
@@ -39,7 +39,7 @@ def _add_personalise(commands: Any) -> None:
     )
     command.add_argument("--seed", type=positive, help="of the adapters (default: the experiment's first)")
     add_threads(command)
-    command.set_defaults(run=lambda options: run("saml.personalise:personalise", options))
+    command.set_defaults(run=lambda options: run("saml.personalise.own_recordings:personalise", options))
 
 
 def _add_prune(commands: Any) -> None:
@@ -68,7 +68,7 @@ def _add_prune(commands: Any) -> None:
     command.add_argument("--experiment", default="", help="name of the experiment, for the run record")
     add_names(command)
     add_threads(command)
-    command.set_defaults(run=lambda options: run("saml.pruning:prune", options))
+    command.set_defaults(run=lambda options: run("saml.stages.prune:prune", options))
 
 
 def _add_transcribe(commands: Any) -> None:
@@ -93,4 +93,4 @@ def _add_transcribe(commands: Any) -> None:
     command.add_argument("--fold", type=int, default=0, help="of an adapter trained in folds (default 0)")
     command.add_argument("--beams", type=positive, default=4, help="hypotheses kept (default 4)")
     add_threads(command)
-    command.set_defaults(run=lambda options: run("saml.transcribe:print_texts", options))
+    command.set_defaults(run=lambda options: run("saml.transcribe.recordings:print_texts", options))

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from saml._garbage import none_expected
+from saml.compat.garbage import none_expected
 
 
 def functional() -> ModuleType:

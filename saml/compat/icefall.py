@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saml.optional import load
+from saml.compat.optional import load
 
 
 def mean_state(states: Sequence[Mapping[str, Tensor]], setting: str) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from saml.optional import load
+from saml.compat.optional import load
 
 # k2 drops paths so much less likely than the best one, as logarithm: those that change no digit of a sum.
 _BEAM = 100.0

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from saml._torchaudio import ensure
-from saml.errors import SamlError
+from saml.compat.torchaudio import ensure
+from saml.runtime.errors import SamlError
 
 _HOW_TO_GET = "environment.yaml says how to get it"
 
@@ -40,7 +40,7 @@ def asked(name: str, section: Mapping[str, Any]) -> Iterator[tuple[str, str, str
 
 def wanted(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """What all sections ask for, those of arms too."""
-    from saml.config import SECTIONS_OF_ARMS  # jobs that only `load` do without the schema's checker
+    from saml.config.load import SECTIONS_OF_ARMS  # jobs that only `load` do without the schema's checker
 
     sections = {name: config[name] for name in ("base_training", *SECTIONS_OF_ARMS, "scoring")}
     for arm, entry in config["arms"].items():

@@ -31,8 +31,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
-from saml import _torchaudio
-from saml._garbage import none_expected
+from saml.compat import torchaudio as _torchaudio
+from saml.compat.garbage import none_expected
 
 # All that networks share, and generation.
 _SHARED = ("transformers.processing_utils", "transformers.modeling_utils", "transformers.generation.utils")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from saml.base_checkpoint import is_given
-from saml.config_role_checks import complete_pretrain, drawn_roles, named_roles, pretrain_count
-from saml.corpora import folder_name
-from saml.corpora._people import person
+from saml.config.roles import complete_pretrain, drawn_roles, named_roles, pretrain_count
+from saml.corpora.people import person
+from saml.corpora.registry import folder_name
+from saml.models.checkpoints.source import is_given
 
 Config = Mapping[str, Any]
 

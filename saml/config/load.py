@@ -14,9 +14,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from saml.config_checks import problems, suggestion
-from saml.errors import SamlError
-from saml.files import write_atomically
+from saml.config.checks import problems, suggestion
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
 
 LONGEST_MESSAGE = 300
 LARGEST = 1_000_000  # values of a configuration

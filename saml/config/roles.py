@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from saml.base_checkpoint import is_given
+from saml.models.checkpoints.source import is_given
 
 Config = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ import numpy as np
 import soundfile
 import torch
 
-from saml._torchaudio import ensure
-from saml.errors import SamlError
-from saml.features import SAMPLING_RATE
+from saml.compat.torchaudio import ensure
+from saml.features.log_mel import SAMPLING_RATE
+from saml.runtime.errors import SamlError
 
 ensure()
 from lhotse import AudioSource, Recording  # noqa: E402

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # Gigabytes (10^9) of each archive; unpacked it takes about as much again.
 LIBRISPEECH_PARTS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # From espeak-ng's speak_lib.h.
 _SYNCHRONOUS = 2  # retrieval mode: audio goes to the callback, and a call returns when all of it is there

@@ -16,16 +16,16 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora import folder_name
-from saml.corpora._audio import as_recording
-from saml.corpora._grammar import code, sentences
-from saml.corpora._made import say
-from saml.corpora._seeded import ranked, seeded
-from saml.corpora._voices import pool_voices, voice_name
-from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target
+from saml.corpora.audio import as_recording
+from saml.corpora.grammar import code, sentences
+from saml.corpora.registry import folder_name
+from saml.corpora.seeded import ranked, seeded
+from saml.corpora.synthesis import say
+from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target
 from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.corpora.voices import pool_voices, voice_name
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 ROOT_VARIABLE = "SAML_FOLDER_ROOT"
 _COLUMNS = ("utterance", "speaker", "file", "text")

@@ -8,8 +8,8 @@ sentence to one part for good, so that no sentence stands in two parts, not even
 from functools import cache
 from itertools import product
 
-from saml.corpora._seeded import drawn, seeded
-from saml.errors import SamlError
+from saml.corpora.seeded import drawn, seeded
+from saml.runtime.errors import SamlError
 
 Sentence = tuple[str, str, str, str, str, str]
 

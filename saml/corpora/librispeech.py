@@ -11,11 +11,11 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.recipes.librispeech import parse_utterance
 
-from saml.corpora.checks import Dropped, check_recordings, check_target
-from saml.corpora.roles import assign_roles, corpus_folder, part_of_target
+from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
+from saml.corpora.utterance_checks import Dropped, check_recordings, check_target
 from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 ROOT_VARIABLE = "SAML_LIBRISPEECH_ROOT"
 # The folder that the corpus's archives unpack to.

@@ -10,9 +10,9 @@ from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSet, val
 from lhotse.cut import Cut
 from lhotse.qa import validate_recordings_and_supervisions
 
-from saml._archive import ArchiveReader
-from saml.errors import SamlError
-from saml.files import write_atomically
+from saml.features.archive import ArchiveReader
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
 
 # What lhotse, gzip and zlib make of a file that is no manifest, or a damaged one.
 _DAMAGES = (

@@ -20,9 +20,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from saml.corpora._seeded import ranked
-from saml.corpora.checks import POOLS
-from saml.errors import SamlError
+from saml.corpora.seeded import ranked
+from saml.corpora.utterance_checks import POOLS
+from saml.runtime.errors import SamlError
 
 _DRAWING_ORDER = ("general", "pretrain", "base")
 SpeakersOf = Callable[[str], Sequence[str]]

@@ -7,8 +7,8 @@ the last. Utterances are sorted by id before anything else, so that the order of
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from saml.corpora._seeded import ranked
-from saml.errors import SamlError
+from saml.corpora.seeded import ranked
+from saml.runtime.errors import SamlError
 
 PARTS = ("train", "dev", "test")
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora._espeak import Voice
-from saml.corpora._grammar import Sentence, code, sentences
-from saml.corpora._made import say
-from saml.corpora._voices import pool_voices, target_voice, voice_name
-from saml.corpora.checks import Dropped, check_target
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.corpora.espeak import Voice
+from saml.corpora.grammar import Sentence, code, sentences
+from saml.corpora.synthesis import say
+from saml.corpora.utterance_checks import Dropped, check_target
+from saml.corpora.voices import pool_voices, target_voice, voice_name
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 Made = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 

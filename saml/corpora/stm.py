@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lhotse.recipes.utils import normalize_text_tedlium
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # What marks a piece that is not to be scored, in place of words.
 IGNORED = "ignore_time_segment_in_scoring"

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from lhotse import Recording
 
-from saml.corpora import folder_name
-from saml.corpora._audio import resample, write_recording
-from saml.corpora._espeak import Voice, speak
-from saml.corpora._grammar import letter_name
-from saml.corpora._seeded import seeded
-from saml.corpora._voices import voice_name
+from saml.corpora.audio import resample, write_recording
+from saml.corpora.espeak import Voice, speak
+from saml.corpora.grammar import letter_name
+from saml.corpora.registry import folder_name
+from saml.corpora.seeded import seeded
+from saml.corpora.voices import voice_name
 
 # The loudest sample before the seeded gain is applied; noise comes on top.
 _PEAK = 0.7

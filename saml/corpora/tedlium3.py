@@ -14,15 +14,15 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora import folder_name
-from saml.corpora._audio import as_recording
-from saml.corpora._people import person
-from saml.corpora._stm import IGNORED, UNKNOWN, read_stm, words_of
-from saml.corpora.checks import POOLS, Dropped, check_recordings, check_target, reject
-from saml.corpora.roles import assign_roles, corpus_folder, part_of_target
+from saml.corpora.audio import as_recording
+from saml.corpora.people import person
+from saml.corpora.registry import folder_name
+from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
+from saml.corpora.stm import IGNORED, UNKNOWN, read_stm, words_of
+from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target, reject
 from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 ROOT_VARIABLE = "SAML_TEDLIUM_ROOT"
 # The folder that the corpus's archive unpacks to.

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from lhotse import MonoCut, SupervisionSet
 
-from saml.corpora import _audio
-from saml.errors import SamlError
-from saml.features import SHORTEST_SECONDS
-from saml.files import write_atomically
+from saml.corpora import audio as _audio
+from saml.features.log_mel import SHORTEST_SECONDS
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
 
 POOLS = ("base", "pretrain", "general")
 # A manifest's seconds are rounded; a file that differs by more is not the one that was listed.

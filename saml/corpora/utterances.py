@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from saml.corpora._seeded import ranked
-from saml.corpora.partition import mark_dev
-from saml.progress import Progress
+from saml.corpora.seeded import ranked
+from saml.corpora.splits import mark_dev
+from saml.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Sequence
 
-from saml.corpora._espeak import Voice, variants
-from saml.corpora._seeded import drawn, ranked
-from saml.errors import SamlError
+from saml.corpora.espeak import Voice, variants
+from saml.corpora.seeded import drawn, ranked
+from saml.runtime.errors import SamlError
 
 NATIVE = (
     "en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029",

@@ -1,4 +1,4 @@
-"""The training of a crowd: as `saml.training.loop` for one, with everybody's next batches in one."""
+"""The training of a crowd: as `saml.training.engine` for one, with everybody's next batches in one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
@@ -11,14 +11,14 @@ from torch import Tensor
 from saml.crowd.member import Member, MemberRows, Parts, rows_of
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
-from saml.lengths import by_length, padded
-from saml.progress import Progress
+from saml.features.batching import by_length, padded
+from saml.runtime.progress import Progress
 from saml.training.batch import IGNORED, Batch
 from saml.training.checkpoints import Checkpoints
-from saml.training.interruption import Interruption
-from saml.training.loop import curves, random_numbers, set_random_numbers, stop, take_over_curves
+from saml.training.engine import curves, random_numbers, set_random_numbers, stop, take_over_curves
 from saml.training.losses import UtteranceLosses, utterance_losses
 from saml.training.parts import seconds_at_once
+from saml.training.preemption import Interruption
 
 Pause = Callable[[], None]
 

@@ -8,9 +8,9 @@ from typing import Any
 from lhotse import MonoCut
 from torch import Tensor
 
-from saml.errors import Diverged
+from saml.runtime.errors import Diverged
 from saml.tracking import RunRecord
-from saml.training.loop import Kept, Position, Task, judge, refuse_infinite, refuse_infinite_state
+from saml.training.engine import Kept, Position, Task, judge, refuse_infinite, refuse_infinite_state
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml.training.updates import SeparateUpdates
+from saml.training.optim import SeparateUpdates
 
 
 class MemberUpdates(SeparateUpdates):

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from saml.decoding.incremental import Decoder
 from saml.models.recogniser import Encoded, Recogniser
-from saml.stepping import Decoder
 
 _NEVER = float("-inf")
 # Score of what has none yet; finite, as in transformers, which adds it to real scores.

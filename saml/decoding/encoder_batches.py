@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from lhotse import MonoCut
 
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.features import collate
-from saml.lengths import by_length
+from saml.features.batching import by_length
+from saml.features.log_mel import collate
 from saml.models.recogniser import Encoded, Recogniser
 from saml.training.common import device
 

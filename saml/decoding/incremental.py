@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml._transformers import ensure
 from saml.adapters.adapted import AdaptedRecogniser
+from saml.compat.transformers import ensure
 from saml.models.recogniser import Encoded, Recogniser
 
 ensure()

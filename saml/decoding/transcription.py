@@ -11,12 +11,12 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import StoredAdapter, load_adapter
-from saml.beam import Rules, find
-from saml.ctc_prefix import JointScores, PrefixScorer
-from saml.encoder import encoded_batches
-from saml.errors import SamlError
+from saml.decoding.beam_search import Rules, find
+from saml.decoding.ctc_prefix import JointScores, PrefixScorer
+from saml.decoding.encoder_batches import encoded_batches
 from saml.models.recogniser import Encoded, Recogniser, as_module
-from saml.progress import Progress
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 from saml.training.common import device
 
 

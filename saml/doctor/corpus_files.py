@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from saml.doctor_checks import Line
+from saml.doctor.machine import Line
 
 
 def corpus_in_parts(config: Mapping[str, Any]) -> Iterator[Line]:
@@ -13,8 +13,8 @@ def corpus_in_parts(config: Mapping[str, Any]) -> Iterator[Line]:
     Raises SamlError, which says what to do, where the corpus or a part of it is not there.
     """
     from saml.corpora import librispeech, tedlium3
-    from saml.corpora._people import person
-    from saml.corpora.roles import assign_roles, part_of_target
+    from saml.corpora.people import person
+    from saml.corpora.role_assignment import assign_roles, part_of_target
 
     name = config["corpus"]["name"]
     own = config["corpus"][name]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from saml import doctor_checks as checks
-from saml.base_checkpoint import is_given, weights_of
-from saml.config_role_checks import IN_PARTS
-from saml.doctor_checks import Line, first_line
-from saml.doctor_corpora import corpus_in_parts
-from saml.errors import SamlError
-from saml.optional import load, wanted
+from saml.compat.optional import load, wanted
+from saml.config.roles import IN_PARTS
+from saml.doctor import machine as checks
+from saml.doctor.corpus_files import corpus_in_parts
+from saml.doctor.machine import Line, first_line
+from saml.models.checkpoints.source import is_given, weights_of
+from saml.runtime.errors import SamlError
 
 LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
 _WIDTH = 12
@@ -80,7 +80,7 @@ def _print(line: Line) -> None:
 def config_problem(config: Mapping[str, Any], root: Path) -> Line | None:
     """What is wrong with the config, if anything is."""
     try:
-        from saml.config import validate
+        from saml.config.load import validate
 
         validate(config, root / "workflow" / "schemas" / "config.schema.yaml")
     except SamlError as error:
@@ -142,8 +142,8 @@ def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _voices(speakers: list[str]) -> Iterator[Line]:
-    from saml.corpora._espeak import speak
-    from saml.corpora._voices import target_voice
+    from saml.corpora.espeak import speak
+    from saml.corpora.voices import target_voice
 
     for speaker in speakers:
         speak(target_voice(speaker), ["one"])
@@ -173,7 +173,7 @@ def _folder(config: Mapping[str, Any]) -> Iterator[Line]:
 def base(config: Mapping[str, Any]) -> Iterator[Line]:
     """Whether a base model that is given can be read and suits the configuration."""
     if is_given(config["model"]):
-        from saml.models.checkpoint import open_checkpoint
+        from saml.models.checkpoints.transformers import open_checkpoint
 
         checkpoint = open_checkpoint(config["model"])
         size = sum(path.stat().st_size for path in weights_of(checkpoint.path))

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from saml import _torchaudio
+from saml.compat import torchaudio as _torchaudio
 
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY = 4 * 2**30  # bytes, what the default experiment is made for

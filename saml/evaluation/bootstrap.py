@@ -85,7 +85,7 @@ def rates(errors: Floats, units: Floats) -> Floats:
 
 
 def relative_reductions(reference: Floats, arm: Floats) -> Floats:
-    """`saml.scoring.relative_reduction`, elementwise."""
+    """`saml.evaluation.wer.relative_reduction`, elementwise."""
     hopeless = np.full_like(arm, -np.inf)
     reductions = np.divide(reference - arm, reference, out=hopeless, where=reference > 0)
     # Equal is no reduction, also where both are 0.

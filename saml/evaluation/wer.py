@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import jiwer
 
-from saml._transformers import packages
-from saml.errors import SamlError
+from saml.compat.transformers import packages
+from saml.runtime.errors import SamlError
 
 OPERATIONS = ("hits", "substitutions", "deletions", "insertions")
 UNITS = ("words", "characters")
@@ -124,8 +124,8 @@ def _whisper_normaliser() -> Callable[[str], str]:
 
 
 def spelling_table() -> dict[str, str]:
-    """Whisper's table of British to American spellings (saml/data/README.md says where it is from)."""
-    file = importlib.resources.files("saml") / "data" / "whisper_english_spelling.json"
+    """Whisper's table of British to American spellings (source: saml/evaluation/data/README.md)."""
+    file = importlib.resources.files("saml.evaluation") / "data" / "whisper_english_spelling.json"
     table: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return table
 

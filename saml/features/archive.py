@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from lhotse.features.io import FeaturesReader, FeaturesWriter, register_reader, register_writer
 
-from saml.errors import SamlError
-from saml.files import open_atomically
+from saml.runtime.errors import SamlError
+from saml.runtime.files import open_atomically
 
 _NAME = "saml_archive"
 # Little-endian whatever the machine, so that archives can be copied.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saml._torchaudio import ensure
+from saml.compat.torchaudio import ensure
 
 ensure()
 from lhotse import MonoCut  # noqa: E402
@@ -25,9 +25,9 @@ from lhotse.utils import compute_num_frames  # noqa: E402
 from torchaudio.functional import melscale_fbanks  # noqa: E402
 from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
-from saml._archive import ArchiveWriter  # noqa: E402
-from saml.errors import SamlError  # noqa: E402
-from saml.lengths import FRAMES_A_SECOND, padded_seconds  # noqa: E402
+from saml.features.archive import ArchiveWriter  # noqa: E402
+from saml.features.batching import FRAMES_A_SECOND, padded_seconds  # noqa: E402
+from saml.runtime.errors import SamlError  # noqa: E402
 
 SAMPLING_RATE = 16_000
 _HOP = SAMPLING_RATE // FRAMES_A_SECOND  # samples

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml._transformers import ensure
+from saml.compat.transformers import ensure
 from saml.models.recogniser import Encoded, Tokeniser
 
 ensure()
@@ -85,7 +85,7 @@ class ConformerRecogniser(nn.Module):
         return {"encoder_outputs": self._outputs(encoded)}
 
     def describe(self) -> dict[str, Any]:
-        """What `saml.models.rebuild` needs to build the same recogniser, weights apart."""
+        """What `saml.models.build.rebuild` needs to build the same recogniser, weights apart."""
         return {"family": self.family, "settings": self.settings, "tokeniser": self.tokeniser.describe()}
 
     @staticmethod

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml._bitsandbytes import functional
-from saml.errors import SamlError
+from saml.compat.bitsandbytes import functional
 from saml.models.recogniser import Recogniser, as_module
+from saml.runtime.errors import SamlError
 
 bnb: Any = functional()
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)

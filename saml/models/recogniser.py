@@ -28,7 +28,7 @@ class Encoded:
 
 
 class Tokeniser(Protocol):
-    """Text to token ids and back; see `saml.models.tokeniser`.
+    """Text to token ids and back; see `saml.models.tokenisers.characters`.
 
     `prompt` is the decoder's input before the text, its start token first; no loss counts what stands in it.
     `end` closes a text; `pad` is no text, and the blank of the CTC loss. A search takes none of `never`,

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from saml import __version__
-from saml.errors import SamlError, about, is_out_of_memory
-from saml.files import read_json_object, write_atomically
-from saml.models import rebuild
+from saml.models.build import rebuild
 from saml.models.recogniser import Recogniser, as_module
+from saml.runtime.errors import SamlError, about, is_out_of_memory
+from saml.runtime.files import read_json_object, write_atomically
 
 FORMAT = 1
 # How networks fill their weights at random: methods, and functions of torch.nn.init. By name: transformers
@@ -125,7 +125,7 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 def _dequantise(
     recogniser: Recogniser, state: dict[str, Tensor], quantisation: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    from saml.quantise import quantisable, unpack
+    from saml.models.nf4 import quantisable, unpack
 
     own = as_module(recogniser).state_dict()
     unpacked = {

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saml._transformers import ensure
-from saml.errors import SamlError
+from saml.compat.transformers import ensure
 from saml.models.recogniser import Encoded, Tokeniser
+from saml.runtime.errors import SamlError
 
 ensure()
 from transformers.modeling_outputs import BaseModelOutput  # noqa: E402
@@ -144,7 +144,7 @@ class WhisperRecogniser(nn.Module):
         return {"encoder_outputs": BaseModelOutput(encoded.states)}
 
     def describe(self) -> dict[str, Any]:
-        """What `saml.models.rebuild` needs to build the same recogniser, weights apart."""
+        """What `saml.models.build.rebuild` needs to build the same recogniser, weights apart."""
         return {"family": self.family, "settings": self.settings, "tokeniser": self.tokeniser.describe()}
 
     def _fit(self, features: Tensor, lengths: Tensor, positions: int) -> Tensor:

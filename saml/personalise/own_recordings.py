@@ -11,19 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.config import load, save, stage_settings
-from saml.corpora import folder_name
+from saml.config.load import load, save, stage_settings
 from saml.corpora.folder import read_rows
-from saml.corpora.partition import split_for_use
-from saml.corpora.stages import prepare_corpus, prepare_speaker, write_splits
-from saml.crowd.decode import decode
-from saml.crowd.stage import adapt
-from saml.errors import SamlError
-from saml.files import read_json_object
+from saml.corpora.registry import folder_name
+from saml.corpora.splits import split_for_use
+from saml.evaluation.wer import error_rate, pool
 from saml.reporting.hypotheses import read_lines
-from saml.reporting.show import aligned
+from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
-from saml.scoring import error_rate, pool
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
+from saml.stages.adapt import adapt
+from saml.stages.decode import decode
+from saml.stages.prepare import prepare_corpus, prepare_speaker, write_splits
 
 Config = Mapping[str, Any]
 

@@ -21,13 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from saml.progress import Progress
 from saml.reporting import style
 from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts, seeds_of
 from saml.reporting.pages import ablation_sections, write_page
 from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.sizes import adapter_shape, arm_size
 from saml.reporting.tables import caveat, read_table, write_table
+from saml.runtime.progress import Progress
 
 Questions = Mapping[str, Sequence[str]]
 

@@ -22,14 +22,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from saml.corpora import folder_name
-from saml.encodings import ADAPTED, NONE, PRETRAINED
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.corpora.registry import folder_name
 from saml.reporting import style
 from saml.reporting.hypotheses import Arms, seeds_of
 from saml.reporting.pages import encoding_sections, write_page
 from saml.reporting.tables import caveat, write_table
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
+from saml.stages.embed import ADAPTED, NONE, PRETRAINED
 
 ENCODINGS = [
     *["arm", "seed", "adapter", "speakers", "utterances", "dimensions"],

@@ -24,14 +24,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.corpora.registry import folder_name
 from saml.reporting import style
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pages import enrolment_sections, write_page
 from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.tables import caveat, read_table, write_table
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 ENROLMENT = [
     *["arm", "size", "heard", "scorer", *MEASURED],

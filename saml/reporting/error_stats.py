@@ -15,8 +15,8 @@ from pathlib import Path
 
 import jiwer
 
-from saml.optional import load
-from saml.scoring import count_normalised, error_rate, pool, reference_units
+from saml.compat.optional import load
+from saml.evaluation.wer import count_normalised, error_rate, pool, reference_units
 
 # What stands in the place of a word that is not there.
 _NOTHING = "*"

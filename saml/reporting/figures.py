@@ -14,11 +14,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from saml.errors import SamlError
-from saml.progress import Progress
 from saml.reporting import style
 from saml.reporting.curves import draw_losses
 from saml.reporting.tables import INTERVALS, caveat, read_table
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 BAR = 0.62
 

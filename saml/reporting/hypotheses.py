@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
-from saml.scoring import OPERATIONS, UNITS
+from saml.corpora.registry import folder_name
+from saml.evaluation.wer import OPERATIONS, UNITS
+from saml.runtime.errors import SamlError
 
 Arm = Mapping[str, Any]
 Arms = Mapping[str, Arm]

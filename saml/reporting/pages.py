@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from saml.files import write_atomically
+from saml.evaluation.wer import OPERATIONS
 from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
-from saml.scoring import OPERATIONS
+from saml.runtime.files import write_atomically
 
 # A page's sections: their headings and what stands in each.
 Sections = Mapping[str, pd.DataFrame]

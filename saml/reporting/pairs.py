@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saml import statistics
+from saml.evaluation import bootstrap as statistics
+from saml.evaluation.wer import relative_reduction
 from saml.reporting.hypotheses import Arms
-from saml.scoring import relative_reduction
 
 # A column of the paired counts: arm, scorer, "errors" or "words".
 Column = tuple[str, str, str]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from saml.errors import SamlError
 from saml.reporting import published
 from saml.reporting.pages import write_page
 from saml.reporting.tables import caveat, read_table
 from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 from saml.tracking.location import default_store
 

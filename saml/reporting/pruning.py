@@ -22,13 +22,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from saml.progress import Progress
 from saml.reporting import style
 from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts
 from saml.reporting.pages import pruning_sections, write_page
 from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
 from saml.reporting.sizes import MB, adapter_bytes, adapter_description
 from saml.reporting.tables import caveat, read_table, write_table
+from saml.runtime.progress import Progress
 
 COLLAPSED = "collapsed"
 PRUNING = ["arm", "kept", "share", "speaker_bytes", "scorer", *MEASURED, *DIFFERENCE, *SPEAKERS]

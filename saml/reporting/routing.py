@@ -26,12 +26,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.corpora.registry import folder_name
 from saml.reporting import style
 from saml.reporting.pages import router_sections, routing_sections, write_page
 from saml.reporting.tables import caveat, write_table
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 
 ROUTING = ["arm", "seed", "layer", "speaker", "utterances", "expert", "weight", "effective"]
 ROUTERS = [

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from saml.errors import SamlError
-from saml.files import read_json_object
 from saml.reporting.hypotheses import Arm, Decoded, seeds_of
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
 
 MB = 1_000_000
 

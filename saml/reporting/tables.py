@@ -14,14 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from saml.files import write_atomically
-from saml.progress import Progress
+from saml.evaluation.wer import OPERATIONS, error_rate, reference_units
 from saml.reporting import pages as as_pages
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pairs import DIFFERENCE, SPEAKERS, Paired, pairs, unadapted
 from saml.reporting.published import NOTE, TITLE, Finished, published_sections, published_table
 from saml.reporting.sizes import MB, Size, arm_size
-from saml.scoring import OPERATIONS, error_rate, reference_units
+from saml.runtime.files import write_atomically
+from saml.runtime.progress import Progress
 
 WER = ["experiment", "arm", "speaker", "seed", "scorer", "utterances", "words", *OPERATIONS, "wer", "cer"]
 _AGAINST = ["rel_{0}", "rel_{0}_low", "rel_{0}_high", "p_{0}"]

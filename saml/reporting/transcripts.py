@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
-from saml.files import write_atomically
-from saml.progress import Progress
+from saml.corpora.registry import folder_name
+from saml.evaluation.wer import normalise
 from saml.reporting.error_stats import Transcript, by_icefall, errs, recogs
 from saml.reporting.hypotheses import Arm, Arms, Decoded, decodings, read_lines
-from saml.scoring import normalise
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
+from saml.runtime.progress import Progress
 
 PARTS = ("test", "general")
 _SETTING = "scoring.error_stats: icefall"

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # The end of a temporary file's name, so that no file of anybody else's is taken for one.
 _UNFINISHED = ".unfinished"

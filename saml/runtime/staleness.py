@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from saml import __version__
-from saml.base_checkpoint import checkpoint_path, checksums, is_given
-from saml.errors import SamlError
+from saml.models.checkpoints.source import checkpoint_path, checksums, is_given
+from saml.runtime.errors import SamlError
 
 RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
 # Folders with many files and no run record in them.

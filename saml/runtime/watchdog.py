@@ -3,7 +3,7 @@
 A Snakemake that is killed leaves its jobs running; started again it would start them anew, and two processes
 would write the same files. So the workflow tells each job, in the environment, which process it works for
 (`saml` started by hand is told nothing), and a job whose master is gone ends itself, at once, wherever it is:
-what is written here is whole or absent (`saml.files`), and checkpoints go on from before.
+what is written here is whole or absent (`saml.runtime.files`), and checkpoints go on from before.
 """
 
 import os

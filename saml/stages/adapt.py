@@ -14,10 +14,10 @@ from saml.crowd.loop import CrowdTraining
 from saml.crowd.member import Member
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.updates import CrowdUpdates
-from saml.errors import Diverged, SamlError
 from saml.models.store import load_model
+from saml.runtime.errors import Diverged, SamlError
+from saml.stages.adaptation import Adaptation
 from saml.tracking import RunRecord
-from saml.training.adaptation import Adaptation
 from saml.training.adapter_task import alternating_updates
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import (
@@ -30,7 +30,7 @@ from saml.training.common import (
     section_for_arm,
     seed_for,
 )
-from saml.training.examples import Examples
+from saml.training.data import Examples
 
 
 @dataclass(frozen=True)

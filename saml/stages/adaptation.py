@@ -7,20 +7,20 @@ from typing import Any
 
 from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
-from saml.corpora.partition import enrolled
-from saml.errors import SamlError
+from saml.corpora.splits import enrolled
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
 from saml.training.adapter_task import adapter_task
 from saml.training.common import Fold, section_for_arm
-from saml.training.examples import Examples
-from saml.training.loop import Task
-from saml.training.updates import Updates
+from saml.training.data import Examples
+from saml.training.engine import Task
+from saml.training.optim import Updates
 
 
 @dataclass(frozen=True)
 class Adaptation:
     """What the adaptations of an arm to several speakers have alike; for the meaning of fields see
-    `saml.crowd.stage.adapt`.
+    `saml.stages.adapt.adapt`.
 
     `content` is the description of the model.
     """

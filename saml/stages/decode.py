@@ -12,13 +12,13 @@ from lhotse import MonoCut
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import State, StoredAdapter
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.decoding import Search, best_texts, load_given
-from saml.errors import SamlError, about
-from saml.files import write_atomically
+from saml.decoding.transcription import Search, best_texts, load_given
+from saml.evaluation.wer import count, error_rate, pool
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
-from saml.progress import Progress
-from saml.scoring import count, error_rate, pool
+from saml.runtime.errors import SamlError, about
+from saml.runtime.files import write_atomically
+from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
 from saml.training.common import device, make_deterministic, read_cuts, read_splits
 

@@ -15,12 +15,12 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import StoredAdapter, load_adapter
-from saml.decoding import with_adapter
-from saml.encoder import encoded_batches
-from saml.errors import about
-from saml.files import write_atomically
+from saml.decoding.encoder_batches import encoded_batches
+from saml.decoding.transcription import with_adapter
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
+from saml.runtime.errors import about
+from saml.runtime.files import write_atomically
 from saml.tracking import RunRecord
 from saml.training.common import make_deterministic, read_cuts, read_splits
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora import corpus
-from saml.corpora.checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
-from saml.corpora.partition import split_speaker
+from saml.corpora.registry import corpus
 from saml.corpora.speeds import at_speeds
-from saml.errors import SamlError
-from saml.features import LogMel, feature_config, store_features
-from saml.files import write_atomically
-from saml.progress import Progress
+from saml.corpora.splits import split_speaker
+from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
+from saml.features.log_mel import LogMel, feature_config, store_features
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
+from saml.runtime.progress import Progress
 
 
 def prepare_corpus(
@@ -202,7 +202,7 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
 
 
 def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
-    from saml.models.tokeniser import unknown_characters
+    from saml.models.tokenisers.characters import unknown_characters
 
     own = settings["corpus"]
     longest = feature_config(settings["model"]).pad_seconds
@@ -216,7 +216,7 @@ def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list
 
 
 def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, features: Path) -> None:
-    from saml._archive import ArchiveWriter
+    from saml.features.archive import ArchiveWriter
 
     extractor = LogMel(feature_config(settings["model"]))
     with ArchiveWriter(features) as archive, Progress("computing features", len(cuts)) as progress:

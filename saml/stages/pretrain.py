@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from saml.adapters.adapted import AdaptedRecogniser, adapter_spec
 from saml.adapters.store import State, load_adapter, refuse_other_spec, save_adapter
-from saml.errors import SamlError, about
 from saml.models.store import load_model
+from saml.runtime.errors import SamlError, about
 from saml.tracking import RunRecord
 from saml.training.adapter_task import adapter_task
 from saml.training.batch import Batch
@@ -29,13 +29,13 @@ from saml.training.common import (
     seed_for,
     shuffled,
 )
-from saml.training.examples import Examples
-from saml.training.loop import Task, run
+from saml.training.data import Examples
+from saml.training.engine import Task, run
+from saml.training.optim import SeparateUpdates
 from saml.training.parts import seconds_at_once
-from saml.training.updates import SeparateUpdates
 
 if TYPE_CHECKING:
-    from saml.training.loop import Joined
+    from saml.training.engine import Joined
 
 
 def initialise_experts(

@@ -1,7 +1,7 @@
 """A speaker's adapter made smaller: fewer experts, or the whole mixture as one LoRA.
 
 Nothing is trained. The adapter routes the speech that it was trained on; the experts that this speech is
-routed to most are kept, or the mixture is collapsed at its mean route (`saml.adapters.smaller`).
+routed to most are kept, or the mixture is collapsed at its mean route (`saml.adapters.compress`).
 """
 
 import sys
@@ -14,12 +14,12 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
-from saml.adapters.smaller import Routes, best_routed, collapse, keep
+from saml.adapters.compress import Routes, best_routed, collapse, keep
 from saml.adapters.store import State, load_adapter, save_adapter
-from saml.corpora.partition import enrolled
-from saml.errors import SamlError, about
+from saml.corpora.splits import enrolled
 from saml.models.store import load_model
-from saml.routing import route
+from saml.runtime.errors import SamlError, about
+from saml.stages.routes import route
 from saml.tracking import RunRecord
 from saml.training.common import Fold, device, make_deterministic, read_cuts, read_splits
 

@@ -16,11 +16,11 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
-from saml.encoder import encoded_batches
-from saml.errors import SamlError, about
-from saml.files import write_atomically
+from saml.decoding.encoder_batches import encoded_batches
 from saml.models.store import load_model
-from saml.progress import Progress
+from saml.runtime.errors import SamlError, about
+from saml.runtime.files import write_atomically
+from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
 from saml.training.common import device, make_deterministic, read_cuts
 

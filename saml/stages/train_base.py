@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from lhotse import MonoCut
 
-from saml.errors import SamlError
-from saml.features import batches
-from saml.models import Recogniser, as_module, build
+from saml.compat.optional import asked, load
+from saml.features.log_mel import batches
+from saml.models.build import build
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, save_model
-from saml.optional import asked, load
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
 from saml.training.augment import spec_augment, stretch_time
 from saml.training.batch import Batch
@@ -26,9 +27,9 @@ from saml.training.common import (
     read_cuts,
     seed_for,
 )
-from saml.training.examples import Examples, part_of
-from saml.training.loop import Task, run
-from saml.training.updates import WarmUpUpdates
+from saml.training.data import Examples, part_of
+from saml.training.engine import Task, run
+from saml.training.optim import WarmUpUpdates
 
 
 def train_base(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from saml.tracking import runs
-from saml.tracking.store import KEY, Draft, Known, Store
+from saml.tracking.mlflow_store import KEY, Draft, Known, Store
 
 LARGE = 100_000_000  # bytes; larger files are named in a tag and stay where they are
 

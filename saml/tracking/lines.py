@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 FORMAT = 1
 

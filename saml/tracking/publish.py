@@ -19,13 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from saml.config import load
-from saml.errors import SamlError
-from saml.progress import Progress
+from saml.config.load import load
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 from saml.tracking import runs
 from saml.tracking.group import Group
 from saml.tracking.location import default_store
-from saml.tracking.store import STORE_ERRORS, Store
+from saml.tracking.mlflow_store import STORE_ERRORS, Store
 
 ATTEMPTS = 3  # at a record that a store which answers does not take
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from saml import __version__
-from saml.errors import SamlError
-from saml.files import write_atomically
+from saml.runtime.errors import SamlError
+from saml.runtime.files import write_atomically
 from saml.tracking.lines import Point, Record, format_record, parse_record
 from saml.tracking.provenance import git_revision, loaded_versions
 

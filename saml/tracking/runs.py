@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking.lines import Record, parse_record
 
 # What a person looks at, by stage: the runs that hold tables and figures.

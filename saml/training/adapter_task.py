@@ -7,11 +7,11 @@ from lhotse import MonoCut
 from torch import nn
 
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.training.common import device, in_bfloat16, in_order, shuffled
-from saml.training.examples import Examples
-from saml.training.loop import Task
-from saml.training.updates import AlternatingUpdates, Updates
+from saml.training.data import Examples
+from saml.training.engine import Task
+from saml.training.optim import AlternatingUpdates, Updates
 
 T = TypeVar("T")
 

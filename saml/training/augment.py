@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from saml._torchaudio import ensure
+from saml.compat.torchaudio import ensure
 from saml.training.batch import Batch
 
 ensure()

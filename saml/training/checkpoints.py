@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from saml.files import open_atomically
+from saml.runtime.files import open_atomically
 
 # A file is the checksum of what follows, in hexadecimal digits and a line end, then what torch wrote.
 _DIGEST = hashlib.sha256

@@ -12,11 +12,11 @@ from lhotse import CutSet, MonoCut
 
 from saml import __version__
 from saml.corpora.manifests import read_manifest
-from saml.corpora.partition import PARTS, UNTESTED
-from saml.errors import SamlError
-from saml.features import batches
-from saml.files import checksum, read_json_object
-from saml.lengths import by_length
+from saml.corpora.splits import PARTS, UNTESTED
+from saml.features.batching import by_length
+from saml.features.log_mel import batches
+from saml.runtime.errors import SamlError
+from saml.runtime.files import checksum, read_json_object
 
 # What a checkpoint of the training loop holds: of another number it is not taken up.
 _CHECKPOINT = 2

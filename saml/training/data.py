@@ -6,9 +6,9 @@ import torch
 from lhotse import MonoCut
 from torch.nn.utils.rnn import pad_sequence
 
-from saml.errors import SamlError
-from saml.features import collate, load_features
+from saml.features.log_mel import collate, load_features
 from saml.models.recogniser import Recogniser
+from saml.runtime.errors import SamlError
 from saml.training.batch import IGNORED, Batch
 
 # Features up to so many bytes stay in memory; those of a hundred hours, 12 GB, are read batch by batch.

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from saml.errors import Diverged, Interrupted, SamlError
-from saml.lengths import by_length, padded_seconds
+from saml.compat import icefall as icefall_average
+from saml.features.batching import by_length, padded_seconds
 from saml.models.recogniser import Recogniser
-from saml.progress import Progress
+from saml.runtime.errors import Diverged, Interrupted, SamlError
+from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
-from saml.training import icefall_average
 from saml.training.batch import Batch
 from saml.training.checkpoints import Checkpoints
-from saml.training.interruption import Interruption
 from saml.training.losses import grouped_mean, utterance_losses
-from saml.training.updates import Updates
+from saml.training.optim import Updates
+from saml.training.preemption import Interruption
 
 if TYPE_CHECKING:  # the loop itself works where lhotse is not installed
     from lhotse import MonoCut
 
-    from saml.training.examples import Examples
+    from saml.training.data import Examples
 
     Joined = tuple[Sequence[MonoCut], Sequence[int] | None]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saml.compat import k2 as k2_ctc
 from saml.models.recogniser import Encoded, Recogniser
-from saml.training import k2_ctc
 from saml.training.batch import IGNORED, Batch
 
 

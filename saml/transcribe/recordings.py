@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lhotse import MonoCut
 
-from saml._archive import ArchiveWriter
 from saml.adapters.adapted import AdaptedRecogniser
-from saml.corpora._audio import as_recording, duration, fault
-from saml.decoding import Search, transcribe, with_adapter
-from saml.errors import SamlError, about
-from saml.features import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config, store_features
+from saml.corpora.audio import as_recording, duration, fault
+from saml.decoding.transcription import Search, transcribe, with_adapter
+from saml.features.archive import ArchiveWriter
+from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config, store_features
 from saml.models.store import load_model
+from saml.runtime.errors import SamlError, about
 from saml.training.common import make_deterministic
 
 # Those of the default configuration.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking import Record
 
 

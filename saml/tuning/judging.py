@@ -14,17 +14,17 @@ import torch
 from lhotse import MonoCut
 
 from saml.adapters.store import State, StoredAdapter, load_adapter
-from saml.corpora import folder_name
+from saml.corpora.registry import folder_name
 from saml.crowd.loop import own_tokens
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.errors import SamlError
-from saml.lengths import by_length
+from saml.features.batching import by_length
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
-from saml.progress import Progress
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
 from saml.training.common import device, make_deterministic, read_cuts, read_splits
-from saml.training.examples import Examples
+from saml.training.data import Examples
 from saml.training.losses import utterance_losses
 from saml.training.parts import seconds_at_once
 from saml.tuning.rates import ADAPTATION, PRETRAINING, adaptation_trial, pretraining_trial

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from saml.errors import SamlError
-from saml.reporting.show import aligned
+from saml.reporting.print_tables import aligned
 from saml.reporting.tables import read_table
+from saml.runtime.errors import SamlError
 from saml.tuning.rates import ADAPTATION, rate_name
 
 

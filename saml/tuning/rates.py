@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saml.corpora import folder_name
+from saml.corpora.registry import folder_name
 
 PRETRAINING, ADAPTATION = "pretraining", "adaptation"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from saml.corpora import folder_name
-from saml.files import write_atomically
+from saml.corpora.registry import folder_name
+from saml.runtime.files import write_atomically
 from saml.tracking import RunRecord, read_record
 from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
 from saml.tuning.rates import PRETRAINING, judged, pretraining_trial, rate_name, rates_of

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saml.errors import Diverged
-from saml.files import write_atomically
+from saml.runtime.errors import Diverged
+from saml.runtime.files import write_atomically
 from saml.tracking import RunRecord
 
 SCORE = "diverged"

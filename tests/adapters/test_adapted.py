@@ -7,8 +7,8 @@ import torch
 from transformers import GenerationConfig, GenerationMixin
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec, find_sites
-from saml.errors import SamlError
-from saml.models import Recogniser, as_module
+from saml.models.recogniser import Recogniser, as_module
+from saml.runtime.errors import SamlError
 
 Speech = tuple[torch.Tensor, torch.Tensor]
 Make = Callable[[], Recogniser]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from saml.adapters import AdaptedRecogniser
-from saml.adapters.smaller import best_routed, collapse, keep
-from saml.errors import SamlError
-from saml.models import Recogniser
+from saml.adapters.compress import best_routed, collapse, keep
+from saml.models.recogniser import Recogniser
+from saml.runtime.errors import SamlError
 from tests.adapters.test_adapted import adapted
 
 Speech = tuple[torch.Tensor, torch.Tensor]

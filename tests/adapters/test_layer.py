@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from saml._torchaudio import ensure
 from saml.adapters import MixtureLinear, Route
+from saml.compat.torchaudio import ensure
 
 
 def layer(

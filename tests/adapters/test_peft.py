@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from saml._torchaudio import ensure
 from saml.adapters import AdaptedRecogniser, AdapterSpec, find_sites
-from saml.models import Recogniser, as_module
+from saml.compat.torchaudio import ensure
+from saml.models.recogniser import Recogniser, as_module
 
 SPEC = AdapterSpec(experts=1, feed_forward_experts=1, rank=2, alpha=4.0, dropout=0.0)
 

@@ -13,7 +13,7 @@ from benchmarks import __main__ as everything
 from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = [*everything.ALL, "overhead", "full_size_step", "dry_run", "scheduling"]
 
 

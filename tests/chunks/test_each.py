@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from saml import cli
 from saml.chunks.each import MARK, each, fill, identity
-from saml.errors import Interrupted, SamlError
+from saml.cli import main as cli
+from saml.runtime.errors import Interrupted, SamlError
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
@@ -201,7 +201,7 @@ def test_adapters_have_the_bytes_of_processes_of_their_own(made: Path, tmp_path:
     adapters = []
     for arguments in (together, command(made, tmp_path, "w")):
         done = subprocess.run(
-            [sys.executable, "-m", "saml.cli", *arguments], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "saml.cli.main", *arguments], cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         adapters.append((tmp_path / "w/adapter.safetensors").read_bytes())

@@ -8,7 +8,7 @@ import pytest
 
 from saml.chunks.each import MARK, each
 from saml.chunks.together import together
-from saml.errors import Diverged, Interrupted, SamlError
+from saml.runtime.errors import Diverged, Interrupted, SamlError
 
 SPEAKERS = ["u", "v", "w"]
 

@@ -23,7 +23,7 @@ def snakemake(project: Path, *arguments: str, together: bool = True, size: int =
     """Run the tiny experiment's arms without pre-training, up to the table."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["snakemake", "--cores", "2", TABLE, *arguments]
-    command += ["--configfile", "tests/config/tiny.yaml", "--config", f"speakers_per_job={size}"]
+    command += ["--configfile", "tests/configurations/tiny.yaml", "--config", f"speakers_per_job={size}"]
     command += [f"speakers_together={together}", "run_arms=[fp32, nf4, nf4-lora]"]
     done = subprocess.run(
         command,
@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("Snakefile", "workflow", "config", "environment.yaml"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
-    shutil.copytree(ROOT / "tests/config", project / "tests/config")
+    shutil.copytree(ROOT / "tests/configurations", project / "tests/configurations")
     (project / "profiles").symlink_to("workflow/profiles")
     snakemake(project)
     return project

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from saml import cli
-from saml.commands.arguments import settings
-from saml.stages import STAGES, Stage
+from saml.cli import main as cli
+from saml.cli.arguments import settings
+from saml.cli.stage_table import STAGES, Stage
 
 
 def options_of(command: str) -> set[str]:
@@ -47,7 +47,9 @@ def test_flags_of_commands_that_are_no_stages(command: str, function: str) -> No
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, saml.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    code = (
+        "import sys, saml.cli.main as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"torch", "lhotse", "pandas", "mlflow", "transformers", "numpy", "yaml"}

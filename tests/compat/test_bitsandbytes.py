@@ -8,7 +8,7 @@ def test_neither_loading_nor_using_it_loads_the_compiler() -> None:
     code = (
         "import sys, torch\n"
         "compiler = torch.compile\n"
-        "from saml._bitsandbytes import functional\n"
+        "from saml.compat.bitsandbytes import functional\n"
         "bnb = functional()\n"
         "codes, state = bnb.quantize_4bit(torch.randn(64, 2), quant_type='nf4', compress_statistics=True)\n"
         "bnb.dequantize_4bit(codes, state)\n"

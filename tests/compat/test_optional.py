@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from saml.compat.optional import load, wanted
 from saml.config import load as load_config
-from saml.errors import SamlError
-from saml.optional import load, wanted
+from saml.runtime.errors import SamlError
 
 
 def test_what_is_there_is_given() -> None:
@@ -33,7 +33,7 @@ def test_what_was_built_for_another_torch_is_named_too(
 
 
 def test_what_a_configuration_asks_for() -> None:
-    config = load_config([Path(__file__).parents[1] / "config" / "config.yaml"])
+    config = load_config([Path(__file__).parents[2] / "config" / "config.yaml"])
     assert list(wanted(config)) == []
     config["base_training"] |= {"ctc_backend": "k2", "average_by": "icefall"}
     config["arms"]["saml"]["adaptation"] = {"ctc_backend": "k2"}
@@ -49,7 +49,7 @@ def test_what_a_configuration_asks_for() -> None:
 def test_a_base_training_misses_at_once_what_it_would_need_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saml.training.base import train_base
+    from saml.stages.train_base import train_base
 
     monkeypatch.setitem(sys.modules, "icefall", None)
     paths = {name: tmp_path / name for name in ("cuts", "out_weights", "out_description", "record")}

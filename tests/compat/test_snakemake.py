@@ -9,7 +9,7 @@ import pytest
 
 SNAKEFILE = """
 import threading
-from saml import _snakemake
+from saml.compat import snakemake as _snakemake
 
 onstart:
     {call}
@@ -52,7 +52,7 @@ def test_jobs_are_chosen_when_one_ends_unless_a_limit_was_asked_for(
 
 
 SHARED = """
-from saml import _snakemake
+from saml.compat import snakemake as _snakemake
 {call}
 
 rule all:
@@ -73,7 +73,7 @@ rule list:
     shell: "touch {{output}}"
 """
 IN_A_FOLDER = """
-from saml import _snakemake
+from saml.compat import snakemake as _snakemake
 {call}
 
 rule all:
@@ -88,7 +88,7 @@ rule file:
     shell: "touch {{output}}"
 """
 IN_A_CIRCLE = """
-from saml import _snakemake
+from saml.compat import snakemake as _snakemake
 {call}
 
 rule all:

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from saml.adapters import AdaptedRecogniser, adapter_spec
-from saml.config import load, validate
-from saml.models import build
+from saml.config.load import load, validate
+from saml.models.build import build
 from saml.models.whisper import WhisperRecogniser
 from saml.training.common import section_for_arm
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENTS = [
     (corpus, family) for corpus in ("librispeech", "tedlium3") for family in ("whisper", "conformer")
 ]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from saml.config import load, validate
-from saml.errors import SamlError
+from saml.config.load import load, validate
+from saml.runtime.errors import SamlError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 Config = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from saml.config import canonical, load, save, stage_settings, validate
-from saml.errors import SamlError
+from saml.config.load import canonical, load, save, stage_settings, validate
+from saml.runtime.errors import SamlError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 AN4 = ROOT.parent / "shared" / "data" / "an4" / "manifest.tsv"
 
@@ -27,7 +27,7 @@ def config() -> Config:
 OWN = sorted(path.relative_to(ROOT) for path in (ROOT / "config").glob("*-*.yaml"))
 
 
-@pytest.mark.parametrize("name", [*map(str, OWN), "tests/config/tiny.yaml"])
+@pytest.mark.parametrize("name", [*map(str, OWN), "tests/configurations/tiny.yaml"])
 def test_the_projects_own_configurations_are_right(name: str) -> None:
     validate(load([ROOT / "config" / "config.yaml", ROOT / name]), SCHEMA)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from saml.config import load, validate
-from saml.config_checks import _roles
-from saml.errors import SamlError
+from saml.config.checks import _roles
+from saml.config.load import load, validate
+from saml.runtime.errors import SamlError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIGURATIONS = {
     name: load([ROOT / "config/config.yaml", ROOT / f"config/{name}.yaml"])

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from saml.cli import main
+from saml.cli.main import main
 from saml.corpora import download, librispeech
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 
 class Server(http.server.SimpleHTTPRequestHandler):

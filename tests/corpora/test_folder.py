@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from saml.corpora import _grammar, checks, folder
-from saml.errors import SamlError
+from saml.corpora import folder
+from saml.corpora import grammar as _grammar
+from saml.corpora import utterance_checks as checks
+from saml.runtime.errors import SamlError
 
 ROWS = [
     ("a1", "anna", "a/1.wav", "Hello there"),

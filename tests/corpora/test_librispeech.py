@@ -10,7 +10,7 @@ import soundfile
 from lhotse.recipes import prepare_librispeech
 
 from saml.corpora import librispeech
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 PIECE = Path(os.environ.get("SAML_TEST_LIBRISPEECH", Path(__file__).parents[3] / "shared/data/librispeech"))
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from saml.corpora import CORPORA, corpus, folder_name, speaker_id
-from saml.errors import SamlError
+from saml.corpora.registry import CORPORA, corpus, folder_name, speaker_id
+from saml.runtime.errors import SamlError
 
 
 def test_every_corpus_has_the_two_functions():

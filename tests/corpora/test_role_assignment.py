@@ -2,8 +2,8 @@
 
 import pytest
 
-from saml.corpora.roles import assign_roles
-from saml.errors import SamlError
+from saml.corpora.role_assignment import assign_roles
+from saml.runtime.errors import SamlError
 
 PARTS = {
     "large": [f"p{number}_{talk}" for number in range(30) for talk in (1, 2)],

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from saml.corpora import partition
-from saml.errors import SamlError
+from saml.corpora import splits as partition
+from saml.runtime.errors import SamlError
 
 SETTINGS = {"scheme": "contiguous", "folds": 5, "seed": 7}
 

@@ -11,9 +11,13 @@ import soundfile
 
 pytest.importorskip("espeakng_loader")
 
-from saml.corpora import _espeak, _grammar, _made, _voices, spoken_commands
-from saml.corpora._espeak import Voice
-from saml.errors import SamlError
+from saml.corpora import espeak as _espeak
+from saml.corpora import grammar as _grammar
+from saml.corpora import spoken_commands
+from saml.corpora import synthesis as _made
+from saml.corpora import voices as _voices
+from saml.corpora.espeak import Voice
+from saml.runtime.errors import SamlError
 
 SETTINGS = {
     "spoken_commands": {

@@ -10,12 +10,13 @@ import soundfile
 from lhotse import CutSet
 from lhotse.recipes.utils import normalize_text_tedlium
 
-from saml.corpora import stages, tedlium3
-from saml.corpora._audio import resample
-from saml.corpora._espeak import Voice, speak
-from saml.corpora._stm import words_of
-from saml.errors import SamlError
-from saml.features import LogMel, LogMelConfig, load_features
+from saml.cli.stage_table import prepare as stages
+from saml.corpora import tedlium3
+from saml.corpora.audio import resample
+from saml.corpora.espeak import Voice, speak
+from saml.corpora.stm import words_of
+from saml.features.log_mel import LogMel, LogMelConfig, load_features
+from saml.runtime.errors import SamlError
 
 SECONDS = 6.0
 # Start, end, label and words of each line. Three of the five are heard.

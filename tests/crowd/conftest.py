@@ -11,9 +11,9 @@ import torch
 
 from saml.adapters import AdaptedRecogniser, adapter_spec
 from saml.adapters.store import save_adapter
-from saml.crowd.stage import Speaker, adapt_crowd
-from saml.models import Recogniser
+from saml.models.recogniser import Recogniser
 from saml.models.store import read_description, save_model
+from saml.stages.adapt import Speaker, adapt_crowd
 from tests.crowd.one_by_one import adapt_one_by_one
 from tests.training import conftest as run
 

@@ -8,11 +8,11 @@ import torch
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.models.store import load_model
-from saml.training.adaptation import Adaptation
+from saml.stages.adaptation import Adaptation
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import device, make_deterministic, read_cuts, read_splits, seed_for
-from saml.training.examples import Examples
-from saml.training.loop import run
+from saml.training.data import Examples
+from saml.training.engine import run
 
 
 def adapt_one_by_one(
@@ -32,7 +32,7 @@ def adapt_one_by_one(
     adapter: Path | None = None,
     adapter_description: Path | None = None,
 ) -> None:
-    """Write what `saml.crowd.stage.adapt` writes, and a crowd must equal."""
+    """Write what `saml.stages.adapt.adapt` writes, and a crowd must equal."""
     base, content = load_model(weights, description)
     what = Adaptation(experiment, settings, arm, seed, None, content)
     run_record = what.new_record(speaker)

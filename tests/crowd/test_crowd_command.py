@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from saml import cli
-from saml.crowd import decode, stage
-from saml.crowd.decode import Decoding
-from saml.crowd.stage import Speaker
+from saml.cli import main as cli
+from saml.cli.stage_table import adapt as stage
+from saml.cli.stage_table import decode
+from saml.stages.adapt import Speaker
+from saml.stages.decode import Decoding
 
 # What the stages have alike.
 COMMON = {

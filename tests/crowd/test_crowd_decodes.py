@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec, adapter_spec
 from saml.adapters.store import load_adapter, save_adapter
-from saml.crowd.decode import Decoding, decode, decode_crowd
 from saml.crowd.recogniser import CrowdRecogniser
-from saml.decoding import Search, transcribe
-from saml.errors import SamlError
+from saml.decoding.transcription import Search, transcribe
 from saml.models.store import load_model, read_description
+from saml.runtime.errors import SamlError
+from saml.stages.decode import Decoding, decode, decode_crowd
 from saml.tracking import RunRecord, read_record
 from saml.training.common import read_cuts
 from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds

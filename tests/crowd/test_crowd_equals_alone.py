@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from saml.crowd import loop as crowd_loop
 from saml.tracking import read_record
-from saml.training import loop as loop_of_one
+from saml.training import engine as loop_of_one
 from saml.training import parts
 from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
 from tests.training.conftest import batch_sizes

@@ -8,9 +8,9 @@ import torch
 from lhotse import MonoCut
 
 from saml.crowd.loop import CrowdTraining
-from saml.errors import Diverged, SamlError
-from saml.features import load_features
-from saml.training import examples
+from saml.features.log_mel import load_features
+from saml.runtime.errors import Diverged, SamlError
+from saml.training import data as examples
 from tests.crowd.conftest import Project, only_conformer
 from tests.crowd.test_crowd_equals_alone import assert_same_adapter
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_of_another_crowd_is_not_taken_up(
     project.passes = 1
     work = project.folder / "work"
     with monkeypatch.context() as patch:
-        patch.setattr("saml.crowd.stage._write", lambda *_: 1 / 0)
+        patch.setattr("saml.stages.adapt._write", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             project.at_once("pqm", speakers=["t", "u"], work=work)
     project.at_once("pqm", speakers=["u", "t"], work=work)

@@ -9,8 +9,8 @@ from transformers import GenerationConfig, GenerationMixin
 from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.crowd.recogniser import CrowdRecogniser
 from saml.crowd.rows import Rows, chosen
-from saml.errors import SamlError
-from saml.models import Encoded, Recogniser, as_module
+from saml.models.recogniser import Encoded, Recogniser, as_module
+from saml.runtime.errors import SamlError
 
 Make = Callable[[], Recogniser]
 Speech = tuple[torch.Tensor, torch.Tensor]

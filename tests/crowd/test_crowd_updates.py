@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saml.crowd.updates import CrowdUpdates
-from saml.training.updates import AlternatingUpdates
+from saml.training.optim import AlternatingUpdates
 
 HOW: dict[str, Any] = {"learning_rate": {"expert": 0.01, "router": 0.03}, "clip_norm": 0.5, "decay": 0.7}
 SHAPES = {"expert": [(2, 3), (4,)], "router": [(3,)]}

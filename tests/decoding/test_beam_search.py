@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.beam import Hypothesis, Rules, _Beams, find
-from saml.ctc_prefix import JointScores, PrefixScorer
-from saml.models import Recogniser, as_module, build
-from saml.models.recogniser import Encoded
-from saml.models.tokeniser import END, PAD, START
+from saml.decoding.beam_search import Hypothesis, Rules, _Beams, find
+from saml.decoding.ctc_prefix import JointScores, PrefixScorer
+from saml.models.build import build
+from saml.models.recogniser import Encoded, Recogniser, as_module
+from saml.models.tokenisers.characters import END, PAD, START
 from tests.conftest import SECTIONS
 
 from transformers.generation.configuration_utils import GenerationConfig  # isort: skip

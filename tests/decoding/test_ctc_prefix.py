@@ -10,12 +10,12 @@ import torch
 from lhotse import CutSet
 from torch.nn import functional as F
 
-from saml.ctc_prefix import JointScores, PrefixScorer
-from saml.decoding import Search, transcribe
-from saml.features import collate
-from saml.models import Recogniser, as_module, build
-from saml.models.recogniser import Encoded
-from saml.models.tokeniser import END, PAD, START
+from saml.decoding.ctc_prefix import JointScores, PrefixScorer
+from saml.decoding.transcription import Search, transcribe
+from saml.features.log_mel import collate
+from saml.models.build import build
+from saml.models.recogniser import Encoded, Recogniser, as_module
+from saml.models.tokenisers.characters import END, PAD, START
 from tests.conftest import SECTIONS
 from tests.training.conftest import write_pool
 

@@ -8,10 +8,10 @@ import torch
 from lhotse import CutSet
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.decoding import Search, transcribe
-from saml.features import collate
-from saml.models import Recogniser
-from saml.models.tokeniser import END, START, CharacterTokeniser
+from saml.decoding.transcription import Search, transcribe
+from saml.features.log_mel import collate
+from saml.models.recogniser import Recogniser
+from saml.models.tokenisers.characters import END, START, CharacterTokeniser
 from tests.training.conftest import write_pool
 
 SPEC = AdapterSpec(experts=3, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.2, routed=True)

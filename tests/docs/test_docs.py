@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from saml.cli import _parser
+from saml.cli.main import _parser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 import saml
-from saml.doctor_checks import read_pins
+from saml.doctor.machine import read_pins
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

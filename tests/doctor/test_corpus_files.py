@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from saml.config import load
-from saml.doctor import corpus
-from saml.errors import SamlError
+from saml.config.load import load
+from saml.doctor.diagnosis import corpus
+from saml.runtime.errors import SamlError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def configuration(name, root):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from saml import doctor_checks as checks
-from saml.doctor import base, corpus, count_jobs, disk, doctor, jobs, threads
-from saml.errors import SamlError
+from saml.doctor import machine as checks
+from saml.doctor.diagnosis import base, corpus, count_jobs, disk, doctor, jobs, threads
+from saml.runtime.errors import SamlError
 from tests.models.conftest import save_checkpoint, section
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
 
@@ -90,7 +90,7 @@ def test_old_python(monkeypatch):
 
 
 def test_a_missing_torchaudio_fails(monkeypatch):
-    monkeypatch.setattr("saml._torchaudio.ensure", lambda: False)
+    monkeypatch.setattr("saml.compat.torchaudio.ensure", lambda: False)
     assert statuses(checks.torchaudio()) == ["fail"]
 
 

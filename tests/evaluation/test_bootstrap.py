@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from saml import statistics
+from saml.evaluation import bootstrap as statistics
 
 
 def made_counts(seed: int, sizes: list[int], columns: int = 4) -> list[np.ndarray]:

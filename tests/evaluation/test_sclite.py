@@ -2,7 +2,7 @@
 
 sclite aligns by other costs (4 for a substitution, 3 for a deletion or insertion; ours are 1 each), so where
 an alignment with as many errors has more hits, it takes that one, and now and then one with more errors.
-With sctk installed, `pytest -m system tests/test_sclite.py` asks sclite itself again.
+With sctk installed, `pytest -m system tests/evaluation/test_sclite.py` asks sclite itself again.
 """
 
 import random
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saml.scoring import OPERATIONS, count_normalised, error_rate, pool, reference_units
+from saml.evaluation.wer import OPERATIONS, count_normalised, error_rate, pool, reference_units
 from tests.sclite import Four, needs_sclite, sclite
 
 # (reference, hypothesis, sclite's hits, substitutions, deletions, insertions)

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from saml import scoring
-from saml.errors import SamlError
+from saml.evaluation import wer as scoring
+from saml.runtime.errors import SamlError
 
 
 def four(hits: int, substitutions: int, deletions: int, insertions: int) -> dict[str, int]:
@@ -187,7 +187,7 @@ def test_the_spelling_table_is_the_published_one() -> None:
 
 def test_scoring_needs_neither_torch_nor_torchaudio() -> None:
     code = (
-        "import sys; from saml.scoring import count; count('a', 'a', ['whisper']);"
+        "import sys; from saml.evaluation.wer import count; count('a', 'a', ['whisper']);"
         "assert not {'torch', 'torchaudio'} & set(sys.modules), 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

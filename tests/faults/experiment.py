@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"
 # One target speaker: these tests run it again and again.
-CONFIGURATION = ("tests/config/tiny.yaml", "tests/config/one_speaker.yaml")
+CONFIGURATION = ("tests/configurations/tiny.yaml", "tests/configurations/one_speaker.yaml")
 # What a run is made of. Records, logs and benchmarks hold times, pictures a date: they may differ.
 KEPT = ("data", "models", "pretrained", "speakers", "general", "enrolment", "tuning", "pruned", "encodings")
 KEPT += ("tables", "transcripts")
@@ -33,7 +33,7 @@ class Experiment:
         for name in ("Snakefile", "workflow", "config", "slurm", "environment.yaml"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-        shutil.copytree(ROOT / "tests/config", folder / "tests/config")
+        shutil.copytree(ROOT / "tests/configurations", folder / "tests/configurations")
         (folder / "profiles").symlink_to("workflow/profiles")
         return cls(folder)
 

@@ -23,7 +23,7 @@ from tests.faults.experiment import Experiment, differences, kill
 
 # A checkpoint after each step: kills meet some being written.
 HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0")
-CONFIGURATION = ("tests/config/killed.yaml",)
+CONFIGURATION = ("tests/configurations/killed.yaml",)
 
 
 class Lost(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from saml import cli
+from saml.cli import main as cli
 from saml.crowd.loop import CrowdTraining
 
 ROOM = 32 << 20

@@ -52,7 +52,7 @@ def test_eight_trackers_on_one_store(tmp_path: Path) -> None:
         record.write(results / f"tiny/speakers/s{number}/saml/seed1/run.jsonl")
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment["PYTHONPATH"] = str(ROOT)
-    command = [sys.executable, "-m", "saml.cli", "track", str(results)]
+    command = [sys.executable, "-m", "saml.cli.main", "track", str(results)]
     trackers = [
         subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from saml import cli
+from saml.cli import main as cli
 from saml.tracking import read_record
 from tests.faults.commands import INPUTS, OUTPUTS, adapt
 

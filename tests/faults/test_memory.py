@@ -13,7 +13,7 @@ WRAPPER = f"""#!/bin/bash
 if [[ $1 == adapt && " $* " == *" --arm saml "* && -e short ]]; then
     exec {sys.executable} {ROOT}/tests/faults/short_of_memory.py "$@"
 fi
-exec {sys.executable} -m saml.cli "$@"
+exec {sys.executable} -m saml.cli.main "$@"
 """
 
 

@@ -14,7 +14,7 @@ from tests.workflow.workflow_project import ROOT, make_project
 # Does what every command of saml does first, then works for a long time.
 BUSY = f"""#!{sys.executable}
 import os, pathlib, time
-from saml.parent import die_with_parent
+from saml.runtime.watchdog import die_with_parent
 die_with_parent()
 pathlib.Path("pid.new").write_text(str(os.getpid()))
 os.rename("pid.new", "pid")
@@ -99,7 +99,7 @@ def test_shells_in_between_do_not_matter(pidfd: bool, tmp_path: Path) -> None:
 
 def test_by_hand_nobody_is_watched(tmp_path: Path) -> None:
     """Without the variable a command goes on when the shell that started it is gone."""
-    code = "import threading; from saml.parent import die_with_parent; die_with_parent(); "
+    code = "import threading; from saml.runtime.watchdog import die_with_parent; die_with_parent(); "
     code += "print(threading.active_count())"
     environment = {name: value for name, value in os.environ.items() if name != "SAML_PARENT"}
     done = subprocess.run(

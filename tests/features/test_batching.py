@@ -6,7 +6,7 @@ import sys
 import pytest
 from lhotse import MonoCut
 
-from saml.lengths import by_length
+from saml.features.batching import by_length
 
 
 def rows(*seconds: float) -> list[tuple[int, MonoCut]]:
@@ -58,5 +58,5 @@ def test_whose_a_cut_is_goes_with_it() -> None:
 
 def test_the_training_loop_is_there_without_lhotse() -> None:
     """On a machine that only trains from batches at hand: benchmarks on a GPU."""
-    code = "import sys; sys.modules['lhotse'] = None; import saml.training.loop"
+    code = "import sys; sys.modules['lhotse'] = None; import saml.training.engine"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,10 +13,10 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.features.base import FeatureExtractor
 from lhotse.qa import validate_cut
 
-from saml import features
-from saml._archive import ArchiveReader, ArchiveWriter
-from saml.errors import SamlError
-from saml.features import LogMel, LogMelConfig
+from saml.features import log_mel as features
+from saml.features.archive import ArchiveReader, ArchiveWriter
+from saml.features.log_mel import LogMel, LogMelConfig
+from saml.runtime.errors import SamlError
 from saml.training.common import in_order
 
 
@@ -312,7 +312,7 @@ try:
     import torchaudio
 except OSError:
     pass
-from saml._torchaudio import ensure
+from saml.compat.torchaudio import ensure
 print(ensure(), ensure())
 import torchaudio
 print(torchaudio.transforms.Resample(8000, 16000) is not None)

@@ -1,8 +1,7 @@
 """Bad and hostile input, one table: what is given, and what must be said of it. `None`: it works.
 
 What is said is part of a single line that names the thing at fault. Cases that other tests have are not
-repeated: tests/corpora (manifests, audio, STM lines), tests/test_config.py, tests/faults/test_files.py
-(damaged files), tests/tracking/test_record.py, tests/models/test_checkpoint.py (other people's models).
+repeated: tests/corpora (manifests, audio, STM lines), tests/config, tests/faults/test_files.py (damaged files), tests/tracking/test_record.py, tests/models/test_checkpoint_files.py (other people's models).
 """
 
 import math

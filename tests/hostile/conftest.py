@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saml import config
+from saml.config import load as config
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,19 +17,20 @@ import torch
 from lhotse import CutSet
 from safetensors.torch import load
 
-from saml import config
 from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
 from saml.adapters.store import load_adapter, save_adapter
-from saml.corpora import folder, folder_name, speaker_id
-from saml.corpora._stm import read_stm
-from saml.corpora.checks import check_cuts
-from saml.corpora.stages import _cuts
-from saml.errors import in_one_line
-from saml.files import read_json_object
-from saml.models import build
+from saml.config import load as config
+from saml.corpora import folder
+from saml.corpora.registry import folder_name, speaker_id
+from saml.corpora.stm import read_stm
+from saml.corpora.utterance_checks import check_cuts
+from saml.evaluation.wer import SCORERS, count
+from saml.models.build import build
 from saml.models.store import load_model, read_description, save_model
-from saml.models.tokeniser import CharacterTokeniser
-from saml.scoring import SCORERS, count
+from saml.models.tokenisers.characters import CharacterTokeniser
+from saml.runtime.errors import in_one_line
+from saml.runtime.files import read_json_object
+from saml.stages.prepare import _cuts
 from saml.training.common import read_cuts, read_splits
 from tests.conftest import TINY
 from tests.hostile.cases import CASES, Case

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from saml import config
-from saml._archive import ArchiveReader, ArchiveWriter
-from saml.corpora import folder, folder_name, speaker_id
-from saml.corpora._stm import read_stm
-from saml.errors import SamlError
-from saml.files import read_json_object
+from saml.config import load as config
+from saml.corpora import folder
+from saml.corpora.registry import folder_name, speaker_id
+from saml.corpora.stm import read_stm
+from saml.evaluation.wer import SCORERS, count, errors, normalise, reference_units
+from saml.features.archive import ArchiveReader, ArchiveWriter
 from saml.reporting.hypotheses import read_lines
-from saml.scoring import SCORERS, count, errors, normalise, reference_units
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
 from saml.tracking import read_record
 from saml.training.common import read_splits
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from saml.decoding import Search, transcribe
-from saml.errors import SamlError
-from saml.models.bpe import BpeTokeniser, Manners, Vocabulary
-from saml.models.checkpoint import import_base, open_checkpoint
+from saml.decoding.transcription import Search, transcribe
+from saml.models.checkpoints.transformers import import_base, open_checkpoint
 from saml.models.store import load_model
-from saml.models.tokeniser import tokeniser_of, unknown_characters
-from saml.models.vocabulary import read_vocabulary
-from saml.training.examples import Examples
+from saml.models.tokenisers.bpe import BpeTokeniser, Manners, Vocabulary
+from saml.models.tokenisers.characters import tokeniser_of, unknown_characters
+from saml.models.tokenisers.vocabulary import read_vocabulary
+from saml.runtime.errors import SamlError
+from saml.training.data import Examples
 from tests.models.conftest import BPE, IDS, SPECIAL, save_bpe_checkpoint, section, whisper_tokeniser
 from tests.training.conftest import CutSet, write_pool
 

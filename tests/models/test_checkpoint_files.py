@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saml.base_checkpoint import checkpoint_path
-from saml.errors import SamlError
-from saml.models.checkpoint import import_base, open_checkpoint, read_recogniser
+from saml.models.checkpoints.source import checkpoint_path
+from saml.models.checkpoints.transformers import import_base, open_checkpoint, read_recogniser
 from saml.models.store import load_model
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 from tests.models.conftest import CHARACTERS, section
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saml.models import Recogniser
+from saml.models.recogniser import Recogniser
 
 
 @pytest.fixture

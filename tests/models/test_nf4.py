@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from saml._bitsandbytes import functional
-from saml.errors import SamlError
-from saml.models import Recogniser, as_module
+from saml.compat.bitsandbytes import functional
+from saml.models.nf4 import pack, quantisable, unpack
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
-from saml.quantise import pack, quantisable, unpack
+from saml.runtime.errors import SamlError
 
 bnb = functional()
 

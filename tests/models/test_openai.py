@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saml.errors import SamlError
-from saml.models.checkpoint import import_base, open_checkpoint, read_recogniser
+from saml.models.checkpoints.transformers import import_base, open_checkpoint, read_recogniser
 from saml.models.store import load_model
+from saml.runtime.errors import SamlError
 from tests.models.conftest import section
 
 RANKS = 256

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from saml.models import Recogniser, as_module
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
 
 Speech = tuple[torch.Tensor, torch.Tensor]

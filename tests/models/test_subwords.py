@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from saml.errors import SamlError
-from saml.models.pieces import PieceTokeniser, learn_pieces
-from saml.models.tokeniser import build_tokeniser, tokeniser_of, unknown_characters
+from saml.models.tokenisers.characters import build_tokeniser, tokeniser_of, unknown_characters
+from saml.models.tokenisers.subwords import PieceTokeniser, learn_pieces
+from saml.runtime.errors import SamlError
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"
 TEXTS = ["The theatre there", "then the other theme", "it's the weather", "bathe the thin others"] * 3

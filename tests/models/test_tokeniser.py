@@ -2,8 +2,8 @@
 
 import pytest
 
-from saml.errors import SamlError
-from saml.models.tokeniser import CharacterTokeniser, tokeniser_of, tokeniser_of_vocabulary
+from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of, tokeniser_of_vocabulary
+from saml.runtime.errors import SamlError
 
 
 def test_ids_by_hand() -> None:

@@ -13,14 +13,14 @@ from lhotse import CutSet
 from torch import nn
 
 from saml.corpora.folder import read_rows
-from saml.decoding import Search, transcribe
-from saml.errors import SamlError
-from saml.features import LogMel, LogMelConfig, collate
-from saml.models import Recogniser, as_module
+from saml.decoding.transcription import Search, transcribe
+from saml.features.log_mel import LogMel, LogMelConfig, collate
+from saml.models.nf4 import pack, quantisable
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, save_model, stored
 from saml.models.whisper import WhisperRecogniser, sinusoids
-from saml.quantise import pack, quantisable
-from saml.training.examples import Examples
+from saml.runtime.errors import SamlError
+from saml.training.data import Examples
 from saml.training.losses import utterance_losses
 from tests.conftest import TINY_WHISPER
 from tests.training.conftest import write_pool
@@ -231,7 +231,7 @@ def test_a_real_checkpoint_on_real_speech() -> None:
     import soundfile
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    from saml.models.checkpoint import open_checkpoint, read_recogniser
+    from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
 
     folder = Path(os.environ[GIVEN[0]])
     seconds = json.loads((folder / "config.json").read_text())["max_source_positions"] / 50

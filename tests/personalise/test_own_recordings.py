@@ -12,18 +12,18 @@ import soundfile
 
 from saml.adapters import AdaptedRecogniser, adapter_spec
 from saml.adapters.store import load_adapter, save_adapter
-from saml.config import load, save
-from saml.errors import SamlError
-from saml.models import Recogniser
+from saml.config.load import load, save
+from saml.models.nf4 import quantise
+from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
-from saml.personalise import personalise
-from saml.pruning import prune
-from saml.quantise import quantise
+from saml.personalise.own_recordings import personalise
+from saml.runtime.errors import SamlError
+from saml.stages.prune import prune
 from saml.training.common import read_splits
-from saml.transcribe import transcribe_files
+from saml.transcribe.recordings import transcribe_files
 from tests.conftest import TINY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXTS = ["bin blue", "lay red at a", "set green", "place white now", "bin a", "lay b"]
 
 
@@ -36,7 +36,7 @@ def family() -> str:
 def experiment(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> Path:
     """An experiment with models and a pre-trained saml arm, and nothing else."""
     results = tmp_path / "results" / "small"
-    config = load([ROOT / "config" / "config.yaml", ROOT / "tests" / "config" / "tiny.yaml"])
+    config = load([ROOT / "config" / "config.yaml", ROOT / "tests" / "configurations" / "tiny.yaml"])
     config["model"]["conformer"] = TINY
     config["run_arms"] = ["nf4", "nf4-lora", "saml"]
     config["decoding"]["max_tokens_per_second"] = 0.5

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from saml.corpora import folder_name
+from saml.corpora.registry import folder_name
+from saml.evaluation.wer import count
 from saml.reporting.tables import tabulate
-from saml.scoring import count
 from saml.tracking import RunRecord
 
 ARMS = {

@@ -10,11 +10,11 @@ import pytest
 from results_tree import ARMS, SCORING, Tree
 from safetensors.numpy import save_file
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
+from saml.corpora.registry import folder_name
+from saml.evaluation.wer import relative_reduction
 from saml.reporting import ablation as module
 from saml.reporting.tables import read_table
-from saml.scoring import relative_reduction
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
 QUESTIONS = {"bare": ["nf4"], "mixture": ["pqm", "saml"], "frozen": ["saml", "still"]}

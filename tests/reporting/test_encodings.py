@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from results_tree import ARMS, Tree
 
-from saml.errors import SamlError
 from saml.reporting import encodings as module
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
 SPEAKERS = ["anna", "b o"]

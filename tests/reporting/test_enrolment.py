@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from results_tree import ARMS, SCORING, Tree
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
+from saml.corpora.registry import folder_name
+from saml.evaluation.wer import relative_reduction
 from saml.reporting import enrolment as module
 from saml.reporting.tables import read_table
-from saml.scoring import relative_reduction
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
 

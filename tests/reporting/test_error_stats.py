@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 import pytest
 
-from saml.errors import SamlError
 from saml.reporting.error_stats import Transcript, align, by_icefall, errs, recogs
+from saml.runtime.errors import SamlError
 
 SAID = [
     (

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 from results_tree import ARMS, Tree, run
 
-from saml.errors import SamlError
 from saml.reporting import style
 from saml.reporting.curves import loss_curves, mean_curve
 from saml.reporting.figures import FIGURES, Report, figures, reductions, wer_by_arm
 from saml.reporting.tables import INTERVALS, read_table
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
 
 

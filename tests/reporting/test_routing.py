@@ -8,11 +8,11 @@ import pytest
 from results_tree import Tree
 from sklearn.model_selection import StratifiedKFold
 
-from saml.corpora import folder_name
-from saml.errors import SamlError
+from saml.corpora.registry import folder_name
 from saml.reporting import routing as module
 from saml.reporting.tables import read_table
-from saml.routing import routes_table
+from saml.runtime.errors import SamlError
+from saml.stages.routes import routes_table
 from saml.tracking import read_record
 
 LAYERS = ["encoder.0.attention", "encoder.1.attention", "decoder_self", "cross"]

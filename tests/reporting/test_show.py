@@ -3,8 +3,8 @@
 import pytest
 from results_tree import Tree, run
 
-from saml.errors import SamlError
-from saml.reporting.show import aligned, percent, show
+from saml.reporting.print_tables import aligned, percent, show
+from saml.runtime.errors import SamlError
 
 
 def test_show_prints_the_table_the_caveat_and_where_to_look(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from results_tree import ARMS, Tree, run
 
-from saml.errors import SamlError
 from saml.reporting.pairs import pairs
 from saml.reporting.tables import read_table
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
 # Errors and reference words under both scorers, summed over seeds: anna says 7 words, "b o" 3.

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from results_tree import ARMS, SCORING, Tree
 
-from saml.errors import SamlError
 from saml.reporting.hypotheses import Decoded
 from saml.reporting.transcripts import transcript_name, transcripts
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 from tests.sclite import Four, needs_sclite, sclite_counts
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from saml import files
-from saml.errors import SamlError
-from saml.files import open_atomically, read_json_object, write_atomically
+from saml.runtime import files
+from saml.runtime.errors import SamlError
+from saml.runtime.files import open_atomically, read_json_object, write_atomically
 
 # Writes half a file, says so, and waits for what comes.
 WRITER = """
 import sys, time
 from pathlib import Path
-from saml.files import open_atomically
+from saml.runtime.files import open_atomically
 with open_atomically(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from saml import __version__
-from saml.base_checkpoint import checksums
-from saml.freshness import newer_manifest, other_checkpoint, other_versions, warnings
+from saml.models.checkpoints.source import checksums
+from saml.runtime.staleness import newer_manifest, other_checkpoint, other_versions, warnings
 from saml.tracking import RunRecord
 
 TRAINED = {"family": "whisper", "whisper": {"checkpoint": None}}

@@ -14,9 +14,9 @@ import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSet
 from lhotse.qa import validate
 
-from saml.corpora import stages
-from saml.errors import SamlError
-from saml.features import collate, load_features
+from saml.cli.stage_table import prepare as stages
+from saml.features.log_mel import collate, load_features
+from saml.runtime.errors import SamlError
 
 AN4 = Path(os.environ.get("SAML_TEST_AN4", Path(__file__).parents[3] / "shared/data/an4"))
 

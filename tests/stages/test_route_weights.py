@@ -8,9 +8,9 @@ import torch
 from lhotse import CutSet, MonoCut
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.features import collate
-from saml.models import Recogniser, as_module
-from saml.routing import route, routes_table
+from saml.features.log_mel import collate
+from saml.models.recogniser import Recogniser, as_module
+from saml.stages.routes import route, routes_table
 from tests.training.conftest import write_pool
 
 SPEC = AdapterSpec(experts=3, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.2, routed=True)

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
 from saml.tracking.location import default_store
+from saml.tracking.mlflow_store import CLAIM, CONTENT, Draft, MlflowClient, Store
 from saml.tracking.publish import Publisher, publish
 from saml.tracking.runs import Metric
-from saml.tracking.store import CLAIM, CONTENT, Draft, MlflowClient, Store
 
 CONFIG = {
     "experiment": "tiny",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
+from saml.tracking.mlflow_store import MlflowClient
 from saml.tracking.publish import publish
 from saml.tracking.runs import find_records
-from saml.tracking.store import MlflowClient
 from tests.debian import Unavailable, wait_until
 from tests.faults.experiment import ROOT, Experiment
 from tests.tracking.servers import MlflowServer, driver, postgresql, silent
@@ -40,7 +40,16 @@ def runs(server: MlflowServer, tag: str) -> Counter[str]:
 
 def tracker(results: Path, server: MlflowServer, *arguments: str) -> subprocess.Popen[str]:
     """`saml track` in a process of its own; a dead server is noticed at once."""
-    command = [sys.executable, "-m", "saml.cli", "track", str(results), "--store", server.address, *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "saml.cli.main",
+        "track",
+        str(results),
+        "--store",
+        server.address,
+        *arguments,
+    ]
     variables = {"PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     return subprocess.Popen(
         command,

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saml.errors import SamlError
+from saml.cli.stage_table import train_base as base
+from saml.runtime.errors import SamlError
 from saml.tracking import read_record
-from saml.training import base, loop
+from saml.training import engine as loop
 from saml.training.common import in_bfloat16
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM

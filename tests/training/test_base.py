@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from saml.errors import SamlError
-from saml.training.base import _phases
+from saml.runtime.errors import SamlError
+from saml.stages.train_base import _phases
 
 HOW: dict[str, Any] = {
     "passes": 3,

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from saml.crowd import loop as crowd_loop
-from saml.errors import Interrupted
+from saml.runtime.errors import Interrupted
 from saml.tracking import read_record
-from saml.training import common, loop
+from saml.training import common
+from saml.training import engine as loop
 from saml.training.checkpoints import Checkpoints
 from saml.training.common import identity, read_cuts
 from tests.training import conftest as run
@@ -189,7 +190,15 @@ def test_a_job_that_is_asked_to_stop_saves_and_goes_on_later(made: Path, tmp_pat
     settings = run.settings("adapters", "adaptation", "partition", arm=LORA_ARM)
     settings["adaptation"] = {**settings["adaptation"], "passes": 12}
     files = {"weights": "nf4.safetensors", "description": "nf4.json", "cuts": "target/cuts.jsonl.gz"}
-    command = [sys.executable, "-m", "saml.cli", "adapt", "--experiment=test", "--arm=lora", "--speaker=t"]
+    command = [
+        sys.executable,
+        "-m",
+        "saml.cli.main",
+        "adapt",
+        "--experiment=test",
+        "--arm=lora",
+        "--speaker=t",
+    ]
     command += ["--seed=1", f"--settings={json.dumps(settings)}", f"--splits={made / 'splits.json'}"]
     command += [f"--{name}={made / file}" for name, file in files.items()]
 

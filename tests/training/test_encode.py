@@ -10,10 +10,10 @@ import torch
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
-from saml.encodings import encode
-from saml.errors import SamlError
-from saml.features import collate
+from saml.features.log_mel import collate
 from saml.models.store import load_model
+from saml.runtime.errors import SamlError
+from saml.stages.embed import encode
 from saml.training.common import read_cuts
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM

@@ -7,10 +7,10 @@ import torch
 from lhotse import CutSet
 from torch.nn import functional as F
 
-from saml.errors import SamlError
-from saml.models import Recogniser
-from saml.models.tokeniser import CharacterTokeniser
-from saml.training.examples import Examples
+from saml.models.recogniser import Recogniser
+from saml.models.tokenisers.characters import CharacterTokeniser
+from saml.runtime.errors import SamlError
+from saml.training.data import Examples
 from saml.training.losses import utterance_losses
 from tests.training.conftest import write_pool
 

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.models import Recogniser
+from saml.models.recogniser import Recogniser
 from saml.training.batch import IGNORED, Batch
 from saml.training.losses import grouped_mean, utterance_losses
-from saml.training.updates import SeparateUpdates
+from saml.training.optim import SeparateUpdates
 
 SPEC = AdapterSpec(experts=2, feed_forward_experts=2, rank=1, alpha=4.0, dropout=0.0, routed=False)
 ALONE = AdapterSpec(experts=1, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.0, routed=False)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from saml.errors import SamlError
-from saml.models import Recogniser
+from saml.models.recogniser import Recogniser
+from saml.runtime.errors import SamlError
 from saml.training.adapter_task import adapter_task
-from saml.training.loop import Task
+from saml.training.engine import Task
 from tests.adapters.test_adapted import adapted
 from tests.training.conftest import SETTINGS
 

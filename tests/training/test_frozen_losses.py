@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from saml.models import build
+from saml.models.build import build
 from saml.models.store import save_model
 from saml.tracking import read_record
 from tests.training import conftest as run

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saml.errors import SamlError
-from saml.training.icefall_average import mean_state
+from saml.compat.icefall import mean_state
+from saml.runtime.errors import SamlError
 
 SETTING = "base_training.average_by: icefall"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from saml.errors import SamlError
 from saml.models.conformer import ConformerRecogniser
+from saml.runtime.errors import SamlError
 from tests.training import conftest as run
 
 
 def decode(made: Path, out: Path, **decoding: Any) -> list[dict[str, Any]]:
-    from saml.crowd.decode import decode as stage
+    from saml.stages import decode as stage
 
     settings = run.settings("decoding", "scoring", arm={"precision": "nf4", "adapted": False})
     stage(

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from saml import cli
 from saml.adapters import AdaptedRecogniser
 from saml.adapters.store import load_adapter, save_adapter
+from saml.cli import main as cli
 from saml.models.store import load_model
 from saml.tracking import Record, read_record
 from saml.training.common import read_cuts
-from saml.training.examples import Examples
+from saml.training.data import Examples
 from saml.training.losses import utterance_losses
 from saml.tuning.trial import lose
 from tests.training import conftest as run

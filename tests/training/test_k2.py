@@ -11,10 +11,10 @@ from lhotse import CutSet
 from torch import Tensor
 from torch.nn import functional as F
 
-from saml.errors import SamlError
-from saml.models import Recogniser
-from saml.training.examples import Examples
-from saml.training.k2_ctc import ctc_losses
+from saml.compat.k2 import ctc_losses
+from saml.models.recogniser import Recogniser
+from saml.runtime.errors import SamlError
+from saml.training.data import Examples
 from saml.training.losses import utterance_losses
 from tests.training.conftest import write_pool
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saml.crowd import loop
-from saml.models import as_module
+from saml.models.recogniser import as_module
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 

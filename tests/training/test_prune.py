@@ -11,11 +11,11 @@ from torch import Tensor
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
-from saml.corpora.partition import enrolled
-from saml.errors import SamlError
-from saml.features import collate
+from saml.corpora.splits import enrolled
+from saml.features.log_mel import collate
 from saml.models.store import load_model
-from saml.pruning import prune
+from saml.runtime.errors import SamlError
+from saml.stages.prune import prune
 from saml.tracking import read_record
 from saml.training.common import read_cuts
 from tests.training import conftest as run

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from lhotse import CutSet
 
-from saml.config import load, stage_settings, validate
-from saml.corpora.stages import prepare_corpus, prepare_pool, prepare_speaker
-from saml.crowd.decode import decode
-from saml.crowd.stage import adapt
+from saml.config.load import load, stage_settings, validate
+from saml.models.nf4 import quantise
 from saml.models.store import load_model
-from saml.quantise import quantise
+from saml.stages.adapt import adapt
+from saml.stages.decode import decode
+from saml.stages.prepare import prepare_corpus, prepare_pool, prepare_speaker
+from saml.stages.train_base import train_base
 from saml.tracking import read_record
-from saml.training.base import train_base
 
 ROOT = Path(__file__).parents[2]
 SPEAKER = "de_f2_r155_p55"
@@ -23,7 +23,7 @@ SPEAKER = "de_f2_r155_p55"
 @pytest.fixture
 def config() -> dict[str, Any]:
     """The tiny configuration with the keys of the recipe, and even fewer people."""
-    config = load([ROOT / "config/config.yaml", ROOT / "tests/config/tiny.yaml"])
+    config = load([ROOT / "config/config.yaml", ROOT / "tests/configurations/tiny.yaml"])
     config["model"]["conformer"]["bpe"] = 60
     config["base_training"] |= {
         "passes": 3,

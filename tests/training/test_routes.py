@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from saml.errors import SamlError
-from saml.routing import routes
+from saml.runtime.errors import SamlError
+from saml.stages.routes import routes
 from saml.tracking import read_record
 from tests.training.conftest import SAML_ARM, settings
 

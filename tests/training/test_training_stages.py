@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saml.corpora.partition import enrolled
+from saml.corpora.splits import enrolled
 from saml.crowd.loop import CrowdTraining
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
+from saml.stages.pretrain import initial_speakers, joint_batches, shares
 from saml.tracking import read_record
-from saml.training import loop, parts
-from saml.training.mixtures import initial_speakers, joint_batches, shares
+from saml.training import engine as loop
+from saml.training import parts
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
 
@@ -212,7 +213,7 @@ def test_joint_batches_show_every_speaker_its_own_pass(made: Path) -> None:
 
 
 def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
-    from saml.crowd.decode import decode
+    from saml.stages.decode import decode
 
     run.adapt(made, "decoded", SAML_ARM, "saml", splits=made / "cv.json")
     chosen = run.settings("decoding", "scoring", arm=SAML_ARM)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saml import cli
+from saml.cli import main as cli
 from saml.tracking import read_record
 from saml.tuning.rates import with_rate
 from tests.training import conftest as run

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saml.training.updates import AlternatingUpdates, SeparateUpdates, WarmUpUpdates
+from saml.training.optim import AlternatingUpdates, SeparateUpdates, WarmUpUpdates
 
 
 def test_separate_updates_are_one_adam_per_expert() -> None:

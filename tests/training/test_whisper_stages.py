@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from saml.crowd.decode import decode
-from saml.models.checkpoint import import_base
+from saml.models.checkpoints.transformers import import_base
 from saml.models.store import load_model
+from saml.stages.decode import decode
 from saml.tracking import read_record
 from tests.conftest import TINY_WHISPER
 from tests.models.conftest import save_checkpoint, section

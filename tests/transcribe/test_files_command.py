@@ -10,13 +10,13 @@ import torch
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.adapters.store import load_adapter, save_adapter
-from saml.cli import main
-from saml.errors import SamlError
-from saml.features import LogMel, LogMelConfig
-from saml.models import Recogniser
+from saml.cli.main import main
+from saml.features.log_mel import LogMel, LogMelConfig
+from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
-from saml.models.tokeniser import END, START
-from saml.transcribe import transcribe_files
+from saml.models.tokenisers.characters import END, START
+from saml.runtime.errors import SamlError
+from saml.transcribe.recordings import transcribe_files
 
 SPEC = AdapterSpec(experts=2, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.0, routed=True)
 ROOM = 40  # a recording of a second has room for 10 + 30 tokens
@@ -111,7 +111,7 @@ def test_files_keep_their_order_and_their_kind_does_not_matter(model: Path, spee
 def test_the_command_prints_a_line_a_file(
     model: Path, speech: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saml.commands.running.limit_threads", lambda threads: None)
+    monkeypatch.setattr("saml.cli.dispatch.limit_threads", lambda threads: None)
     assert main(["transcribe", "--weights", str(model), "--beams", "1", *map(str, speech)]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [path for path, _ in lines] == [str(path) for path in speech]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 from saml.tracking import Record
 from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from saml import cli
-from saml.config import load, validate
-from saml.errors import SamlError
+from saml.cli import main as cli
+from saml.config.load import load, validate
+from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
 from saml.training.common import section_for_arm
+from saml.tuning.print_rates import show_rates
 from saml.tuning.rates import with_rate
-from saml.tuning.show import show_rates
-from saml.tuning.stages import choose_rates, choose_start
+from saml.tuning.selection import choose_rates, choose_start
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = [0.001, 0.003, 0.01]

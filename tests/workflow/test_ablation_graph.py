@@ -64,7 +64,7 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
 
 
 def test_its_command_lines_are_those_of_the_program(finished: Project) -> None:
-    from saml.cli import _parser
+    from saml.cli.main import _parser
 
     finished.configure(ablation={**FEW, "reference": None, "speakers": 2})
     outcome = finished.snakemake("--cores", "2", "ablation")

@@ -37,7 +37,7 @@ def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:
 
 
 def test_its_command_lines_are_those_of_the_program(fresh: Project) -> None:
-    from saml.cli import _parser
+    from saml.cli.main import _parser
 
     fresh.configure(enrolment={"sizes": [3], "arms": ["saml"], "reference": None}, partition__enrolment=None)
     outcome = fresh.snakemake("--cores", "2", "enrolment")

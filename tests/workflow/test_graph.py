@@ -94,7 +94,7 @@ def test_command_lines(first_run: tuple[Project, Outcome]) -> None:
 
 def test_command_lines_are_those_of_the_program(first_run: tuple[Project, Outcome]) -> None:
     """The program takes every command line that the stand-in got, and draws the figures that rules expect."""
-    from saml.cli import _parser
+    from saml.cli.main import _parser
     from saml.reporting.figures import FIGURES
 
     project, _ = first_run

@@ -43,7 +43,7 @@ def test_results_of_another_version_are_named_and_kept(finished: Project) -> Non
         ("config/an4-conformer.yaml", 24, {"train_base": 1, "prepare_pool": 3}),
         ("config/an4-whisper.yaml", 24, {"import_base": 1, "prepare_pool": 2}),
         ("config/spoken_commands-whisper.yaml", 7, {"train_base": 1, "prepare_pool": 3}),
-        ("tests/config/tiny.yaml", 2, {"train_base": 1, "prepare_pool": 3}),
+        ("tests/configurations/tiny.yaml", 2, {"train_base": 1, "prepare_pool": 3}),
     ],
 )
 def test_the_projects_own_configurations_give_a_graph(

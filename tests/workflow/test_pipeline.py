@@ -12,14 +12,14 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENT = Path("results/tiny")
 
 
 def snakemake(project: Path, *arguments: str) -> str:
     binaries = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = ["snakemake", "--cores", "2", *arguments, "--configfile", "tests/config/tiny.yaml"]
+    command = ["snakemake", "--cores", "2", *arguments, "--configfile", "tests/configurations/tiny.yaml"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -33,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "tests").mkdir()
-    shutil.copytree(ROOT / "tests/config", folder / "tests/config")
+    shutil.copytree(ROOT / "tests/configurations", folder / "tests/configurations")
     (folder / "profiles").symlink_to("workflow/profiles")
     output = snakemake(folder, "all")
     (folder / "output.txt").write_text(output)

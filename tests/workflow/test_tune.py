@@ -109,7 +109,7 @@ def test_a_trial_differs_from_the_experiments_own_job_by_its_rate_alone(
 
 
 def test_it_ends_with_the_rates_and_shows_no_test_score(tuning: tuple[Project, Outcome]) -> None:
-    from saml.cli import _parser
+    from saml.cli.main import _parser
 
     project, _ = tuning
     assert [call[0] for call in project.calls()][-3:] == ["choose-rates", "track", "show-rates"]

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 import saml
-from saml.config import load
+from saml.config.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEAKERS = ["de_f2_r155_p55", "odd' name/$(touch hurt) é"]

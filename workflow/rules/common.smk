@@ -10,13 +10,16 @@ from pathlib import Path
 from snakemake.logging import logger
 
 try:
-    from saml import _garbage, _snakemake, base_checkpoint, freshness
-    from saml import config as configuration
+    from saml.compat import garbage as _garbage
+    from saml.compat import snakemake as _snakemake
+    from saml.models.checkpoints import source as base_checkpoint
+    from saml.runtime import staleness as freshness
+    from saml.config import load as configuration
     from saml.chunks.each import MARK
     from saml.chunks.plan import Chunks, Unit
-    from saml.config_checks import without_initial_speakers
-    from saml.corpora import folder_name, speaker_id
-    from saml.errors import SamlError
+    from saml.config.checks import without_initial_speakers
+    from saml.corpora.registry import folder_name, speaker_id
+    from saml.runtime.errors import SamlError
     from saml.tuning.rates import ADAPTATION, PRETRAINING, rate_name, with_rate
 except ModuleNotFoundError as error:
     sys.exit(f"saml is not installed in this environment ({error}): run `make install` and use its .venv")
@@ -83,7 +86,7 @@ if workflow.is_main_process:
             )
 
 
-# Every job is told for whom it works, and ends when that Snakemake does, even by SIGKILL (saml/parent.py). It
+# Every job is told for whom it works, and ends when that Snakemake does, even by SIGKILL (saml/runtime/watchdog.py). It
 # takes its shell's place, so that a signal for it is not one for the shell, which would leave it alone.
 shell.prefix('set -euo pipefail; export SAML_PARENT=$PPID; saml() {{ exec saml "$@"; }}; ')
 

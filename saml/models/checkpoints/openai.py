@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 # Their names to transformers', in this order; what is not here is called alike.
 _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 CONFIG, VOCABULARY = "config.json", "vocab.json"
 GENERATION, TOKENIZER, MERGES, ADDED = (

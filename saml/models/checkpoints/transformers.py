@@ -9,17 +9,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from saml._transformers import ensure
-from saml.base_checkpoint import CONFIG, GENERATION, VOCABULARY, checkpoint_path, checksums
-from saml.errors import SamlError
-from saml.files import read_json_object
-from saml.models.bpe import BpeTokeniser, Manners
-from saml.models.openai import read_openai
+from saml.compat.transformers import ensure
+from saml.models.checkpoints.openai import read_openai
+from saml.models.checkpoints.source import CONFIG, GENERATION, VOCABULARY, checkpoint_path, checksums
 from saml.models.recogniser import Tokeniser
 from saml.models.store import full_state, save_model
-from saml.models.tokeniser import CharacterTokeniser, tokeniser_of_vocabulary
-from saml.models.vocabulary import read_vocabulary
+from saml.models.tokenisers.bpe import BpeTokeniser, Manners
+from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of_vocabulary
+from saml.models.tokenisers.vocabulary import read_vocabulary
 from saml.models.whisper import WhisperRecogniser, sinusoids
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
 
 ensure()
 from transformers.models.whisper import WhisperForConditionalGeneration  # noqa: E402

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from saml.errors import SamlError
+from saml.runtime.errors import SamlError
 
 START, END, NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 LANGUAGE, TASK = "<|en|>", "<|transcribe|>"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from saml.errors import SamlError
 from saml.models.recogniser import Tokeniser
+from saml.runtime.errors import SamlError
 
 PAD, START, END = 0, 1, 2
 _SPECIAL = 3
@@ -72,7 +72,7 @@ def build_tokeniser(model: Mapping[str, Any], transcripts: Iterable[str] | None 
         return CharacterTokeniser(own["characters"])
     if transcripts is None:
         raise SamlError(f"model.{family}.bpe: pieces are learned from transcripts, and there are none here")
-    from saml.models.pieces import learn_pieces
+    from saml.models.tokenisers.subwords import learn_pieces
 
     return learn_pieces(transcripts, own["characters"], own["bpe"], f"model.{family}.bpe")
 
@@ -92,11 +92,11 @@ def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
 def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
     """The tokeniser that its `describe` described. Raises SamlError for a kind that does not exist."""
     if description["kind"] == "bpe":
-        from saml.models.bpe import bpe_of
+        from saml.models.tokenisers.bpe import bpe_of
 
         return bpe_of(description)
     if description["kind"] == "pieces":
-        from saml.models.pieces import pieces_of
+        from saml.models.tokenisers.subwords import pieces_of
 
         return pieces_of(description)
     if description["kind"] != "characters":

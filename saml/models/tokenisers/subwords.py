@@ -9,8 +9,8 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from saml.errors import SamlError
-from saml.models.tokeniser import END, PAD, START, normalise_spaces
+from saml.models.tokenisers.characters import END, PAD, START, normalise_spaces
+from saml.runtime.errors import SamlError
 
 UNKNOWN = 3
 SPECIAL = 4

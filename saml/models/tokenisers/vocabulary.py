@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from saml._transformers import ensure
-from saml.base_checkpoint import ADDED, MERGES, TOKENIZER, VOCABULARY
-from saml.errors import SamlError
-from saml.files import read_json_object
-from saml.models.bpe import END, LANGUAGE, NO_TIMESTAMPS, START, TASK, Vocabulary
+from saml.compat.transformers import ensure
+from saml.models.checkpoints.source import ADDED, MERGES, TOKENIZER, VOCABULARY
+from saml.models.tokenisers.bpe import END, LANGUAGE, NO_TIMESTAMPS, START, TASK, Vocabulary
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
 
 _SPECIAL = re.compile(r"<\|.+\|>")
 _TIMESTAMPS = 1501  # 0.00 to 30.00 s

@@ -1,0 +1,1 @@
+"""The configuration: loading, validation, and what a stage gets of it."""

@@ -1,0 +1,1 @@
+"""Checks of an installation and a configuration before a long run."""

@@ -1,0 +1,1 @@
+"""Waveforms to log-mel features, stored once, and read in batches of similar length."""

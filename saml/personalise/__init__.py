@@ -1,0 +1,1 @@
+"""Adapting a model to somebody's own recordings."""

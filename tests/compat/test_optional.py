@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from saml.compat.optional import load, wanted
-from saml.config import load as load_config
+from saml.config.load import load as load_config
 from saml.runtime.errors import SamlError
 
 

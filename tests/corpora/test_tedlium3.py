@@ -10,7 +10,7 @@ import soundfile
 from lhotse import CutSet
 from lhotse.recipes.utils import normalize_text_tedlium
 
-from saml.cli.stage_table import prepare as stages
+from saml.stages import prepare as stages
 from saml.corpora import tedlium3
 from saml.corpora.audio import resample
 from saml.corpora.espeak import Voice, speak

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from saml.cli import main as cli
-from saml.cli.stage_table import adapt as stage
-from saml.cli.stage_table import decode
+from saml.stages import adapt as stage
+from saml.stages import decode
 from saml.stages.adapt import Speaker
 from saml.stages.decode import Decoding
 

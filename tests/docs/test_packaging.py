@@ -65,6 +65,6 @@ def test_python_versions_agree():
 
 
 def test_data_files_go_into_the_package():
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["saml"]
-    packed = {path for pattern in patterns for path in (ROOT / "saml").glob(pattern)}
-    assert {path for path in (ROOT / "saml" / "data").rglob("*") if path.is_file()} <= packed
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["saml.evaluation"]
+    packed = {path for pattern in patterns for path in (ROOT / "saml" / "evaluation").glob(pattern)}
+    assert {path for path in (ROOT / "saml" / "evaluation" / "data").rglob("*") if path.is_file()} <= packed

@@ -179,7 +179,7 @@ def test_an_unknown_scorer_is_named() -> None:
 
 
 def test_the_spelling_table_is_the_published_one() -> None:
-    file = importlib.resources.files("saml") / "data" / "whisper_english_spelling.json"
+    file = importlib.resources.files("saml.evaluation") / "data" / "whisper_english_spelling.json"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert digest == "6607f948be9824d2e1b2fa2223cd94c06c45afa4e05ea0e3d5e1f2bdffde2465"
     assert len(scoring.spelling_table()) == 1739

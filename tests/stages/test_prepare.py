@@ -14,7 +14,7 @@ import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSet
 from lhotse.qa import validate
 
-from saml.cli.stage_table import prepare as stages
+from saml.stages import prepare as stages
 from saml.features.log_mel import collate, load_features
 from saml.runtime.errors import SamlError
 

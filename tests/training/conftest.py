@@ -156,7 +156,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_base(folder: Path, name: str, work: Path | None = None, **changes: Any) -> None:
     """Run train-base into `<name>.safetensors`."""
-    from saml.stages import train_base as stage
+    from saml.stages.train_base import train_base as stage
 
     stage(
         **{
@@ -189,7 +189,7 @@ def quantise(folder: Path, base: str = "base", name: str = "nf4") -> None:
 
 def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes: Any) -> None:
     """Run initialise-experts or pretrain into `<name>.safetensors`."""
-    from saml.cli.stage_table import pretrain as mixtures
+    from saml.stages import pretrain as mixtures
 
     function: Callable[..., None] = getattr(mixtures, stage)
     chosen = settings("adapters", "pretraining", "initial_speakers", arm=arm)
@@ -212,7 +212,7 @@ def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes:
 
 def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **changes: Any) -> None:
     """Run adapt into `<out>.safetensors`."""
-    from saml.stages import adapt as stage
+    from saml.stages.adapt import adapt as stage
 
     stage(
         **{

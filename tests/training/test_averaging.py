@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saml.cli.stage_table import train_base as base
+from saml.stages import train_base as base
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 from saml.training import engine as loop

@@ -12,7 +12,7 @@ from tests.training import conftest as run
 
 
 def decode(made: Path, out: Path, **decoding: Any) -> list[dict[str, Any]]:
-    from saml.stages import decode as stage
+    from saml.stages.decode import decode as stage
 
     settings = run.settings("decoding", "scoring", arm={"precision": "nf4", "adapted": False})
     stage(

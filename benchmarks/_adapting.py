@@ -62,10 +62,10 @@ class Data:
         self._options = options
 
     def steps(self, cuts: Sequence[MonoCut]) -> Iterator[Sequence[MonoCut]]:
-        """What one speaker's steps are shown, pass after pass."""
+        """What one speaker's steps are shown, epoch after epoch."""
         how = self._options
-        for index in range(how.passes):
-            yield from batches(cuts, max_utterances=how.batch, seed=how.seed, pass_index=index)
+        for index in range(how.epochs):
+            yield from batches(cuts, max_utterances=how.batch, seed=how.seed, epoch=index)
 
     def batch(self, cuts: Sequence[MonoCut]) -> Batch:
         """These cuts, where they are computed."""

@@ -40,7 +40,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def of_one_adaptation(parser: argparse.ArgumentParser, *, speakers: int, experts: int) -> None:
     """Add the flags of benchmarks that look into one adaptation of several speakers in the same batches."""
-    parser.set_defaults(repeats=3, passes=1, bfloat16=False)
+    parser.set_defaults(repeats=3, epochs=1, bfloat16=False)
     parser.add_argument("--size", default="mini", help="toy, mini (default), tiny.en or base.en")
     parser.add_argument("--like", default="librispeech", help="lengths of librispeech or ted (librispeech)")
     parser.add_argument("--speakers", type=int, default=speakers, help=f"in the same batches ({speakers})")

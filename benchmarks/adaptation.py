@@ -39,7 +39,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--speakers", type=int, default=2, help="(2)")
     parser.add_argument("--utterances", type=int, default=4, help="of each speaker (4)")
     parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a batch (4)")
-    parser.add_argument("--passes", type=int, default=1, help="over a speaker's utterances (1)")
+    parser.add_argument("--epochs", type=int, default=1, help="over a speaker's utterances (1)")
     parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
     parser.add_argument("--bfloat16", action="store_true", help="on a CPU in bfloat16 besides")

@@ -1,6 +1,6 @@
 """What a speaker costs among 100 and among 10: the whole stage, as a job runs it.
 
-Speakers are adapted to by `saml crowd`'s own function, which reads models and speech, judges every pass on
+Speakers are adapted to by `saml crowd`'s own function, which reads models and speech, judges every epoch on
 dev parts and writes files; Python has started. Few speakers in one job, many in one job, and many in jobs of
 as many as the few: chunks, as the workflow divides them. Networks and speech are tiny, the worst case: what
 grows with speakers then shows beside what does not.
@@ -26,7 +26,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--many", type=int, default=100, help="speakers, a multiple of the few (100)")
     parser.add_argument("--utterances", type=int, default=6, help="of each speaker, one of them for dev (6)")
     parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a step (4)")
-    parser.add_argument("--passes", type=int, default=1, help="over a speaker's utterances (1)")
+    parser.add_argument("--epochs", type=int, default=1, help="over a speaker's utterances (1)")
     parser.add_argument("--experts", type=int, default=4, help="of SAML (4)")
     options = parser.parse_args(given)
     if options.many % options.few:
@@ -150,7 +150,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             "temperature": 1.0,
         },
         "adaptation": {
-            "passes": options.passes,
+            "epochs": options.epochs,
             "batch_utterances": options.batch,
             "learning_rate": {"expert": 1e-3, "router": 1e-3},
             "interleaved": False,

@@ -24,7 +24,7 @@ def main(given: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     x = torch.randn(options.shape, device=options.device, requires_grad=True)
 
-    def passes(layer: torch.nn.Module) -> Callable[[], None]:
+    def epochs(layer: torch.nn.Module) -> Callable[[], None]:
         def run() -> None:
             for _ in range(options.calls):
                 layer(x).sum().backward()
@@ -34,7 +34,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
     contenders = {"torch.nn.Dropout": torch.nn.Dropout(options.rate), "ours": Dropout(options.rate)}
     timings = interleave(
-        {name: passes(layer.train()) for name, layer in contenders.items()}, repeats=options.repeats
+        {name: epochs(layer.train()) for name, layer in contenders.items()}, repeats=options.repeats
     )
     report = Report("dropout", "what does drawing 16 bits an element save?", options)
     report.compare(f"{options.calls} calls at {tuple(options.shape)}", timings, reference="torch.nn.Dropout")

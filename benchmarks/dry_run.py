@@ -58,7 +58,7 @@ def configure(folder: Path, *, speakers: int, size: int) -> None:
     from saml.config.load import load
 
     config = load([ROOT / "config" / name for name in ("config.yaml", "librispeech-conformer.yaml")])
-    roles = {role: {"named": [], "drawn": 40} for role in ("base", "pretrain", "general")}
+    roles = {role: {"named": [], "drawn": 40} for role in ("base", "pretrain", "heldout")}
     config["corpus"]["librispeech"] |= {"roles": roles, "reserved": []}
     config |= {
         "experiment": "planned",

@@ -1,9 +1,10 @@
 """What choosing the next jobs costs Snakemake, as it comes and as this project has it.
 
 "polling": Snakemake's processor seconds for many short jobs, with its own limit of starts a second and with
-`saml/compat/snakemake.py`, which lifts it. "many ready": how many jobs that take no time are done within --seconds,
-planning included, when thousands could start, and Snakemake looks at all of them before it starts one, or at
-as many as the profile has. Jobs are shell commands; processor seconds are Snakemake's and theirs together.
+`saml/compat/snakemake.py`, which lifts it. "many ready": how many jobs that take no time are done within
+--seconds, planning included, when thousands could start, and Snakemake looks at all of them before it
+starts one, or at as many as the profile has.
+Jobs are shell commands; processor seconds are Snakemake's and theirs together.
 """
 
 import subprocess

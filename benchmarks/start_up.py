@@ -1,8 +1,7 @@
 """What a command costs before it does anything: processor time of fresh processes, which every job pays.
 
 `saml --help` and every stage's imports, networks included, beside the libraries that they cannot do without.
-And what keeping bitsandbytes from torch.compile saves (saml/compat/bitsandbytes.py): loading it and de-quantising
-one weight, with and without.
+And what keeping bitsandbytes from torch.compile saves: loading it, and de-quantising one weight.
 """
 
 import argparse
@@ -51,7 +50,7 @@ def main(given: Sequence[str] | None = None) -> None:
             {
                 "import bitsandbytes": _python(f"import torch, bitsandbytes.functional as bnb; {_USE}"),
                 "ours": _python(
-                    f"import torch; from saml.compat.bitsandbytes import functional; bnb = functional(); {_USE}"
+                    f"import torch; from saml.compat.bitsandbytes import functional as f; bnb = f(); {_USE}"
                 ),
             },
             repeats=options.repeats,

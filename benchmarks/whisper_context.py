@@ -1,6 +1,6 @@
 """How much silence must a Whisper hear after an utterance? Error rates and times of a trained checkpoint.
 
-The checkpoint of config/an4-whisper.yaml on the 14 people of its roles `pretrain` and `general`, whom it has
+The checkpoint of config/an4-whisper.yaml on the 14 people of its roles `pretrain` and `heldout`, whom it has
 not heard and who are no target speakers: with its whole context of 7 s, and with 1 s and 0.5 s of silence.
 Wants SAML_FOLDER_ROOT and SAML_WHISPER_CHECKPOINT (config/README.md); without them it says so and ends.
 """
@@ -18,7 +18,7 @@ from benchmarks._harness import Report, arguments, interleave, prepare
 
 VARIABLES = ("SAML_FOLDER_ROOT", "SAML_WHISPER_CHECKPOINT")
 CONFIGS = [Path(__file__).parents[1] / "config" / name for name in ("config.yaml", "an4-whisper.yaml")]
-ROLES = ("pretrain", "general")
+ROLES = ("pretrain", "heldout")
 
 
 def main(given: Sequence[str] | None = None) -> None:

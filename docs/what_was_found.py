@@ -10,8 +10,8 @@ from saml.reporting import style
 ROOT = Path(__file__).parents[1]
 # Experiments, by the headings of their newest entries with three seeds.
 EXPERIMENTS = {
-    "7 made voices, Conformer": "The default corpus with a Conformer, three seeds, again",
-    "7 made voices, Whisper": "The default corpus with a Whisper, three seeds",
+    "7 synthetic voices, Conformer": "The default corpus with a Conformer, three seeds, again",
+    "7 synthetic voices, Whisper": "The default corpus with a Whisper, three seeds",
     "24 people of AN4, Conformer": "AN4 with a Conformer, three seeds",
     "24 people of AN4, Whisper": "AN4 with a Whisper, three seeds",
 }

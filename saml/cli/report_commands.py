@@ -85,10 +85,10 @@ def _add_pruning(commands: Any) -> None:
 def _add_encodings(commands: Any) -> None:
     _add_stage(
         commands,
-        "encodings",
-        "saml.reporting.encodings:encodings",
+        "embeddings",
+        "saml.reporting.embeddings:embeddings",
         help="encoder outputs by speaker: a table and a figure (t-SNE)",
-        description="Judge and draw the encoder outputs in <results>/encodings.",
+        description="Judge and draw the encoder outputs in <results>/embeddings.",
         paths=("results", "silhouettes", *_DRAWN),
     )
 

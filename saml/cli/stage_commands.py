@@ -1,4 +1,4 @@
-"""The stages of the pipeline, each a command with the flags that the table in `saml.cli.stage_table` gives it."""
+"""The stages of the pipeline, each a command with the flags that `saml.cli.stage_table` gives it."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def _add_stage(commands: Any, stage: Stage) -> None:
             type=not_negative,
             default=float("inf"),
             metavar="SECONDS",
-            help="leave a checkpoint so often; 0 is after every step (default: after every pass)",
+            help="leave a checkpoint so often; 0 is after every step (default: after every epoch)",
         )
     if stage.trains_adapter:
         command.add_argument(

@@ -19,7 +19,7 @@ def ensure() -> bool:
     """Make `import torchaudio` work; true where it is installed.
 
     Harmless to call again. Where torchaudio loads as it is (a torch built for CUDA), nothing is changed;
-    where it is not installed, transformers does without it and so does everything but `saml.features.log_mel`.
+    where it is not installed, transformers does without it and so does everything but `saml.features`.
     """
     if "torchaudio" in sys.modules:
         return True

@@ -91,7 +91,7 @@ def _adapted_to(config: Config) -> dict[str, Sequence[str]]:
 
 
 def _roles(config: Config) -> Iterator[str]:
-    """Nobody may be heard in two roles (a made corpus names nobody)."""
+    """Nobody may be heard in two roles (a synthetic corpus names nobody)."""
     listed, roles = _adapted_to(config), named_roles(config)
     listed |= roles
     who = person if config["corpus"]["name"] == "tedlium3" else str
@@ -164,7 +164,7 @@ def _partition(config: Config) -> Iterator[str]:
     if made and scheme != "given":
         yield f"partition.scheme: {scheme!r} is for recordings; spoken_commands brings its parts: given"
     if not made and scheme == "given":
-        yield "partition.scheme: 'given' is for made corpora; recordings take contiguous, random or folds"
+        yield "partition.scheme: 'given' is for synthetic speech; recordings take contiguous, random or folds"
 
 
 def _enrolment(config: Config) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _ablation(config: Config) -> Iterator[str]:
     """What is asked for by name must be there, and be what the question is about."""
     own, arms = config["ablation"], config["arms"]
     asked = {f"questions.{question}": names for question, names in own["questions"].items()}
-    for key, names in (asked | {"pruning": own["pruning"], "encodings": own["encodings"]}).items():
+    for key, names in (asked | {"pruning": own["pruning"], "embeddings": own["embeddings"]}).items():
         for name in names:
             if name not in arms:
                 yield f"ablation.{key}: {_unknown_arm(name, arms)}"
@@ -214,14 +214,14 @@ def _network(model: Mapping[str, Any]) -> Iterator[str]:
             yield "characters: null is the vocabulary of a checkpoint; name one, or say which characters"
     elif len(set(characters)) != len(characters) or characters != characters.lower():
         yield f"characters: {characters!r} must be distinct and lower case"
-    elif model.get("bpe") is not None and model["bpe"] < _fewest_pieces(characters):
-        yield f"bpe: {model['bpe']} tokens are too few: these characters need {_fewest_pieces(characters)}"
+    elif model.get("bpe") is not None and model["bpe"] < _fewest_subwords(characters):
+        yield f"bpe: {model['bpe']} tokens are too few: these characters need {_fewest_subwords(characters)}"
     seconds = model.get("features", {}).get("pad_seconds", 1.0)
     if abs(seconds * 50 - round(seconds * 50)) > 1e-6:
         yield f"features.pad_seconds: {seconds} is not a multiple of 0.02, the length of an encoder frame"
 
 
-def _fewest_pieces(characters: str) -> int:
+def _fewest_subwords(characters: str) -> int:
     """Each character is a piece, the start of a word another, and four tokens are special."""
     return len(set(characters) - {" "}) + 1 + 4
 

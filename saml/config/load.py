@@ -21,6 +21,15 @@ from saml.runtime.files import write_atomically
 LONGEST_MESSAGE = 300
 LARGEST = 1_000_000  # values of a configuration
 
+# Keys of earlier versions, and what to write instead.
+RENAMED = {
+    "passes": "'epochs'",
+    "general": "'heldout'",
+    "general_utterances": "'heldout_utterances'",
+    "made_speech": "'synthetic_speech'",
+    "encodings": "'embeddings'",
+}
+
 # Sections that an arm's entry may hold too, with values that go before those of the section itself.
 SECTIONS_OF_ARMS = ("pretraining", "adaptation")
 
@@ -192,6 +201,8 @@ def _message(error: ValidationError) -> str:
         case "additionalProperties":
             known = schema.get("properties", {})
             unknown = next(key for key in found if key not in known)
+            if unknown in RENAMED:
+                return f"{_path([*path, unknown])}: this key is now {RENAMED[unknown]}"
             return f"{_path([*path, unknown])}: unknown key{suggestion(str(unknown), known)}"
         case "required":
             missing = next(key for key in schema["required"] if key not in found)

@@ -100,7 +100,7 @@ def _needed(config: Config) -> list[str]:
     """The roles that the experiment cannot do without."""
     arms = [config["arms"].get(name, {}) for name in config["run_arms"]]
     pretrained = any(arm.get("adapted") and arm.get("pretrained") for arm in arms)
-    return ["general"] + ["base"] * (not is_given(config["model"])) + ["pretrain"] * pretrained
+    return ["heldout"] + ["base"] * (not is_given(config["model"])) + ["pretrain"] * pretrained
 
 
 def _own(config: Config) -> tuple[str, Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """Any folder of recordings with a tab-separated manifest: how a user brings own speech.
 
 The manifest's first line names its columns: utterance, speaker, file, text; optionally seconds and role;
-others are passed over. `file` is relative to the folder. A role is base, pretrain, general or target (see
+others are passed over. `file` is relative to the folder. A role is base, pretrain, heldout or target (see
 `roles` in the config); `pool` or nothing means that nobody hears the speaker until the config says who.
 """
 
@@ -22,7 +22,7 @@ from saml.corpora.registry import folder_name
 from saml.corpora.seeded import ranked, seeded
 from saml.corpora.synthesis import say
 from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target
-from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
+from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
@@ -43,7 +43,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     rows = _assign_roles(read_rows(own), own["roles"] or {})
     with Progress("checking audio", len(rows)) as progress:
         kept, dropped = check_recordings(followed(rows, progress), settings["on_bad_utterance"])
-    kept = limit_general(kept, own.get("general_utterances"), own["seed"])
+    kept = limit_heldout(kept, own.get("heldout_utterances"), own["seed"])
     parts = pool_parts(kept, own["dev_share"], own["seed"])
     recordings = [as_recording(row.path, row.utterance, _converted(row, audio)) for row in kept]
     supervisions = [
@@ -219,22 +219,22 @@ def _refuse_two_roles(rows: Iterable[Utterance]) -> None:
 def _made_speech(
     texts: list[str], settings: Mapping[str, Any], audio: Path
 ) -> tuple[list[Recording], list[SupervisionSegment]]:
-    """More speech to train a base on: made voices that speak its transcripts, words in drawn order.
+    """More speech to train a base on: synthetic voices that speak its transcripts, words in drawn order.
 
     A small corpus teaches a network from scratch its few sentences by heart. The same words from many voices
     and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken. `commands`
-    are sentences of the made corpus besides: easy to learn, they are for a training to open with.
+    are sentences of the synthetic corpus besides: easy to learn, they are for a training to open with.
 
     Raises SamlError where there are no transcripts to take words from.
     """
-    how = settings.get("made_speech") or {"voices": 0, "sentences": 0, "commands": 0}
+    how = settings.get("synthetic_speech") or {"voices": 0, "sentences": 0, "commands": 0}
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
     if not how["voices"]:
         return recordings, supervisions
     if not texts and how["sentences"]:
         raise SamlError(
-            "corpus.folder.made_speech: there are no transcripts of role base (train) for its voices to "
+            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) for its voices to "
             "speak; give speakers that role, or set sentences or voices to 0"
         )
     voices = pool_voices("base", how["voices"], settings["seed"])
@@ -247,7 +247,7 @@ def _made_speech(
             for recording, (utterance, words, kind) in zip(made, lines, strict=True):
                 row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
                 supervision = _supervision(row, recording, "train")
-                supervision.custom["made"] = kind
+                supervision.custom["synthetic"] = kind
                 supervisions.append(supervision)
             progress.update(done, name)
     return recordings, supervisions
@@ -256,7 +256,7 @@ def _made_speech(
 def _made_lines(
     name: str, texts: list[str], how: Mapping[str, Any], seed: int
 ) -> list[tuple[str, Sequence[str], str]]:
-    """(utterance id, words, kind) of everything that a made voice says for the base."""
+    """(utterance id, words, kind) of everything that a synthetic voice says for the base."""
     lines: list[tuple[str, Sequence[str], str]] = [
         (f"{name}-{index}", _reordered(texts, seed, name, index), "transcripts")
         for index in range(how["sentences"])

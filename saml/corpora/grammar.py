@@ -1,4 +1,4 @@
-"""The sentences of the made corpus and who may speak them.
+"""The sentences of the synthetic corpus and who may speak them.
 
 Six words in a fixed order, as in the GRID corpus (Cooke, Barker, Cunningham and Shao, 2006): command,
 colour, preposition, letter, digit, adverb. 51 words make 64,000 sentences. A seeded hash gives every
@@ -28,7 +28,7 @@ SHARES = {
     "base-dev": 5,
     "pretrain-train": 20,
     "pretrain-dev": 5,
-    "general-test": 5,
+    "heldout-test": 5,
     "target-train": 10,
     "target-dev": 5,
     "target-test": 10,

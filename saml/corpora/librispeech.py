@@ -13,7 +13,7 @@ from lhotse.recipes.librispeech import parse_utterance
 
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.utterance_checks import Dropped, check_recordings, check_target
-from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
+from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
 
@@ -117,7 +117,7 @@ def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
 
 def _manifests(rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str) -> Prepared:
     """Recordings and supervisions of the rows whose audio can be used; role and part stand in `custom`."""
-    rows = limit_general(rows, settings["general_utterances"], settings["seed"])
+    rows = limit_heldout(rows, settings["heldout_utterances"], settings["seed"])
     with Progress("checking audio", len(rows)) as progress:
         kept, dropped = check_recordings(followed(rows, progress), on_bad)
     parts = pool_parts(kept, settings["dev_share"], settings["seed"])

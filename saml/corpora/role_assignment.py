@@ -8,7 +8,7 @@ Of the corpus's section this reads
     reserved  speakers who have no role: whoever is adapted to, where these come from the same parts
     seed      of the draws
 
-Nobody has two roles. `general` draws first, then `pretrain`, then `base`; whoever takes all who are left
+Nobody has two roles. `heldout` draws first, then `pretrain`, then `base`; whoever takes all who are left
 does so last. Each draw ranks the speakers by hashes of their ids, so that one speaker more leaves the others
 where they are.
 """
@@ -24,7 +24,7 @@ from saml.corpora.seeded import ranked
 from saml.corpora.utterance_checks import POOLS
 from saml.runtime.errors import SamlError
 
-_DRAWING_ORDER = ("general", "pretrain", "base")
+_DRAWING_ORDER = ("heldout", "pretrain", "base")
 SpeakersOf = Callable[[str], Sequence[str]]
 
 

@@ -56,7 +56,7 @@ def split_speaker(
 def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[str, Any]) -> dict[str, Any]:
     """Splits for an adapter that is used and not measured: nothing is kept for a test.
 
-    One of `partition`'s `folds` groups, the one that is test in the first fold, is dev and chooses the pass;
+    One of `partition`'s `folds` groups, the one that is test in the first fold, is dev and chooses the epoch;
     all others are train. As `split_speaker` otherwise; the scheme is `untested`.
 
     Raises:

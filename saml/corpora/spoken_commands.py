@@ -23,14 +23,14 @@ Made = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Made:
-    """Make the pools: base, pretrain, general. Nothing is ever left out.
+    """Make the pools: base, pretrain, heldout. Nothing is ever left out.
 
     Raises SamlError where the config asks for more voices or sentences than there are.
     """
     own = settings["spoken_commands"]
     plan = [
         (voice, role, parts)
-        for role in ("base", "pretrain", "general")
+        for role in ("base", "pretrain", "heldout")
         for voice, parts in _pool_plan(role, own[role], own["seed"])
     ]
     made = _Collected()
@@ -77,7 +77,7 @@ def _pool_plan(role: str, settings: Mapping[str, int], seed: int) -> list[tuple[
     """Who speaks how many sentences of which part.
 
     base: the last `dev_voices` of the voices speak the dev part, the others the train part. pretrain: every
-    voice speaks both, `dev_sentences` of its sentences being dev. general: test.
+    voice speaks both, `dev_sentences` of its sentences being dev. heldout: test.
     """
     voices, count = pool_voices(role, settings["voices"], seed), settings["sentences"]
     dev_voices, dev = settings.get("dev_voices", 0), settings.get("dev_sentences", 0)

@@ -1,4 +1,4 @@
-"""Speech that espeak-ng makes from given words: for the made corpus, and beside a small real one."""
+"""Speech that espeak-ng makes from given words: for the synthetic corpus, and beside a small real one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

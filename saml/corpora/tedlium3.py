@@ -20,7 +20,7 @@ from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.stm import IGNORED, UNKNOWN, read_stm, words_of
 from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target, reject
-from saml.corpora.utterances import Utterance, followed, limit_general, pool_parts
+from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
 
@@ -138,7 +138,7 @@ def _file(root: Path, folder: Path, kind: str, talk: str) -> Path:
 def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str, audio: Path) -> Prepared:
     """Recordings of the talks that can be used, and supervisions of what is said in them."""
     seed = settings["seed"]
-    segments = limit_general(_segments(places), settings["general_utterances"], seed)
+    segments = limit_heldout(_segments(places), settings["heldout_utterances"], seed)
     heard = {segment.talk for segment in segments}
     files = [
         Utterance(place.talk, place.talk, place.sph, "", None, place.role)

@@ -15,7 +15,7 @@ from saml.features.log_mel import SHORTEST_SECONDS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
-POOLS = ("base", "pretrain", "general")
+POOLS = ("base", "pretrain", "heldout")
 # A manifest's seconds are rounded; a file that differs by more is not the one that was listed.
 _SECONDS_TOLERANCE = 0.2
 
@@ -117,7 +117,7 @@ def reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
 
 
 def check_target(speaker: str, supervisions: SupervisionSet) -> None:
-    """Refuse a target speaker whom the model hears before the adaptation, or whose speech the general list
+    """Refuse a target speaker whom the model hears before the adaptation, or whose speech the held-out list
     holds.
 
     Raises SamlError, naming the role.

@@ -35,31 +35,32 @@ class Placed(Named, Protocol):
 
     @property
     def role(self) -> str:
-        """base, pretrain, general, or another that is no pool's."""
+        """base, pretrain, heldout, or another that is no pool's."""
 
 
 Item = TypeVar("Item", bound=Placed)
 Listing = TypeVar("Listing", bound=Named)
 
 
-def limit_general(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
-    """At most `limit` general utterances, drawn by the seed: every adapted model decodes all of them."""
-    general = [item.utterance for item in items if item.role == "general"]
-    if limit is None or len(general) <= limit:
+def limit_heldout(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+    """At most `limit` held-out utterances, drawn by the seed: every adapted model decodes all of them."""
+    heldout = [item.utterance for item in items if item.role == "heldout"]
+    if limit is None or len(heldout) <= limit:
         return list(items)
-    chosen = set(ranked(general, seed, "general")[:limit])
-    return [item for item in items if item.role != "general" or item.utterance in chosen]
+    # The role's former name: another key would draw other utterances.
+    chosen = set(ranked(heldout, seed, "general")[:limit])
+    return [item for item in items if item.role != "heldout" or item.utterance in chosen]
 
 
 def pool_parts(items: Iterable[Placed], dev_share: float, seed: int) -> dict[str, str]:
-    """Utterance -> part, for the pools: train or dev of `base` and `pretrain`, test of `general`.
+    """Utterance -> part, for the pools: train or dev of `base` and `pretrain`, test of `heldout`.
 
     Raises SamlError where the dev part would be all of a pool.
     """
-    of_role: dict[str, list[str]] = {"base": [], "pretrain": [], "general": []}
+    of_role: dict[str, list[str]] = {"base": [], "pretrain": [], "heldout": []}
     for item in items:
         of_role.get(item.role, []).append(item.utterance)
-    parts = {utterance: "test" for utterance in of_role["general"]}
+    parts = {utterance: "test" for utterance in of_role["heldout"]}
     for role in ("base", "pretrain"):
         dev = mark_dev(of_role[role], dev_share, seed, role)
         parts.update({utterance: "dev" if utterance in dev else "train" for utterance in of_role[role]})

@@ -26,7 +26,7 @@ Pause = Callable[[], None]
 class CrowdTraining:
     """Trains members until each has been shown its own number of utterances.
 
-    Every step takes the next batch of each; a pass of a member that ends is judged on that member's dev part
+    Every step takes the next batch of each; an epoch that ends is judged on that member's dev part
     before the next step; who has finished or failed leaves. The members' tasks have the same `examples` and
     differ in speech, budget, names and state only.
     """
@@ -39,13 +39,13 @@ class CrowdTraining:
         self.members = list(members)
         self.updates = updates
         self._task = members[0].task
-        # Whose passes have ended since the last checkpoint.
+        # Whose epochs have ended since the last checkpoint.
         self._ended: set[int] = set()
 
     def run(self, checkpoints: Checkpoints) -> None:
         """Train; leaves each member's best state in its `kept`, or why it failed in its `failed`.
 
-        A checkpoint is left when everybody has ended a pass since the last one, whenever one is due, and when
+        A checkpoint is left when everybody has ended an epoch since the last one, when one is due, and when
         the job is asked to stop; one that fits is taken up. Raises Interrupted after SIGTERM or SIGINT.
         """
         saved = checkpoints.load()
@@ -71,9 +71,9 @@ class CrowdTraining:
 
             self.crowd.train()
             while training := [member for member in self.members if member.is_training]:
-                over = [member for member in training if member.pass_is_over]
+                over = [member for member in training if member.epoch_is_over]
                 if over:
-                    self._end_passes(over, pause)
+                    self._end_epochs(over, pause)
                     if self._ended >= {member.index for member in self.members if member.is_training}:
                         keep()
                         self._ended.clear()
@@ -108,11 +108,11 @@ class CrowdTraining:
             member.has_seen(seen[member.index])
         return sum(map(sum, seen.values())) / max(1, sum(map(len, seen.values())))
 
-    def _end_passes(self, over: Sequence[Member], pause: Pause) -> None:
-        """Judge those whose passes are over. Up to the end of the judging nothing may have changed."""
+    def _end_epochs(self, over: Sequence[Member], pause: Pause) -> None:
+        """Judge those whose epochs are over. Up to the end of the judging nothing may have changed."""
         for member, scores in self._evaluate(over, pause):
-            member.end_pass(scores)
-            self.updates.end_pass([member.index])
+            member.end_epoch(scores)
+            self.updates.end_epoch([member.index])
             self._ended.add(member.index)
 
     @torch.no_grad()
@@ -172,7 +172,7 @@ class CrowdTraining:
         for found in own.values():
             member = rows[found[0]][0]
             utterances = [rows[row][1].id for row in found]
-            said = when or f"in pass {member.at.passes + 1}"
+            said = when or f"in epoch {member.at.epochs + 1}"
             if not member.failed and member.is_finite(values[found], utterances, said):
                 yield member, values[found].tolist()
 

@@ -1,4 +1,4 @@
-"""One member of a crowd while it is trained: how far it is, its best pass, why it stopped."""
+"""One member of a crowd while it is trained: how far it is, its best epoch, why it stopped."""
 
 import sys
 from collections.abc import Sequence
@@ -32,26 +32,26 @@ class Member:
     at: Position = field(default_factory=Position)
     kept: list[Kept] = field(default_factory=list)
     failed: str = ""
-    _pass: tuple[int, Sequence[Any]] = (-1, ())
+    _epoch: tuple[int, Sequence[Any]] = (-1, ())
 
     @property
     def is_training(self) -> bool:
-        """Whether there is speech left to show, or a pass to be judged."""
+        """Whether there is speech left to show, or an epoch to be judged."""
         return not self.failed and (self.at.shown < self.task.utterances or self.at.batches > 0)
 
     @property
-    def pass_is_over(self) -> bool:
-        """Whether all of the pass has been shown, or of the budget."""
+    def epoch_is_over(self) -> bool:
+        """Whether all of the epoch has been shown, or of the budget."""
         return self.at.batches > 0 and not self.next_cuts()
 
     def next_cuts(self) -> Sequence[MonoCut]:
-        """What it is shown next; nothing where its pass is over."""
-        if self._pass[0] != self.at.passes:
-            self._pass = self.at.passes, self.task.batches(self.at.passes)
+        """What it is shown next; nothing where its epoch is over."""
+        if self._epoch[0] != self.at.epochs:
+            self._epoch = self.at.epochs, self.task.batches(self.at.epochs)
         room = self.task.utterances - self.at.shown
-        if room <= 0 or self.at.batches >= len(self._pass[1]):
+        if room <= 0 or self.at.batches >= len(self._epoch[1]):
             return ()
-        cuts, _ = self._pass[1][self.at.batches]
+        cuts, _ = self._epoch[1][self.at.batches]
         return cuts[:room]
 
     def has_seen(self, losses: Sequence[float]) -> None:
@@ -60,16 +60,16 @@ class Member:
         self.at.total, self.at.seen = self.at.total + sum(losses), self.at.seen + count
         self.at.shown, self.at.batches = self.at.shown + count, self.at.batches + 1
 
-    def end_pass(self, scores: dict[str, float]) -> None:
-        """Note the pass that is over and how the state does on the dev part; on to the next."""
-        passes = self.at.passes + 1
-        self.record.curve(f"{self.task.curve}train/loss", passes, self.at.total / max(1, self.at.seen))
-        self.judge(scores, passes)
-        self.at.next_pass()
+    def end_epoch(self, scores: dict[str, float]) -> None:
+        """Note the epoch that is over and how the state does on the dev part; on to the next."""
+        epochs = self.at.epochs + 1
+        self.record.curve(f"{self.task.curve}train/loss", epochs, self.at.total / max(1, self.at.seen))
+        self.judge(scores, epochs)
+        self.at.next_epoch()
 
-    def judge(self, scores: dict[str, float], passes: int) -> None:
-        """Keep the state after so many passes if it is the best so far on the dev part."""
-        judge(self.task, self.kept, scores, passes, self.record)
+    def judge(self, scores: dict[str, float], epochs: int) -> None:
+        """Keep the state after so many epochs if it is the best so far on the dev part."""
+        judge(self.task, self.kept, scores, epochs, self.record)
 
     def is_finite(self, losses: Tensor, utterances: Sequence[str], when: str) -> bool:
         """Whether all `losses` of these utterances are finite numbers; else the member stops here."""

@@ -12,7 +12,7 @@ from saml.training.optim import SeparateUpdates
 class MemberUpdates(SeparateUpdates):
     """`SeparateUpdates` in which every slice, a member, has a learning rate of its own.
 
-    Members end their passes at different times, and a rate falls with its member's passes.
+    Members end their epochs at different times, and a rate falls with its member's epochs.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, learning_rate: float, **options: Any) -> None:
@@ -26,7 +26,7 @@ class MemberUpdates(SeparateUpdates):
         return here * self._on_device.view_as(here)
 
     def lower(self, members: Sequence[int]) -> None:
-        """Lower the learning rates of `members`: each has ended a pass."""
+        """Lower the learning rates of `members`: each has ended an epoch."""
         for member in members:
             self._each[member] *= self._decay
         self._on_device = None
@@ -81,7 +81,7 @@ class CrowdUpdates:
                 group.clear()
         self._steps += 1
 
-    def end_pass(self, members: Sequence[int] = ()) -> None:
+    def end_epoch(self, members: Sequence[int] = ()) -> None:
         """Lower the learning rates of `members`."""
         for group in self._groups:
             group.lower(members)

@@ -129,7 +129,7 @@ def threads(config: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
-    """Whether the speech is there: voices of the made corpus, the manifest of a folder, parts of a corpus."""
+    """Whether the speech is there: synthetic voices, the manifest of a folder, parts of a corpus."""
     name = config["corpus"]["name"]
     if name == "spoken_commands":
         yield from _voices(config["target_speakers"])

@@ -35,7 +35,7 @@ _WINDOW = 400  # samples: 25 ms
 # Fewer samples than this cannot be mirrored at the edges of the first window.
 SHORTEST_SECONDS = 0.02
 
-# Buckets hold this many batches, so that a pass is well mixed and a batch is still of one length.
+# Buckets hold this many batches, so that an epoch is well mixed and a batch is still of one length.
 _BATCHES_PER_BUCKET = 8
 
 
@@ -249,22 +249,22 @@ def batches(
     max_seconds: float | None = None,
     max_utterances: int | None = None,
     seed: int = 0,
-    pass_index: int = 0,
+    epoch: int = 0,
 ) -> list[list[MonoCut]]:
     """Every cut once, in mixed batches of similar length, for training.
 
     Args:
-        cuts: what is to be heard in this pass.
+        cuts: what is to be heard in this epoch.
         max_seconds: of padded speech in a batch: its longest cut times their number. A cut that is longer by
             itself is a batch alone.
         max_utterances: in a batch.
-        seed: together with `pass_index` (0 for the first pass) decides the order; nothing else does, not
+        seed: together with `epoch` (0 for the first epoch) decides the order; nothing else does, not
             even the order of `cuts`.
-        pass_index: which pass over the cuts this is.
+        epoch: which epoch this is, from 0.
     """
     ordered = sorted(cuts, key=lambda cut: (-padded_seconds(cut), cut.id))
-    chance = random.Random(f"{seed}/{pass_index}")
-    # Buckets of neighbouring lengths, shuffled inside: who meets whom differs from pass to pass.
+    chance = random.Random(f"{seed}/{epoch}")
+    # Buckets of neighbouring lengths, shuffled inside: who meets whom differs from epoch to epoch.
     estimate = len(_fill(ordered, max_seconds, max_utterances))
     buckets = max(1, estimate // _BATCHES_PER_BUCKET)
     size = -(-len(ordered) // buckets) or 1

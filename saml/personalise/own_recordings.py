@@ -44,7 +44,7 @@ def personalise(
     """Adapt arms of an experiment to speakers of a folder, and print their word error rates before and after.
 
     Each speaker and arm gets two adapters: one with a state for each fold, which gives the word error rates,
-    and one to use, which has heard all recordings: all but a fold's worth train it, those choose its pass.
+    and one to use, which has heard all recordings: all but a fold's worth train it, those choose its epoch.
 
     Args:
         results: results/<experiment>, with its models and (for arms that are pre-trained) adapters.
@@ -102,9 +102,9 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
     own = {
         "root": str(recordings),
         "manifest": "manifest.tsv",
-        "roles": {role: [] for role in ("base", "pretrain", "general")},
+        "roles": {role: [] for role in ("base", "pretrain", "heldout")},
         "dev_share": 0.0,
-        "general_utterances": None,
+        "heldout_utterances": None,
         "seed": 0,
     }
     shared = {key: value for key, value in corpus.items() if not isinstance(value, Mapping)}

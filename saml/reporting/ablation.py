@@ -103,7 +103,7 @@ def ablation_table(
     reference: str | None,
 ) -> pd.DataFrame:
     """ablation.csv; an arm that stands under two questions has rows under both."""
-    counts = read_counts(results, arms, speakers, seeds, scoring["scorers"], general=False)
+    counts = read_counts(results, arms, speakers, seeds, scoring["scorers"], heldout=False)
     test = counts[counts["part"] == "test"]
     paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])
     shapes = {name: _shape(results, name, arm, speakers, seeds) for name, arm in arms.items()}

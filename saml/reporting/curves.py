@@ -107,7 +107,7 @@ def _adaptation(axes: Axes, arm: str, colour: str, records: Sequence[Record]) ->
 
 def _finish(axes: Axes, name: str) -> None:
     axes.set_title(name)
-    axes.set_xlabel("pass")
+    axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.locator_params(axis="x", integer=True)
     if not axes.lines:

@@ -143,7 +143,7 @@ def _rows(
 ) -> pd.DataFrame:
     """The rows of one number of utterances, whose hypotheses lie in `folder`."""
     scoring = settings["scoring"]
-    counts = read_counts(folder, arms, speakers, seeds, scoring["scorers"], general=False)
+    counts = read_counts(folder, arms, speakers, seeds, scoring["scorers"], heldout=False)
     test = counts[counts["part"] == "test"]
     paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])
     rows: list[list[Any]] = []

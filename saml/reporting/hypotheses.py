@@ -2,9 +2,9 @@
 
 The layout (results/README.md), below results/<experiment>:
 
-    speakers/<speaker>/<arm>/seed<seed>/hypotheses.jsonl   test part; of adapted arms also general utterances
+    speakers/<speaker>/<arm>/seed<seed>/hypotheses.jsonl   test part; of adapted arms also held-out utterances
     speakers/<speaker>/<arm>/seed<seed>/adapter.{safetensors,json}
-    general/<arm>/seed0/hypotheses.jsonl                   general utterances of arms that are not adapted
+    heldout/<arm>/seed0/hypotheses.jsonl                   held-out utterances of arms that are not adapted
 
 Arms that are not adapted do not vary with the seed: theirs is 0.
 """
@@ -38,7 +38,7 @@ class Decoded:
 
     def folder(self, results: Path) -> Path:
         """Where the decoding's files lie."""
-        of = results / "general" if self.speaker is None else results / "speakers" / folder_name(self.speaker)
+        of = results / "heldout" if self.speaker is None else results / "speakers" / folder_name(self.speaker)
         return of / self.arm / f"seed{self.seed}"
 
 
@@ -48,14 +48,14 @@ def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
 
 
 def decodings(
-    arms: Arms, speakers: Sequence[str], seeds: Sequence[int], *, general: bool = True
+    arms: Arms, speakers: Sequence[str], seeds: Sequence[int], *, heldout: bool = True
 ) -> Iterator[Decoded]:
-    """Every file of hypotheses that an experiment has, with or without those of general speech alone."""
+    """Every file of hypotheses that an experiment has, with or without those of held-out speech alone."""
     for name, arm in arms.items():
         for speaker in speakers:
             for seed in seeds_of(arm, seeds):
                 yield Decoded(name, speaker, seed)
-        if general and not arm["adapted"]:
+        if heldout and not arm["adapted"]:
             yield Decoded(name, None, 0)
 
 
@@ -66,19 +66,19 @@ def read_counts(
     seeds: Sequence[int],
     scorers: Sequence[str],
     *,
-    general: bool = True,
+    heldout: bool = True,
 ) -> pd.DataFrame:
     """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
 
     Columns: arm, speaker (the adapted one; "" where none is), seed, part, fold, utterance, scorer and COUNTS.
-    `general` says whether the files of general speech alone are read too.
+    `heldout` says whether the files of held-out speech alone are read too.
 
     Raises:
         SamlError: a file is missing or damaged, or lacks a scorer; a speaker has no test utterance, or one
             twice, or not the same ones in every arm and seed.
     """
     rows: list[list[Any]] = []
-    for decoding in decodings(arms, speakers, seeds, general=general):
+    for decoding in decodings(arms, speakers, seeds, heldout=heldout):
         path = decoding.folder(results) / "hypotheses.jsonl"
         for line in read_lines(path):
             rows.extend(_rows(decoding, line, scorers, path))

@@ -56,7 +56,7 @@ def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
         lambda row: {
             "arm": row["arm"],
             "WER, %": percent(row["wer"]),
-            "other people's, %": percent(row["wer_general"]),
+            "other people's, %": percent(row["wer_heldout"]),
             "below fp32 by, %": reduction(row, "rel_fp32"),
             "p": p_value(row["p_fp32"]),
             "below nf4 by, %": reduction(row, "rel_nf4"),
@@ -193,7 +193,7 @@ def pruning_sections(pruning: pd.DataFrame) -> dict[str, pd.DataFrame]:
     )
 
 
-def encoding_sections(encodings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def encoding_sections(embeddings: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Arms and adapters with their silhouettes."""
     rows = [
         {
@@ -204,7 +204,7 @@ def encoding_sections(encodings: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "silhouette": "-" if math.isnan(row["silhouette"]) else f"{row['silhouette']:.3f}",
             "on the map": "-" if math.isnan(row["silhouette_map"]) else f"{row['silhouette_map']:.3f}",
         }
-        for row in encodings.to_dict("records")
+        for row in embeddings.to_dict("records")
     ]
     return {"": pd.DataFrame(rows)}
 

@@ -14,7 +14,7 @@ from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 from saml.tracking.location import default_store
 
-HEAD = ["arm", "WER %", "general", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
+HEAD = ["arm", "WER %", "heldout", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
 
 
 def show(results: Path) -> None:
@@ -85,7 +85,7 @@ def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -
         "",
         f"{caveat(speakers)} Seeds: {seeds}.",
         "[low, high]: 95 % paired bootstrap, utterances resampled within speakers; p is two-sided.",
-        "WER is of the target speakers' test parts, general the same models' WER on other people's speech.",
+        "WER is of the target speakers' test parts; heldout: the same models on held-out speakers.",
     ]
     return lines[1:]
 
@@ -103,7 +103,7 @@ def _row(row: dict) -> list[str]:
     return [
         row["arm"],
         percent(row["wer"]),
-        percent(row["wer_general"]),
+        percent(row["wer_heldout"]),
         reduction(row, "rel_fp32"),
         reduction(row, "rel_nf4"),
         f"{row['model_mb']:.2f} + {row['speaker_mb']:.2f}",

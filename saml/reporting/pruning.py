@@ -106,7 +106,7 @@ def pruning_table(
     """The rows of one arm: each number of experts takes the place of an arm in the paired bootstrap."""
     parts = []
     for kept, folder in folders(results, arm["experts"]):
-        counts = read_counts(folder, {name: arm}, speakers, seeds, scoring["scorers"], general=False)
+        counts = read_counts(folder, {name: arm}, speakers, seeds, scoring["scorers"], heldout=False)
         parts.append(counts[counts["part"] == "test"].assign(arm=kept))
     test = pd.concat(parts, ignore_index=True)
     paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])

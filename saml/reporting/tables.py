@@ -26,7 +26,7 @@ from saml.runtime.progress import Progress
 WER = ["experiment", "arm", "speaker", "seed", "scorer", "utterances", "words", *OPERATIONS, "wer", "cer"]
 _AGAINST = ["rel_{0}", "rel_{0}_low", "rel_{0}_high", "p_{0}"]
 SUMMARY = [
-    *["arm", "scorer", "seeds", "speakers", "words", "wer", "wer_general"],
+    *["arm", "scorer", "seeds", "speakers", "words", "wer", "wer_heldout"],
     *[column.format("fp32") for column in _AGAINST],
     *[column.format("nf4") for column in _AGAINST],
     *["model_mb", "speaker_mb", "ratio_fp32"],
@@ -128,13 +128,13 @@ def summary_table(
     rows = []
     for names, group in counts.groupby(["arm", "scorer"], sort=False):
         arm, scorer = map(str, names)
-        test, general = group[group["part"] == "test"], group[group["part"] == "general"]
+        test, heldout = group[group["part"] == "test"], group[group["part"] == "heldout"]
         words, size = _sum(test, "words"), sizes[arm]
         rows.append(
             [
                 *(arm, scorer, test["seed"].nunique(), test["speaker"].nunique()),
                 *(reference_units(words), error_rate(words)),
-                error_rate(_sum(general, "words")) if len(general) else None,
+                error_rate(_sum(heldout, "words")) if len(heldout) else None,
                 *_against(paired, arm, unadapted(arms, "fp32"), scorer),
                 *_against(paired, arm, unadapted(arms, "nf4"), scorer),
                 *(size.model, size.speaker, size.ratio),

@@ -4,7 +4,7 @@
     transcripts/<arm>/<scorer>/errs-<part>.txt       counts, errors in place, words that go wrong, likewise
     transcripts/<arm>/<scorer>/{ref,hyp}-<part>.trn  for sclite -i spu_id
 
-The parts are `test`, target speakers' own speech, and `general`, other people's. Texts are as the scorer
+The parts are `test`, target speakers' own speech, and `heldout`, other people's. Texts are as the scorer
 compares them, so that whoever counts anew counts the same.
 """
 
@@ -20,7 +20,7 @@ from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
 
-PARTS = ("test", "general")
+PARTS = ("test", "heldout")
 _SETTING = "scoring.error_stats: icefall"
 
 

@@ -75,9 +75,9 @@ def adapt(
     checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
-    """Train an arm's adapter on (so much of) a speaker's train part; the best pass on the dev part is kept.
+    """Train an arm's adapter on (so much of) a speaker's train part; the best epoch on the dev part is kept.
 
-    The state before the first pass is a candidate too: adapting never has to make things worse on dev. Each
+    The state before the first epoch is a candidate too: adapting never has to make things worse on dev. Each
     fold has an adapter of its own, and all folds are trained at once.
 
     Args:
@@ -97,7 +97,7 @@ def adapt(
         adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
         adapter_description: input, its JSON.
         work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after a pass one is left in any case.
+        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
         corpus: name of the corpus, for the record.
     """
     adapt_crowd(
@@ -148,7 +148,7 @@ def adapt_crowd(
         adapter: input, the pre-trained adapter.
         adapter_description: input, its JSON.
         work: where checkpoints of the whole crowd live until the job is done.
-        checkpoint_seconds: one is left so often; when everybody has ended a pass, in any case.
+        checkpoint_seconds: one is left so often; when everybody has ended an epoch, in any case.
         corpus: name of the corpus, for the records.
 
     Raises:

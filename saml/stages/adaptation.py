@@ -85,7 +85,7 @@ class Adaptation:
             name=f"adapting {self.arm} to {speaker} {prefix}".rstrip("/ "),
             train=train,
             dev=examples.choose(folds[index].dev),
-            utterances=how["passes"] * len(train),
+            utterances=how["epochs"] * len(train),
             how=how,
             seed=self.seed,
             updates=updates,

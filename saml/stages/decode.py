@@ -25,7 +25,7 @@ from saml.training.common import device, make_deterministic, read_cuts, read_spl
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """A target speaker, or nobody and the general pool alone: inputs and outputs, each as `decode` has it."""
+    """A target speaker, or the held-out pool alone: inputs and outputs, each as `decode` has it."""
 
     hypotheses: Path
     record: Path
@@ -70,15 +70,15 @@ def decode(
     speaker: str | None = None,
     cuts: Path | None = None,
     splits: Path | None = None,
-    general_cuts: Path | None = None,
+    heldout_cuts: Path | None = None,
     adapter: Path | None = None,
     adapter_description: Path | None = None,
     adaptation_record: Path | None = None,
     corpus: str | None = None,
 ) -> None:
-    """The stage: decode a speaker's test parts and the general pool, whichever are given, and count errors.
+    """The stage: decode a speaker's test parts and the held-out pool, whichever are given, and count errors.
 
-    With folds each test part is decoded by its own fold's adapter, all in the same batches; the general pool
+    With folds each test part is decoded by its own fold's adapter, all in the same batches; the held-out pool
     by the first fold's, which stands for the others.
 
     Args:
@@ -93,7 +93,7 @@ def decode(
         speaker: whose test parts; needs `cuts` and `splits`.
         cuts: input, the speaker's cuts.
         splits: input, the speaker's folds.
-        general_cuts: input, the general pool.
+        heldout_cuts: input, the held-out pool.
         adapter: input, the adapter.
         adapter_description: input, its JSON.
         adaptation_record: input, the adaptation's record, taken over into `record`.
@@ -117,7 +117,7 @@ def decode(
         seed=seed,
         weights=weights,
         description=description,
-        general_cuts=general_cuts,
+        heldout_cuts=heldout_cuts,
         corpus=corpus,
     )
 
@@ -131,7 +131,7 @@ def decode_crowd(
     seed: int,
     weights: Path,
     description: Path,
-    general_cuts: Path | None = None,
+    heldout_cuts: Path | None = None,
     corpus: str | None = None,
 ) -> None:
     """Decode the speech of many speakers in the same batches, each utterance with its own speaker's adapter.
@@ -147,7 +147,7 @@ def decode_crowd(
         seed: the seed of the adapters.
         weights: input, the model.
         description: input, its JSON.
-        general_cuts: input, the general pool, which everybody's adapter decodes.
+        heldout_cuts: input, the held-out pool, which everybody's adapter decodes.
         corpus: name of the corpus, for the records.
 
     Raises:
@@ -162,7 +162,7 @@ def decode_crowd(
             f"arm {arm}: {weights} has no CTC head, which decoding.ctc_weight ({search.ctc_weight:g}) needs; "
             "say 0, or train a base that has one"
         )
-    general = [] if general_cuts is None else read_cuts(general_cuts)
+    heldout = [] if heldout_cuts is None else read_cuts(heldout_cuts)
     given: list[_Given] = []
     failed: dict[Path, str] = {}
     for decoding in _distinct(decodings):
@@ -178,7 +178,7 @@ def decode_crowd(
         )
         run.shared_by(len(decodings))
         with _failing(decoding, failed):
-            given.append(_read(decoding, run, general, content))
+            given.append(_read(decoding, run, heldout, content))
     recogniser, rows = _with_adapters(base, given, failed)
     heard = [one for one in given if one.files.hypotheses not in failed]
     with Progress(f"decoding {arm} {_whom(decodings)}", len(rows)) as progress:
@@ -193,7 +193,7 @@ def decode_crowd(
 
 
 def _whom(decodings: Sequence[Decoding]) -> str:
-    return decodings[0].speaker or "general" if len(decodings) == 1 else f"{len(decodings)} speakers"
+    return decodings[0].speaker or "heldout" if len(decodings) == 1 else f"{len(decodings)} speakers"
 
 
 def _distinct(decodings: Sequence[Decoding]) -> Sequence[Decoding]:
@@ -217,19 +217,19 @@ def _failing(decoding: Decoding, failed: dict[Path, str]) -> Iterator[None]:
         failed[decoding.hypotheses] = f"{whom}{error}"
 
 
-def _read(one: Decoding, record: RunRecord, general: Sequence[MonoCut], content: Mapping[str, Any]) -> _Given:
+def _read(one: Decoding, record: RunRecord, heldout: Sequence[MonoCut], content: Mapping[str, Any]) -> _Given:
     """What is to be done of a `Decoding`."""
     tests, heard = _tests(one)
-    if not tests and not general:
-        raise SamlError("nothing to decode: give --speaker with --cuts and --splits, or --general-cuts")
+    if not tests and not heldout:
+        raise SamlError("nothing to decode: give --speaker with --cuts and --splits, or --heldout-cuts")
     if one.adaptation_record is not None:
         record.include(one.adaptation_record)
     rows = [_Row("test", fold, cut) for fold, cuts in enumerate(tests) for cut in cuts]
-    rows += [_Row("general", 0, cut) for cut in general]
+    rows += [_Row("heldout", 0, cut) for cut in heldout]
     adapter = load_given(one.adapter, one.adapter_description, content)
     if adapter is None:
         return _Given(one, record, rows, None, [])
-    # What is nobody's is the same for all folds, and the general pool is the first fold's.
+    # What is nobody's is the same for all folds, and the held-out pool is the first fold's.
     many = tests and adapter.is_personal
     return _Given(one, record, rows, adapter, adapter.states_for(heard) if many else adapter.folds[:1])
 
@@ -321,9 +321,9 @@ def _line(row: _Row, hypothesis: str, scorers: Iterable[str]) -> dict[str, Any]:
 def _note(run: RunRecord, lines: Sequence[Mapping[str, Any]], weights: Path) -> None:
     """Pooled word error rates of what was decoded, and the size of the model, into the record."""
     run.size("model", weights.stat().st_size)
-    for part in ("test", "general"):
+    for part in ("test", "heldout"):
         chosen = [line["counts"] for line in lines if line["part"] == part]
         for scorer in chosen[0] if chosen else ():
-            suffix = "" if part == "test" else "/general"
+            suffix = "" if part == "test" else "/heldout"
             rate = error_rate(pool(counts[scorer]["words"] for counts in chosen))
             run.score(f"wer/{scorer}{suffix}", rate)

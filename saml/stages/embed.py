@@ -56,7 +56,7 @@ def encode(
     description: Path,
     cuts: Path,
     splits: Path,
-    encodings: Path,
+    embeddings: Path,
     record: Path,
     adapter: Path | None = None,
     adapter_description: Path | None = None,
@@ -78,7 +78,7 @@ def encode(
         description: input, its JSON.
         cuts: input, the speaker's cuts.
         splits: input, the speaker's folds.
-        encodings: output, a table with a row for each adapter and utterance, a column for each dimension.
+        embeddings: output, a table with a row for each adapter and utterance, a column for each dimension.
         record: output, the run record.
         adapter: input, the adapter that was adapted; without one the bare model encodes.
         adapter_description: input, its JSON.
@@ -114,8 +114,8 @@ def encode(
         found += _encoded(recogniser, ADAPTED, stored, heard, tests)
     else:
         found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
-    write_atomically(encodings, encodings_table(found).encode())
-    run.file(encodings)
+    write_atomically(embeddings, embeddings_table(found).encode())
+    run.file(embeddings)
     run.write(record)
 
 
@@ -135,7 +135,7 @@ def _encoded(
     return found
 
 
-def encodings_table(found: Iterable[Encoding]) -> str:
+def embeddings_table(found: Iterable[Encoding]) -> str:
     """CSV with the columns adapter, utterance, v1, ..., v<width>; utterances in order."""
     rows = sorted(found, key=lambda one: (one[0], one[1]))
     text = io.StringIO()

@@ -79,11 +79,11 @@ def prepare_pool(
     dropped: Path,
     record: Path,
 ) -> None:
-    """Write the cuts of a pool, with features; `cut.custom["part"]` is train, dev or (general) test.
+    """Write the cuts of a pool, with features; `cut.custom["part"]` is train, dev or (heldout) test.
 
     Args:
         experiment: name of the experiment.
-        role: base, pretrain or general.
+        role: base, pretrain or heldout.
         settings: the config's sections `corpus` and `model`, under those keys, and for the role base of
             `base_training` the key `speed_perturbation`, where there is one.
         recordings: input, what prepare-corpus wrote.

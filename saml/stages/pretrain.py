@@ -72,7 +72,7 @@ def initialise_experts(
         out_description: output.
         record: output, the run record.
         work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after a pass one is left in any case.
+        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
@@ -142,7 +142,7 @@ def pretrain(
     checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
-    """Train an arm's adapters on the pre-training pool; the best pass on its dev part is kept.
+    """Train an arm's adapters on the pre-training pool; the best epoch on its dev part is kept.
 
     A mixture starts from the experts of `initialise_experts` and shows the utterances that those have left
     of the budget; one LoRA starts from zero and shows all of it. Other arguments as there.
@@ -161,7 +161,7 @@ def pretrain(
         experts: input, what `initialise_experts` wrote; needed by an arm with several experts.
         experts_description: input, its JSON.
         work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after a pass one is left in any case.
+        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
         corpus: name of the corpus, for the record.
     """
     base, content = load_model(weights, description)
@@ -228,9 +228,9 @@ def joint_batches(
 
     Groups take turns in a batch: cut short by the budget, it loses as much of each.
     """
-    passes = [shuffled(cuts, how, seed, index) for cuts in own]
+    epochs = [shuffled(cuts, how, seed, index) for cuts in own]
     joined: list[Joined] = []
-    for step in zip_longest(*passes, fillvalue=()):
+    for step in zip_longest(*epochs, fillvalue=()):
         turns = zip_longest(*step)
         members = [(cut, group) for turn in turns for group, cut in enumerate(turn) if cut is not None]
         joined.append(([cut for cut, _ in members], [group for _, group in members]))

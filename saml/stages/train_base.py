@@ -1,4 +1,4 @@
-"""Training a base model from scratch: joint CTC/attention, SpecAugment, the best passes on the dev part."""
+"""Training a base model from scratch: joint CTC/attention, SpecAugment, the best epochs on the dev part."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,6 +31,9 @@ from saml.training.data import Examples, part_of
 from saml.training.engine import Task, run
 from saml.training.optim import WarmUpUpdates
 
+# Part of the seed since before the phase was called "main": random numbers must stay the same.
+_SEED_NAMES = {"main": "passes"}
+
 
 def train_base(
     *,
@@ -54,7 +57,7 @@ def train_base(
         out_description: output.
         record: output, the run record.
         work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after a pass one is left in any case.
+        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
         corpus: name of the corpus, for the record.
     """
     how, family = settings["base_training"], settings["model"]["family"]
@@ -74,7 +77,7 @@ def train_base(
         work, identity(start, how["seed"], examples.cuts, cuts), seconds=checkpoint_seconds
     )
     for name, train, phase in _phases(examples, how):
-        torch.manual_seed(seed_for("base", how["seed"], name))
+        torch.manual_seed(seed_for("base", how["seed"], _SEED_NAMES.get(name, name)))
         scores = run(_task(name, train, phase, recogniser, examples), record_, checkpoints.scope(name))
     save_model(recogniser, out_weights, out_description)
     for key, value in scores.items():
@@ -86,30 +89,31 @@ def train_base(
 
 
 def _phases(examples: Examples, how: Mapping[str, Any]) -> list[tuple[str, list[MonoCut], dict[str, Any]]]:
-    """(name, speech, settings) of each phase: made commands, all other speech, recorded speech alone.
+    """(name, speech, settings) of each phase: synthetic commands, all other speech, recorded speech alone.
 
     Commands are easy: a network that has learned to follow them learns hard speech from the start, instead of
-    lingering at guessing letters. Made speech teaches what words sound like; the last word should be that of
-    people.
+    lingering at guessing letters. Synthetic speech teaches what words sound like; recorded speech
+    comes last.
     """
     train = examples.part("train")
     commands = [cut for cut in train if _made(cut) == "commands"]
     others = [cut for cut in train if _made(cut) != "commands"]
     recorded = [cut for cut in train if not _made(cut)]
-    phases = [("opening", commands), ("passes", others), ("closing", recorded)]
-    if not commands and how["opening"]["passes"]:
+    phases = [("opening", commands), ("main", others), ("closing", recorded)]
+    if not commands and how["opening"]["epochs"]:
         raise SamlError(
-            "base_training.opening: the pool has no commands; set its passes to 0, or made_speech.commands"
+            "base_training.opening: the pool has no commands; set its epochs to 0, "
+            "or synthetic_speech.commands"
         )
-    if not recorded and how["closing"]["passes"]:
-        raise SamlError("base_training.closing: the pool has made speech only; set its passes to 0")
-    settings = {name: {**how, **how.get(name, {})} if name != "passes" else dict(how) for name, _ in phases}
-    return [(name, speech, settings[name]) for name, speech in phases if settings[name]["passes"]]
+    if not recorded and how["closing"]["epochs"]:
+        raise SamlError("base_training.closing: the pool has synthetic speech only; set its epochs to 0")
+    settings = {name: {**how, **how.get(name, {})} if name != "main" else dict(how) for name, _ in phases}
+    return [(name, speech, settings[name]) for name, speech in phases if settings[name]["epochs"]]
 
 
 def _made(cut: MonoCut) -> str | None:
-    """What kind of made speech an utterance is; None where somebody spoke it."""
-    return (cut.supervisions[0].custom or {}).get("made")
+    """What kind of synthetic speech an utterance is; None where somebody spoke it."""
+    return (cut.supervisions[0].custom or {}).get("synthetic")
 
 
 def _task(
@@ -120,14 +124,14 @@ def _task(
     examples: Examples,
 ) -> Task:
     module = as_module(recogniser).to(device())
-    steps = sum(len(_pass(train, how, index)) for index in range(how["passes"]))
+    steps = sum(len(_epoch(train, how, index)) for index in range(how["epochs"]))
     return Task(
         name=f"training the base model ({name})",
-        curve="" if name == "passes" else f"{name}/",
+        curve="" if name == "main" else f"{name}/",
         recogniser=recogniser,
         examples=examples,
-        batches=lambda index: [(batch, None) for batch in _pass(train, how, index)],
-        utterances=how["passes"] * len(train),
+        batches=lambda index: [(batch, None) for batch in _epoch(train, how, index)],
+        utterances=how["epochs"] * len(train),
         # Speech to open with is not what the dev part is like: its last state goes on.
         dev=in_order(examples.part("dev")) if name != "opening" else (),
         updates=WarmUpUpdates(
@@ -153,8 +157,8 @@ def _task(
     )
 
 
-def _pass(train: Sequence[MonoCut], how: Mapping[str, Any], index: int) -> list[list[MonoCut]]:
-    return batches(train, max_seconds=how["batch_seconds"], seed=how["seed"], pass_index=index)
+def _epoch(train: Sequence[MonoCut], how: Mapping[str, Any], index: int) -> list[list[MonoCut]]:
+    return batches(train, max_seconds=how["batch_seconds"], seed=how["seed"], epoch=index)
 
 
 def _augment(batch: Batch, how: Mapping[str, Any]) -> Batch:

@@ -270,7 +270,7 @@ def _address(store: str) -> str:
 
 def _scope(results: Path) -> tuple[Path, str | None]:
     """The folder of all experiments, and the experiment where `results` is the folder of one."""
-    parts = ("data", "models", "pretrained", "speakers", "general", "tables", "config.yaml")
+    parts = ("data", "models", "pretrained", "speakers", "heldout", "tables", "config.yaml")
     if any((results / part).exists() for part in parts):
         results = results.absolute()
         return results.parent, results.name

@@ -24,7 +24,7 @@ RESULTS = {
     "enrolment": "RESULTS enrolment curve",
     "ablation": "RESULTS ablation",
     "pruning": "RESULTS pruning",
-    "encodings": "RESULTS encoder outputs",
+    "embeddings": "RESULTS encoder outputs",
 }
 # MLflow's limits: letters, digits and these in names; lengths of names, parameters and tags.
 _UNFIT = re.compile(r"[^\w\-./: ]", re.ASCII)
@@ -89,8 +89,8 @@ def run_name(found: Found) -> str:
     if own.stage in RESULTS:
         return RESULTS[own.stage]
     parts = ["" if own.stage == "decode" and own.arm else own.stage, own.arm, own.speaker]
-    if own.speaker is None and found.place.startswith("general/"):
-        parts.append("general")
+    if own.speaker is None and found.place.startswith("heldout/"):
+        parts.append("heldout")
     if own.arm is None and own.speaker is None:
         # Stages that run once, or once a pool: the folder says which.
         parts.append(found.place.rpartition("/")[2].strip("."))

@@ -12,7 +12,7 @@ _PREFIX = "mlflow.sharedViewState."
 _COLUMNS = [
     "metrics.`wer/whisper`",
     "metrics.`wer/released`",
-    "metrics.`wer/whisper/general`",
+    "metrics.`wer/whisper/heldout`",
     "metrics.`bytes/adapter`",
     "params.`arm`",
     "params.`speaker`",

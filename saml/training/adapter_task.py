@@ -28,9 +28,9 @@ def adapter_task(
     seed: int,
     updates: Updates | None = None,
 ) -> Task:
-    """Show `utterances` of `train` in shuffled passes and keep the best state on `dev`.
+    """Show `utterances` of `train` in shuffled epochs and keep the best state on `dev`.
 
-    The state before the first pass is a candidate too. `how` is the config's section `pretraining` or
+    The state before the first epoch is a candidate too. `how` is the config's section `pretraining` or
     `adaptation`; what it calls `frozen`, "expert" (feed-forward LoRAs too) or "router", stays as it is.
     `updates` are others than those of one training by itself.
 

@@ -144,8 +144,8 @@ def seed_for(*factors: object) -> int:
 
 
 def shuffled(cuts: Sequence[MonoCut], how: Mapping[str, Any], seed: int, index: int) -> list[list[MonoCut]]:
-    """The batches of pass `index`, of `batch_utterances` each."""
-    return batches(cuts, max_utterances=how["batch_utterances"], seed=seed, pass_index=index)
+    """The batches of epoch `index`, of `batch_utterances` each."""
+    return batches(cuts, max_utterances=how["batch_utterances"], seed=seed, epoch=index)
 
 
 def in_order(cuts: Sequence[MonoCut], *, max_seconds: float = 60.0) -> list[list[MonoCut]]:

@@ -38,16 +38,16 @@ class Task:
         curve: prefix of the curves in the run record.
         recogniser: what is trained, plain or with adapters.
         examples: the speech, features in memory.
-        batches: pass index to that pass's batches of cuts, each with its groups (or None).
-        utterances: how many utterances are shown altogether; the last pass is cut short to fit.
-        dev: batches to judge passes on; without any, the last state is kept.
+        batches: epoch index to that epoch's batches of cuts, each with its groups (or None).
+        utterances: how many utterances are shown altogether; the last epoch is cut short to fit.
+        dev: batches to judge epochs on; without any, the last state is kept.
         updates: how parameters move.
-        get_state, set_state: what is kept of the best pass and stored in checkpoints.
+        get_state, set_state: what is kept of the best epoch and stored in checkpoints.
         train, eval: switch modes.
-        select: the best pass has the lowest dev "loss" or the highest dev "accuracy" (of tokens).
-        judge_start: the state before the first pass is a candidate too.
+        select: the best epoch has the lowest dev "loss" or the highest dev "accuracy" (of tokens).
+        judge_start: the state before the first epoch is a candidate too.
         ctc_weight, ctc_backend: of the CTC loss, how much it counts and who computes it.
-        average: of so many best passes the mean is kept, with 1 the best alone.
+        average: of so many best epochs the mean is kept, with 1 the best alone.
         average_by: who computes that mean, "saml" or "icefall".
         bfloat16: the losses that are trained are computed in it, where torch holds that to be safe.
         prepare: a last change to a batch: augmentation, routes.
@@ -91,28 +91,28 @@ class Kept:
 
 @dataclass
 class Position:
-    """How far a training is: passes that are finished, and what is done of the next one."""
+    """How far a training is: epochs that are finished, and what is done of the next one."""
 
     shown: int = 0
-    passes: int = 0
+    epochs: int = 0
     batches: int = 0
     seen: int = 0
     total: float = 0.0
 
-    def next_pass(self) -> None:
-        """Move on to the beginning of the next pass."""
-        self.passes, self.batches, self.seen, self.total = self.passes + 1, 0, 0, 0.0
+    def next_epoch(self) -> None:
+        """Move on to the beginning of the next epoch."""
+        self.epochs, self.batches, self.seen, self.total = self.epochs + 1, 0, 0, 0.0
 
 
 def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, float]:
     """Train until `task.utterances` have been shown; leave the recogniser in its best state, evaluation mode.
 
-    The best state is that of the best pass on the dev part, or the mean of the best ones (`task.average`).
+    The best state is that of the best epoch on the dev part, or the mean of the best ones (`task.average`).
 
-    Curves go to `record`. A checkpoint is left after every pass, whenever one is due, and when the job is
+    Curves go to `record`. A checkpoint is left after every epoch, whenever one is due, and when the job is
     asked to stop; one that fits is taken up: the result is the same as without the interruption.
 
-    Returns the dev scores of the kept state ("loss", "accuracy", "pass"; only "pass" without a dev part).
+    Returns the dev scores of the kept state ("loss", "accuracy", "epoch"; only "epoch" without a dev part).
     Raises Diverged, a SamlError, when a loss or a weight is not finite; Interrupted after SIGTERM or SIGINT.
     """
     kept, at = list[Kept](), Position()
@@ -136,21 +136,21 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
             if checkpoints.due:
                 keep()
 
-        # A pass can be cut short when all is shown and only its end is missing.
+        # An epoch can be cut short when all is shown and only its end is missing.
         while at.shown < task.utterances or at.batches:
-            _one_pass(task, at.passes, at, progress, pause)
+            _one_epoch(task, at.epochs, at, progress, pause)
             if not at.batches:
                 raise SamlError(f"{task.name}: there is nothing to train on")
             scores = _evaluate(task, pause)
-            # From here to the checkpoint nothing may pause: what follows happens once a pass.
-            record.curve(f"{task.curve}train/loss", at.passes + 1, at.total / max(1, at.seen))
-            judge(task, kept, scores, at.passes + 1, record)
-            task.updates.end_pass()
-            at.next_pass()
+            # From here to the checkpoint nothing may pause: what follows happens once an epoch.
+            record.curve(f"{task.curve}train/loss", at.epochs + 1, at.total / max(1, at.seen))
+            judge(task, kept, scores, at.epochs + 1, record)
+            task.updates.end_epoch()
+            at.next_epoch()
             keep()
         # Who was asked to stop meanwhile: another training may follow in this job.
         pause()
-    scores = {"pass": float(at.passes)}
+    scores = {"epoch": float(at.epochs)}
     if task.dev:
         scores = _take_best(task, kept)
     task.eval()
@@ -158,7 +158,7 @@ def run(task: Task, record: RunRecord, checkpoints: Checkpoints) -> dict[str, fl
     return scores
 
 
-def _one_pass(task: Task, index: int, at: Position, progress: Progress, pause: Callable[[], None]) -> None:
+def _one_epoch(task: Task, index: int, at: Position, progress: Progress, pause: Callable[[], None]) -> None:
     """Pass `index` over the data, or what is left of it and of the budget; moves `at` on with every step."""
     task.train()
     for cuts, groups in task.batches(index)[at.batches :]:
@@ -167,11 +167,11 @@ def _one_pass(task: Task, index: int, at: Position, progress: Progress, pause: C
             break
         cuts = cuts[:room]
         groups = groups[:room] if groups is not None else [0] * len(cuts)
-        at.total += _gradients(task, cuts, groups, f"in pass {index + 1}")
+        at.total += _gradients(task, cuts, groups, f"in epoch {index + 1}")
         task.updates.step(torch.tensor(groups, device=task.device))
         at.seen += len(cuts)
         at.shown, at.batches = at.shown + len(cuts), at.batches + 1
-        progress.update(at.shown, f"pass {index + 1}, loss {at.total / at.seen:.3f}")
+        progress.update(at.shown, f"epoch {index + 1}, loss {at.total / at.seen:.3f}")
         pause()
 
 
@@ -228,7 +228,7 @@ def refuse_infinite_state(training: str, state: Mapping[str, Tensor]) -> None:
 
 
 def judge(task: Task, kept: list[Kept], scores: dict[str, float], index: int, record: RunRecord) -> None:
-    """Keep the state after `index` passes when its `scores` on the dev part are among the best so far.
+    """Keep the state after `index` epochs when its `scores` on the dev part are among the best so far.
 
     `kept` has the best first, and of equal ones the earlier.
     """
@@ -239,7 +239,7 @@ def judge(task: Task, kept: list[Kept], scores: dict[str, float], index: int, re
     score = -scores["loss"] if task.select == "loss" else scores["accuracy"]
     if len(kept) < task.average or score > kept[-1].score:
         state = {name: tensor.clone() for name, tensor in task.get_state().items()}
-        kept.append(Kept(score, {**scores, "pass": float(index)}, state))
+        kept.append(Kept(score, {**scores, "epoch": float(index)}, state))
         kept.sort(key=lambda each: -each.score)
         del kept[task.average :]
 
@@ -254,7 +254,7 @@ def _take_best(task: Task, kept: Sequence[Kept]) -> dict[str, float]:
         task.set_state(icefall_average.mean_state(states, "base_training.average_by: icefall"))
     else:
         task.set_state(mean_state(states))
-    return {**_evaluate(task), "pass": kept[0].dev["pass"], "averaged": float(len(kept))}
+    return {**_evaluate(task), "epoch": kept[0].dev["epoch"], "averaged": float(len(kept))}
 
 
 def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ class Updates(Protocol):
     def step(self, groups: Tensor) -> None:
         """Move what is trained; `groups` `(batch,)` are the experts or members that the batch belonged to."""
 
-    def end_pass(self) -> None:
-        """A pass over the data has ended: whoever lowers rates by passes does."""
+    def end_epoch(self) -> None:
+        """An epoch over the data has ended: whoever lowers rates by epochs does."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -31,7 +31,7 @@ class WarmUpUpdates:
     """AdamW with a linear warm-up and then a decay; for training a base model.
 
     `schedule` is "cosine", to zero at the end of `steps`, or "inverse_sqrt": by the inverse square root of
-    the steps, as in "Attention is all you need", which leaves the last passes a rate to differ by.
+    the steps, as in "Attention is all you need", which leaves the last epochs a rate to differ by.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class WarmUpUpdates:
         self._schedule.step()
         self._optimiser.zero_grad()
 
-    def end_pass(self) -> None:
+    def end_epoch(self) -> None:
         """Nothing: the schedule goes by steps."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class AlternatingUpdates:
 
     Without routers every step is the experts', without experts (frozen ones) every step is the routers'. Not
     `interleaved`, both take every step: then experts move as often as one LoRA does for the same speech.
-    Learning rates fall by `decay` each pass.
+    Learning rates fall by `decay` each epoch.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class AlternatingUpdates:
         for optimiser in self._optimisers:
             optimiser.zero_grad()
 
-    def end_pass(self) -> None:
+    def end_epoch(self) -> None:
         """Lower the learning rates."""
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
@@ -198,7 +198,7 @@ class SeparateUpdates:
         # torch.nn.utils.clip_grad_norm_ divides in the same way.
         return (self._clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
 
-    def end_pass(self) -> None:
+    def end_epoch(self) -> None:
         """Lower the learning rate."""
         self._rate *= self._decay
 

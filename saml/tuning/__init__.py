@@ -1,5 +1,5 @@
 """Learning rates from one small grid: tried on people who are heard by nobody else, and judged by what they
-say that neither trained a trial nor chose its pass.
+say that neither trained a trial nor chose its epoch.
 
     rates    how a rate is spelt and how it enters the settings of a stage; where trials lie
     trial    a stage whose training may diverge without failing

@@ -1,7 +1,7 @@
 """judge-rate: how an arm's trials at one rate do on sentences that neither trained nor chose.
 
-A training keeps the pass that does best on its dev part. Of a few sentences the best of many passes flatters,
-and most of all a high rate, whose passes differ most: whoever chose rates by it would choose too high.
+A training keeps the epoch that does best on its dev part. On a few sentences the best of many epochs
+flatters, most of all at a high rate, whose epochs differ most: rates chosen by it would be too high.
 """
 
 import math

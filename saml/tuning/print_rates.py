@@ -49,7 +49,7 @@ def report(experiment: str, table: pd.DataFrame, fragment: Path) -> list[str]:
         *aligned([head, *body]),
         "",
         f"mean over {table['speakers'].max()} tuning speakers, of sentences that neither trained nor chose "
-        "a pass:",
+        "an epoch:",
         "pretraining: all that they say; adaptation: the test parts of their folds.",
         *(note for arm, stage, rows in groups for note in _notes(arm, stage, rows)),
         "",

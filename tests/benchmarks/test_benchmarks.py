@@ -170,7 +170,7 @@ def test_all_ways_of_adapting_take_their_steps(tmp_path: Path) -> None:
         speakers=2,
         utterances=3,
         batch=2,
-        passes=1,
+        epochs=1,
         size="toy",
         seed=1,
         device="cpu",

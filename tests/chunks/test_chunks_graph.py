@@ -81,7 +81,7 @@ def test_the_division_is_nobodys_business_but_the_jobs(project: Project) -> None
         target_speakers=["it_f4_r170_p60", *FOUR],
         speakers_per_job=3,
         run_arms=["nf4", "pqm"],
-        adaptation__passes=3,
+        adaptation__epochs=3,
     )
     jobs = project.dry_run("all").jobs
     assert jobs["adapt"] == 3 and jobs["adapt_pqm_1_chunk1"] == 1 and "prepare_speaker" not in jobs

@@ -37,7 +37,7 @@ def test_flags_are_the_stages_own_arguments(stage: Stage) -> None:
         ("prune", "stages.prune:prune"),
         ("ablation", "reporting.ablation:ablation"),
         ("pruning", "reporting.pruning:pruning"),
-        ("encodings", "reporting.encodings:encodings"),
+        ("embeddings", "reporting.embeddings:embeddings"),
     ],
 )
 def test_flags_of_commands_that_are_no_stages(command: str, function: str) -> None:
@@ -47,7 +47,7 @@ def test_flags_of_commands_that_are_no_stages(command: str, function: str) -> No
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, saml.cli.main as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    code = "import sys, saml.cli.main as c\ntry: c.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"torch", "lhotse", "pandas", "mlflow", "transformers", "numpy", "yaml"}

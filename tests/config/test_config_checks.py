@@ -58,13 +58,13 @@ def whisper(*changes: Callable[[Config], None], **settings: Any) -> Callable[[Co
 
 
 WRONG = [
-    (put("adaptation.pases", 3), "adaptation.pases: unknown key; did you mean 'passes'?"),
+    (put("adaptation.epoch", 3), "adaptation.epoch: unknown key; did you mean 'epochs'?"),
     (put("colour", "red"), "colour: unknown key"),
-    (lambda config: config["adaptation"].pop("passes"), "adaptation.passes: this key is missing"),
-    (put("adaptation.passes", "ten"), "adaptation.passes: 'ten' is not of type 'integer'"),
-    (put("adaptation.passes", 2.0), "adaptation.passes: 2.0 is not of type 'integer'"),
-    (put("adaptation.passes", True), "adaptation.passes: True is not of type 'integer'"),
-    (put("adaptation.passes", 0), "adaptation.passes: 0 is less than the minimum of 1"),
+    (lambda config: config["adaptation"].pop("epochs"), "adaptation.epochs: this key is missing"),
+    (put("adaptation.epochs", "ten"), "adaptation.epochs: 'ten' is not of type 'integer'"),
+    (put("adaptation.epochs", 2.0), "adaptation.epochs: 2.0 is not of type 'integer'"),
+    (put("adaptation.epochs", True), "adaptation.epochs: True is not of type 'integer'"),
+    (put("adaptation.epochs", 0), "adaptation.epochs: 0 is less than the minimum of 1"),
     (
         put("adaptation", None),
         "adaptation: None is not of type 'object'; a key with nothing after it is null",
@@ -111,7 +111,7 @@ WRONG = [
     (put("corpus.min_seconds", 20.0), "corpus.min_seconds: 20.0 is not below 20.0, max_seconds"),
     (lambda config: config["corpus"].pop("spoken_commands"), "corpus.spoken_commands: this key is missing"),
     (put("partition.scheme", "folds"), "partition.scheme: 'folds' is for recordings"),
-    (put("corpus.name", "folder"), "partition.scheme: 'given' is for made corpora"),
+    (put("corpus.name", "folder"), "partition.scheme: 'given' is for synthetic speech"),
     (
         put("model.conformer.hidden_size", 145),
         "model.conformer.hidden_size: 145 is not a multiple of the 4 heads",
@@ -170,7 +170,7 @@ WRONG = [
     (put("ablation.questions", {"rank": []}), "ablation.questions.rank: [] is too short"),
     (put("ablation.reference", "nf4-lora"), "ablation.reference: 'nf4-lora' stands under no question"),
     (put("ablation.pruning", ["pqm"]), "ablation.pruning: 'pqm' has no router, so no expert can be left out"),
-    (put("ablation.encodings", ["x"]), "ablation.encodings: 'x' is not an entry of arms"),
+    (put("ablation.embeddings", ["x"]), "ablation.embeddings: 'x' is not an entry of arms"),
     (put("ablation.speakers", 0), "ablation.speakers: 0 is less than the minimum of 1"),
     (put("arms.pqm.adaptation", {"frozen": "expert"}), "arms.pqm: adaptation.frozen is for arms that are"),
     (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of ['expert', 'router']"),
@@ -190,8 +190,8 @@ WRONG = [
         "corpus.folder.roles.pretrain: 'a' stands in corpus.folder.roles.base too",
     ),
     (
-        folder_corpus(general=["it_f4_r170_p60"]),
-        "corpus.folder.roles.general: 'it_f4_r170_p60' stands in target_speakers too",
+        folder_corpus(heldout=["it_f4_r170_p60"]),
+        "corpus.folder.roles.heldout: 'it_f4_r170_p60' stands in target_speakers too",
     ),
     (
         folder_corpus(pretrain=["a", "b"]),
@@ -213,7 +213,7 @@ def test_a_wrong_configuration_is_one_line(
 
 
 def test_several_errors_are_counted(config: Config) -> None:
-    config["adaptation"].update(passes="ten", decay=2)
+    config["adaptation"].update(epochs="ten", decay=2)
     with pytest.raises(SamlError, match=r"^config: adaptation.decay: 2 is greater .* \(and 1 more\)$"):
         validate(config, SCHEMA)
 
@@ -222,3 +222,22 @@ def test_an_arm_may_have_adapter_settings_of_its_own(config: Config) -> None:
     config["arms"]["wide"] = {**config["arms"]["nf4-lora"], "rank": 8, "mixing": "output", "dropout": 0.0}
     config["arms"]["full"] = {**config["arms"]["nf4-lora"], "precision": "fp32"}
     validate(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "now"),
+    [
+        ("adaptation.passes", 3, "epochs"),
+        ("corpus.folder.general_utterances", 1, "heldout_utterances"),
+        ("corpus.folder.roles.general", ["a"], "heldout"),
+        ("corpus.librispeech.parts.general", ["a"], "heldout"),
+        ("corpus.folder.made_speech", {}, "synthetic_speech"),
+        ("ablation.encodings", [], "embeddings"),
+    ],
+)
+def test_keys_of_earlier_versions_are_told_their_new_name(
+    config: Config, path: str, value: object, now: str
+) -> None:
+    put(path, value)(config)
+    with pytest.raises(SamlError, match=rf"^config: {path}: this key is now '{now}'$"):
+        validate(config, SCHEMA)

@@ -47,7 +47,7 @@ def test_the_released_recipe_goes_over_any_configuration(name: str) -> None:
             assert (how["decay"], how["batch_utterances"], how["select"]) == (0.9, 8, "accuracy")
             assert how["interleaved"]
     assert config["pretraining"]["learning_rate"]["initialisation"] == 1e-3
-    assert config["adaptation"]["passes"] == 10 and config["decoding"]["beams"] == 20
+    assert config["adaptation"]["epochs"] == 10 and config["decoding"]["beams"] == 20
     spec = adapter_spec(config["arms"]["saml"], config["adapters"])
     assert (spec.experts, spec.rank, spec.alpha, spec.dropout) == (10, 1, 4, 0.2) and spec.routed
 
@@ -174,7 +174,7 @@ def test_the_roles_of_an4_are_its_speakers() -> None:
         roles = {row["speaker"]: row["role"] for row in csv.DictReader(stream, delimiter="\t")}
     config = load([ROOT / "config" / "an4-conformer.yaml"])
     listed = config["corpus"]["folder"]["roles"]
-    assert [len(listed[role]) for role in ("base", "pretrain", "general")] == [32, 10, 4]
+    assert [len(listed[role]) for role in ("base", "pretrain", "heldout")] == [32, 10, 4]
     pool = [speaker for role in listed.values() for speaker in role] + config["tuning"]["speakers"]
     assert sorted(pool) == sorted(s for s, role in roles.items() if role == "pool")
     assert config["target_speakers"] == sorted(s for s, role in roles.items() if role == "target")

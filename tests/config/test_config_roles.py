@@ -32,9 +32,9 @@ def test_the_configurations_are_right(name):
 WRONG = {
     "named twice": (
         "librispeech-conformer",
-        "corpus__librispeech__roles__general__named",
+        "corpus__librispeech__roles__heldout__named",
         ["19"],
-        "corpus.librispeech.roles.general.named: '19' stands in corpus.librispeech.roles.pretrain.named too",
+        "corpus.librispeech.roles.heldout.named: '19' stands in corpus.librispeech.roles.pretrain.named too",
     ),
     "named target": (
         "librispeech-conformer",
@@ -127,12 +127,12 @@ def test_an_initial_speaker_without_the_role_is_named():
 
 def test_lists_of_a_corpus_that_is_added():
     """As docs/adding-a-corpus.md has them: they share nobody, and nobody in them is adapted to."""
-    roles = {"base": ["ben", "carl"], "pretrain": ["dora", "ben"], "general": ["fay"]}
+    roles = {"base": ["ben", "carl"], "pretrain": ["dora", "ben"], "heldout": ["fay"]}
     config = copy.deepcopy(CONFIGURATIONS["librispeech-mini"]) | {"target_speakers": ["fay"]}
     config["corpus"] |= {"name": "plain", "plain": {"root": "speech", "roles": roles}}
     doubles = [line for line in _roles(config) if "must not share" in line]
     assert [line.split(", and")[0] for line in doubles] == [
-        "corpus.plain.roles.general: 'fay' stands in target_speakers too",
+        "corpus.plain.roles.heldout: 'fay' stands in target_speakers too",
         "corpus.plain.roles.pretrain: 'ben' stands in corpus.plain.roles.base too",
     ]
     config["corpus"]["plain"]["roles"] = "roles.csv"

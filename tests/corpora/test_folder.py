@@ -99,11 +99,11 @@ def test_roles_of_the_manifest_and_of_the_config(root, tmp_path):
     assert found(roles={"pretrain": ["bert"]}) == {"anna": "base", "bert": "pretrain", "carl": "target"}
     # A role that the config lists has these speakers and no others.
     assert found(roles={"base": ["bert"]}) == {"anna": "pool", "bert": "base", "carl": "target"}
-    assert found(roles={"general": ["carl"]})["carl"] == "general"
+    assert found(roles={"heldout": ["carl"]})["carl"] == "heldout"
 
 
 def test_parts_of_the_pools(root, tmp_path):
-    roles = {"base": ["anna"], "pretrain": ["bert"], "general": ["carl"]}
+    roles = {"base": ["anna"], "pretrain": ["bert"], "heldout": ["carl"]}
     _, supervisions, _ = prepare(root, tmp_path, roles=roles)
     parts = collections.Counter((s.custom["role"], s.custom["part"]) for s in supervisions)
     assert parts == {
@@ -111,16 +111,16 @@ def test_parts_of_the_pools(root, tmp_path):
         ("base", "dev"): 1,
         ("pretrain", "train"): 1,
         ("pretrain", "dev"): 1,
-        ("general", "test"): 1,
+        ("heldout", "test"): 1,
     }
 
 
-def test_general_can_be_limited(root, tmp_path):
-    roles = {"general": ["anna", "bert"]}
+def test_heldout_can_be_limited(root, tmp_path):
+    roles = {"heldout": ["anna", "bert"]}
     _, all_of_it, _ = prepare(root, tmp_path, roles=roles)
-    _, some, _ = prepare(root, tmp_path, roles=roles, general_utterances=2)
-    general = [s.id for s in some if s.custom["role"] == "general"]
-    assert len(all_of_it) == 5 and len(some) == 3 and len(general) == 2
+    _, some, _ = prepare(root, tmp_path, roles=roles, heldout_utterances=2)
+    heldout = [s.id for s in some if s.custom["role"] == "heldout"]
+    assert len(all_of_it) == 5 and len(some) == 3 and len(heldout) == 2
 
 
 def test_target_speaker_is_filtered(root, tmp_path):
@@ -173,13 +173,13 @@ def test_bad_manifests(root, tmp_path, case):
 def test_bad_roles(root, tmp_path):
     for roles, message in (
         ({"base": ["zoe"]}, "roles.base: speaker zoe has no utterances"),
-        ({"base": ["anna"], "general": ["anna"]}, "speaker anna stands in base and general"),
+        ({"base": ["anna"], "heldout": ["anna"]}, "speaker anna stands in base and heldout"),
         ({"test": ["anna"]}, "no role 'test'"),
     ):
         with pytest.raises(SamlError, match=message):
             prepare(root, tmp_path, roles=roles)
     columns = ("utterance", "speaker", "file", "text", "role")
-    write_manifest(root, [(*ROWS[0], "base"), (*ROWS[1], "general")], columns)
+    write_manifest(root, [(*ROWS[0], "base"), (*ROWS[1], "heldout")], columns)
     with pytest.raises(SamlError, match="speaker anna has two roles"):
         prepare(root, tmp_path)
     write_manifest(root, [(*ROWS[0], "train")], columns)
@@ -241,10 +241,10 @@ def test_dropped_table(tmp_path):
 def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
     """Of base's train part only, each sentence a reordering of one transcript; the rest stays as it was."""
     pytest.importorskip("espeakng_loader")
-    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
+    roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
     voices = {"voices": 2, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
     plain = prepare(root, tmp_path, **roles)[1]
-    recordings, supervisions, _ = prepare(root, tmp_path, **roles, made_speech=voices)
+    recordings, supervisions, _ = prepare(root, tmp_path, **roles, synthetic_speech=voices)
     assert [s.to_dict() for s in supervisions][:5] == [s.to_dict() for s in plain]
     made = list(supervisions)[5:]
     assert len(made) == 6 and len({s.speaker for s in made}) == 2
@@ -260,26 +260,28 @@ def test_made_speech_has_words_to_say(root, tmp_path):
     """An empty transcript is none of them: it waits to be named, or dropped, with its pool."""
     pytest.importorskip("espeakng_loader")
     voices = {"voices": 1, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
-    with pytest.raises(SamlError, match=r"folder\.made_speech: there are no transcripts of role base"):
-        prepare(root, tmp_path, roles={"general": ["carl"]}, made_speech=voices)
+    with pytest.raises(SamlError, match=r"folder\.synthetic_speech: there are no transcripts of role base"):
+        prepare(root, tmp_path, roles={"heldout": ["carl"]}, synthetic_speech=voices)
     manifest = root / "manifest.tsv"
     lines = manifest.read_text().splitlines()
     empty = next(index for index, line in enumerate(lines) if "\tanna\t" in line)
     lines[empty] = lines[empty].rpartition("\t")[0] + "\t "
     manifest.write_text("\n".join(lines) + "\n")
-    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
-    made = [s for s in prepare(root, tmp_path, **roles, made_speech=voices)[1] if s.custom.get("made")]
+    roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
+    made = [
+        s for s in prepare(root, tmp_path, **roles, synthetic_speech=voices)[1] if s.custom.get("synthetic")
+    ]
     assert len(made) == 3 and all(s.text for s in made)
 
 
 def test_made_voices_speak_commands_besides(root, tmp_path):
     pytest.importorskip("espeakng_loader")
-    roles = {"roles": {"base": ["anna", "bert"], "general": ["carl"]}}
+    roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
     voices = {"voices": 2, "sentences": 3, "commands": 2, "snr_db": [20, 20], "gain_db": [0, 0]}
-    supervisions = prepare(root, tmp_path, **roles, made_speech=voices)[1]
-    kinds = [s.custom.get("made") for s in supervisions]
+    supervisions = prepare(root, tmp_path, **roles, synthetic_speech=voices)[1]
+    kinds = [s.custom.get("synthetic") for s in supervisions]
     assert (kinds.count("transcripts"), kinds.count("commands")) == (6, 4)
     for supervision in supervisions:
-        if supervision.custom.get("made") == "commands":
+        if supervision.custom.get("synthetic") == "commands":
             words = supervision.text.split()
             assert all(word in slot for word, slot in zip(words, _grammar.SLOTS, strict=True))

@@ -59,19 +59,19 @@ def root(tmp_path):
 
 
 def settings(root, on_bad="error", roles=None, **changes):
-    roles = {"base": (["19"], 0), "pretrain": (["103"], 0), "general": (["26"], 0)} | (roles or {})
+    roles = {"base": (["19"], 0), "pretrain": (["103"], 0), "heldout": (["26"], 0)} | (roles or {})
     own = {
         "root": str(root) if root else None,
         "parts": {
             "target": ["train-clean-360"],
             "base": ["train-clean-100"],
             "pretrain": ["train-clean-100"],
-            "general": ["train-clean-100"],
+            "heldout": ["train-clean-100"],
         },
         "roles": {role: {"named": named, "drawn": drawn} for role, (named, drawn) in roles.items()},
         "reserved": [],
         "dev_share": 0.4,
-        "general_utterances": None,
+        "heldout_utterances": None,
         "seed": 1,
     }
     return {"name": "librispeech", "on_bad_utterance": on_bad, "librispeech": own | changes}
@@ -112,7 +112,7 @@ def test_utterances_are_those_of_the_files(root):
     assert {(s.speaker, s.custom["role"]) for s in supervisions} == {
         ("19", "base"),
         ("103", "pretrain"),
-        ("26", "general"),
+        ("26", "heldout"),
     }
     parts = collections.Counter((s.custom["role"], s.custom["part"]) for s in supervisions)
     assert parts == {
@@ -120,7 +120,7 @@ def test_utterances_are_those_of_the_files(root):
         ("base", "dev"): 2,
         ("pretrain", "train"): 2,
         ("pretrain", "dev"): 1,
-        ("general", "test"): 2,
+        ("heldout", "test"): 2,
     }
 
 
@@ -137,7 +137,7 @@ def test_manifests_are_those_of_lhotses_recipe(root):
 
 def test_named_speakers_come_before_drawn_ones(root):
     """So that experts start from them where no initial speakers are named: in the order of the manifest."""
-    _, supervisions, _ = prepare(root, roles={"pretrain": (["103"], 1), "general": (["8"], 0)})
+    _, supervisions, _ = prepare(root, roles={"pretrain": (["103"], 1), "heldout": (["8"], 0)})
     order = [s.speaker for s in supervisions if s.custom["role"] == "pretrain"]
     assert list(dict.fromkeys(order)) == ["103", "26"]
 
@@ -179,9 +179,9 @@ def test_the_root_may_be_the_corpus_or_hold_it_or_stand_in_the_environment(root,
             prepare(where)
 
 
-def test_general_can_be_limited(root):
-    _, supervisions, _ = prepare(root, general_utterances=1)
-    assert sum(s.custom["role"] == "general" for s in supervisions) == 1 and len(supervisions) == 9
+def test_heldout_can_be_limited(root):
+    _, supervisions, _ = prepare(root, heldout_utterances=1)
+    assert sum(s.custom["role"] == "heldout" for s in supervisions) == 1 and len(supervisions) == 9
 
 
 BAD_LINES = {
@@ -226,9 +226,9 @@ def test_a_speaker_without_transcripts_is_named(root):
 def test_real_speech():
     """Of the piece, or of the whole corpus: speakers 19 and 26 are in both."""
     changes = {
-        "roles": {"base": (["26"], 0), "pretrain": ([], 5), "general": ([], 5)},
+        "roles": {"base": (["26"], 0), "pretrain": ([], 5), "heldout": ([], 5)},
         "reserved": ["19"],
-        "parts": {role: ["train-clean-100"] for role in ("target", "base", "pretrain", "general")},
+        "parts": {role: ["train-clean-100"] for role in ("target", "base", "pretrain", "heldout")},
     }
     recordings, supervisions, dropped = prepare(PIECE, **changes)
     folder = librispeech.root_folder({"root": PIECE}) / "train-clean-100"

@@ -14,8 +14,8 @@ PARTS = {
 def settings(seed=1, reserved=(), parts=None, **roles):
     nobody = {"named": [], "drawn": 0}
     return {
-        "parts": {role: ["large"] for role in ("base", "pretrain", "general")} | (parts or {}),
-        "roles": {role: {**nobody, **roles.get(role, {})} for role in ("general", "base", "pretrain")},
+        "parts": {role: ["large"] for role in ("base", "pretrain", "heldout")} | (parts or {}),
+        "roles": {role: {**nobody, **roles.get(role, {})} for role in ("heldout", "base", "pretrain")},
         "reserved": list(reserved),
         "seed": seed,
     }
@@ -26,7 +26,7 @@ def person(speaker):
 
 
 def assign(own, **options):
-    found = {"base": [], "pretrain": [], "general": []}
+    found = {"base": [], "pretrain": [], "heldout": []}
     for member in assign_roles("some", own, PARTS.__getitem__, **options):
         assert member.speaker in PARTS[member.part] and member.part in own["parts"][member.role]
         found[member.role].append(member.speaker)
@@ -35,11 +35,11 @@ def assign(own, **options):
 
 def test_named_come_first_and_numbers_are_kept():
     own = settings(
-        base={"drawn": None}, pretrain={"named": ["p9_1", "p2_2"], "drawn": 3}, general={"drawn": 4}
+        base={"drawn": None}, pretrain={"named": ["p9_1", "p2_2"], "drawn": 3}, heldout={"drawn": 4}
     )
     found = assign(own)
     assert found["pretrain"][:2] == ["p9_1", "p2_2"]
-    assert [len(found[role]) for role in ("pretrain", "general", "base")] == [5, 4, 51]
+    assert [len(found[role]) for role in ("pretrain", "heldout", "base")] == [5, 4, 51]
     everybody = [speaker for role in found.values() for speaker in role]
     assert sorted(everybody) == sorted(PARTS["large"])  # each once
     drawn = found["pretrain"][2:]
@@ -47,46 +47,46 @@ def test_named_come_first_and_numbers_are_kept():
 
 
 def test_draws_depend_on_the_seed_and_hardly_on_who_else_is_there():
-    own = settings(pretrain={"drawn": 8}, general={"drawn": 5})
+    own = settings(pretrain={"drawn": 8}, heldout={"drawn": 5})
     assert assign(own) == assign(own)
     assert assign(own) != assign({**own, "seed": 2})
     first = assign(own)["pretrain"]
-    fewer = assign(settings(pretrain={"drawn": 8}, general={"drawn": 5}, reserved=[first[0]]))["pretrain"]
+    fewer = assign(settings(pretrain={"drawn": 8}, heldout={"drawn": 5}, reserved=[first[0]]))["pretrain"]
     assert first[0] not in fewer and set(first[1:]) < set(fewer)
-    assert set(assign(settings(pretrain={"drawn": 5}, general={"drawn": 5}))["pretrain"]) < set(first)
+    assert set(assign(settings(pretrain={"drawn": 5}, heldout={"drawn": 5}))["pretrain"]) < set(first)
 
 
 def test_roles_share_no_person():
-    own = settings(base={"drawn": None}, pretrain={"drawn": 6}, general={"drawn": 6}, reserved=["p5_9"])
+    own = settings(base={"drawn": None}, pretrain={"drawn": 6}, heldout={"drawn": 6}, reserved=["p5_9"])
     found = assign(own, person=person)
     people = {role: {person(speaker) for speaker in speakers} for role, speakers in found.items()}
-    assert not people["base"] & people["pretrain"] and not people["general"] & people["pretrain"]
-    assert not people["base"] & people["general"]
+    assert not people["base"] & people["pretrain"] and not people["heldout"] & people["pretrain"]
+    assert not people["base"] & people["heldout"]
     assert "p5" not in set.union(*people.values())
 
 
 def test_parts_of_roles():
-    own = settings(general={"drawn": None}, pretrain={"drawn": 2}, parts={"general": ["small", "large"]})
+    own = settings(heldout={"drawn": None}, pretrain={"drawn": 2}, parts={"heldout": ["small", "large"]})
     found = assign(own, person=person)
-    # `pretrain` draws a number before `general` takes the rest, of both parts in their order.
-    assert found["general"][:2] == ["q1_1", "q2_1"] and len(found["pretrain"]) == 2
+    # `pretrain` draws a number before `heldout` takes the rest, of both parts in their order.
+    assert found["heldout"][:2] == ["q1_1", "q2_1"] and len(found["pretrain"]) == 2
 
 
 def test_everybody_may_be_named():
-    own = settings(base={"named": PARTS["large"][:30]}, general={"named": PARTS["large"][30:]})
-    assert assign(own) == {"base": PARTS["large"][:30], "pretrain": [], "general": PARTS["large"][30:]}
+    own = settings(base={"named": PARTS["large"][:30]}, heldout={"named": PARTS["large"][30:]})
+    assert assign(own) == {"base": PARTS["large"][:30], "pretrain": [], "heldout": PARTS["large"][30:]}
 
 
 def test_only_parts_that_somebody_comes_from_are_looked_at():
-    own = settings(general={"drawn": 1}, parts={"base": ["absent"], "pretrain": ["absent"]})
-    assert len(assign(own)["general"]) == 1
+    own = settings(heldout={"drawn": 1}, parts={"base": ["absent"], "pretrain": ["absent"]})
+    assert len(assign(own)["heldout"]) == 1
 
 
 WRONG = {
     "not there": (dict(base={"named": ["x"]}), "roles.base.named: x is not in large; take it out"),
     "two roles": (
-        dict(base={"named": ["p1_1"]}, general={"named": ["p1_1"]}),
-        "roles.general.named: p1_1 is in base too",
+        dict(base={"named": ["p1_1"]}, heldout={"named": ["p1_1"]}),
+        "roles.heldout.named: p1_1 is in base too",
     ),
     "reserved": (dict(base={"named": ["p1_1"]}, reserved=["p1_1"]), "base.named: p1_1 is in reserved too"),
     "too few": (
@@ -94,8 +94,8 @@ WRONG = {
         "roles.base.drawn: 50 are wanted, and 49 are left of large; lower it",
     ),
     "nobody left": (
-        dict(base={"drawn": 60}, general={"drawn": None}),
-        "roles.general.drawn: all are wanted, and 0",
+        dict(base={"drawn": 60}, heldout={"drawn": None}),
+        "roles.heldout.drawn: all are wanted, and 0",
     ),
 }
 

@@ -52,7 +52,7 @@ def test_contiguous_is_in_order_of_the_ids():
 
 
 def test_for_use_nothing_is_kept_for_a_test():
-    """The group that is test in the first fold chooses the pass, and all else is train."""
+    """The group that is test in the first fold chooses the epoch, and all else is train."""
     parts = utterances(12)
     whole = partition.split_for_use("anna", parts, {**SETTINGS, "scheme": "folds"})
     (fold,) = whole["folds"]

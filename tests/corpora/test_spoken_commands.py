@@ -1,4 +1,4 @@
-"""The made corpus: who says what, and that it is the same every time."""
+"""The synthetic corpus: who says what, and that it is the same every time."""
 
 import collections
 import copy
@@ -24,7 +24,7 @@ SETTINGS = {
         "seed": 5,
         "base": {"voices": 4, "sentences": 3, "dev_voices": 1},
         "pretrain": {"voices": 3, "sentences": 3, "dev_sentences": 1},
-        "general": {"voices": 2, "sentences": 2},
+        "heldout": {"voices": 2, "sentences": 2},
         "target": {"train": 4, "dev": 2, "test": 4},
         "snr_db": [15, 30],
         "gain_db": [-6, 0],
@@ -79,7 +79,7 @@ def test_roles_and_parts(made):
         ("base", "dev"): 3,
         ("pretrain", "train"): 6,
         ("pretrain", "dev"): 3,
-        ("general", "test"): 4,
+        ("heldout", "test"): 4,
     }
     speakers = collections.defaultdict(set)
     for supervision in made[1]:
@@ -138,7 +138,7 @@ def test_noise_and_level_are_each_utterances_own():
 
 def test_pool_voices_never_share_a_vocal_tract():
     variants = {role: {v.variant for v in _voices.pool_voices(role, 8, 1)} for role in _voices.POOL_VARIANTS}
-    assert not variants["base"] & variants["pretrain"] and not variants["general"] & variants["base"]
+    assert not variants["base"] & variants["pretrain"] and not variants["heldout"] & variants["base"]
     taken = [name for pool in _voices.POOL_VARIANTS.values() for name in pool]
     assert len(taken) == len(set(taken))
     assert set(taken) <= _espeak.variants()

@@ -10,13 +10,13 @@ import soundfile
 from lhotse import CutSet
 from lhotse.recipes.utils import normalize_text_tedlium
 
-from saml.stages import prepare as stages
 from saml.corpora import tedlium3
 from saml.corpora.audio import resample
 from saml.corpora.espeak import Voice, speak
 from saml.corpora.stm import words_of
 from saml.features.log_mel import LogMel, LogMelConfig, load_features
 from saml.runtime.errors import SamlError
+from saml.stages import prepare as stages
 
 SECONDS = 6.0
 # Start, end, label and words of each line. Three of the five are heard.
@@ -76,15 +76,15 @@ def settings(root, on_bad="error", **changes):
     own = {
         "root": str(root) if root else None,
         "distribution": "legacy",
-        "parts": {"target": ["train", "dev"], "base": ["train"], "pretrain": ["train"], "general": ["test"]},
+        "parts": {"target": ["train", "dev"], "base": ["train"], "pretrain": ["train"], "heldout": ["test"]},
         "roles": {
             "base": {"named": [], "drawn": 1},
             "pretrain": {"named": ["BertNo_2007"], "drawn": 1},
-            "general": {"named": [], "drawn": None},
+            "heldout": {"named": [], "drawn": None},
         },
         "reserved": ["AnnaLee_2005"],
         "dev_share": 0.3,
-        "general_utterances": 2,
+        "heldout_utterances": 2,
         "seed": 1,
     }
     return {"name": "tedlium3", "on_bad_utterance": on_bad, "tedlium3": own | changes}
@@ -120,7 +120,7 @@ def test_a_talk_is_read(root, tmp_path, distribution):
 
 def test_what_is_left_out_is_counted(root, tmp_path, capsys):
     prepare(root, tmp_path)
-    # Four talks: one base, two pretrain, one general.
+    # Four talks: one base, two pretrain, one heldout.
     expected = "segments: 12 with words; left out: 4 not to be scored, 4 with <unk>"
     assert expected in capsys.readouterr().err.splitlines()
 
@@ -139,7 +139,7 @@ def test_roles_and_parts(root, tmp_path):
     roles = {}
     for s in supervisions:
         roles.setdefault(s.custom["role"], {}).setdefault(s.speaker, []).append(s.custom["part"])
-    assert list(roles["general"].values()) == [["test", "test"]]
+    assert list(roles["heldout"].values()) == [["test", "test"]]
     assert len(roles["pretrain"]) == 2 and "BertNo_2007" in roles["pretrain"] and len(roles["base"]) == 1
     assert sorted(sum(roles["pretrain"].values(), [])) == ["dev"] * 2 + ["train"] * 4
     # AnnaLee's other talk has no role either.
@@ -147,7 +147,7 @@ def test_roles_and_parts(root, tmp_path):
 
 
 def test_a_person_with_a_role_is_no_target(root, tmp_path):
-    roles = {role: {"named": [], "drawn": 0} for role in ("base", "general")}
+    roles = {role: {"named": [], "drawn": 0} for role in ("base", "heldout")}
     roles["pretrain"] = {"named": ["AnnaLee_2011"], "drawn": 0}
     with pytest.raises(
         SamlError, match="AnnaLee_2011, of the role pretrain, is a talk of the same person; add"

@@ -17,7 +17,7 @@ from saml.stages.adapt import Speaker, adapt_crowd
 from tests.crowd.one_by_one import adapt_one_by_one
 from tests.training import conftest as run
 
-# Training and dev utterances. In batches of 2 the speakers have 5, 3 and 6 steps a pass.
+# Training and dev utterances. In batches of 2 the speakers have 5, 3 and 6 steps an epoch.
 ENROLMENT = {"t": (9, 2), "u": (5, 2), "v": (12, 3)}
 ARMS: dict[str, dict[str, Any]] = {
     "saml": {**run.SAML_ARM, "experts": 3},
@@ -34,12 +34,12 @@ class Project:
 
     folder: Path
     make: Callable[[], Recogniser]
-    passes: int = 4
+    epochs: int = 4
     changes: dict[str, Any] = field(default_factory=dict)  # of the adaptation
 
     def settings(self, arm: str, dropout: float) -> dict[str, Any]:
         """An arm's settings."""
-        more = {"passes": self.passes, "batch_utterances": 2, **self.changes}
+        more = {"epochs": self.epochs, "batch_utterances": 2, **self.changes}
         entry = {**ARMS[arm], "dropout": dropout, "adaptation": more}
         return run.settings("adapters", "adaptation", "partition", arm=entry)
 

@@ -73,7 +73,7 @@ def test_the_stage_takes_what_the_command_gives(calls: list[dict[str, Any]], mon
 
 DECODE = {
     **COMMON,
-    "general-cuts": "general.jsonl.gz",
+    "heldout-cuts": "heldout.jsonl.gz",
     "adapter": "%speaker%/adapter.safetensors",
     "adapter-description": "%speaker%/adapter.json",
     "adaptation-record": "%speaker%/adaptation.jsonl",
@@ -104,7 +104,7 @@ def test_decoding_is_given_everybodys_files(monkeypatch: pytest.MonkeyPatch) -> 
         hypotheses=Path("b%2Fc/hypotheses.jsonl"),
         record=Path("b%2Fc/run.jsonl"),
     )
-    assert found[0]["general_cuts"] == found[1]["general_cuts"] == Path("general.jsonl.gz")
+    assert found[0]["heldout_cuts"] == found[1]["heldout_cuts"] == Path("heldout.jsonl.gz")
     assert [one.adapter for one in found[1]["decodings"]] == [None, None]
 
 

@@ -66,7 +66,7 @@ def options(project: Project, arm: str, beams: int = 3) -> dict[str, Any]:
         "seed": 1,
         "weights": project.folder / "model.safetensors",
         "description": project.folder / "model.json",
-        "general_cuts": project.folder / "general/cuts.jsonl.gz",
+        "heldout_cuts": project.folder / "heldout/cuts.jsonl.gz",
     }
 
 
@@ -93,11 +93,11 @@ def lines(project: Project, speaker: str, way: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def general(project: Project, family: str) -> Path:
-    """Other people's speech."""
+def heldout(project: Project, family: str) -> Path:
+    """Held-out speakers' speech."""
     padded = 140 if family == "whisper" else None
-    run.write_pool(project.folder / "general", GENERAL, ["general"] * 2, padded=padded)
-    return project.folder / "general"
+    run.write_pool(project.folder / "heldout", GENERAL, ["heldout"] * 2, padded=padded)
+    return project.folder / "heldout"
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -118,10 +118,10 @@ def test_speakers_at_once_are_heard_as_alone(arm: str, project: Project) -> None
         assert ours.scores == theirs.scores and ours.speaker == theirs.speaker == speaker
         assert ours.scores["marks"] == ord(speaker) and ours.durations.keys() == {"adapt", "decode"}
         assert [path.name for path in ours.files] == ["at_once.jsonl"]
-    general = [
+    heldout = [
         tuple(line["hypothesis"] for line in lines(project, speaker, "alone")[:4]) for speaker in ENROLMENT
     ]
-    assert len(set(general)) == 3  # everybody's own adapter was in use
+    assert len(set(heldout)) == 3  # everybody's own adapter was in use
 
 
 @pytest.mark.parametrize("arm", ["saml", "input"])
@@ -151,9 +151,9 @@ def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project
         expected |= {("test", fold, name): text for name, text in found.items()}
     adapted.load_state(adapter.folds[0])
     for name, text in transcribe(
-        adapted, read_cuts(project.folder / "general/cuts.jsonl.gz"), search
+        adapted, read_cuts(project.folder / "heldout/cuts.jsonl.gz"), search
     ).items():
-        expected["general", 0, name] = text
+        expected["heldout", 0, name] = text
     found = {
         (line["part"], line["fold"], line["utterance"]): line["hypothesis"]
         for line in lines(project, "t", "at_once")
@@ -163,7 +163,7 @@ def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project
 
 
 def test_a_bare_model_hears_many_speakers_at_once(project: Project) -> None:
-    common = {**options(project, "nf4-lora"), "general_cuts": None}
+    common = {**options(project, "nf4-lora"), "heldout_cuts": None}
     for speaker in ENROLMENT:
         decode(**common, **files(project, speaker, "alone", adapted=False))
     at_once = [Decoding(**files(project, speaker, "at_once", adapted=False)) for speaker in ENROLMENT]
@@ -245,7 +245,7 @@ def test_other_searches(changes: dict[str, Any], project: Project) -> None:
 
 
 @only_conformer()
-def test_the_general_pool_alone_is_the_first_folds(project: Project) -> None:
+def test_the_heldout_pool_alone_is_the_first_folds(project: Project) -> None:
     write_adapter(project, "t", "saml", folds=3)
     own = files(project, "t", "first")
     chosen = {name: own[name] for name in ("adapter", "adapter_description", "hypotheses", "record")}
@@ -257,7 +257,7 @@ def test_the_general_pool_alone_is_the_first_folds(project: Project) -> None:
     adapted = AdaptedRecogniser(project.make(), stored.spec, seed=0)
     adapted.load_state(stored.folds[0])
     search = Search(**options(project, "saml")["settings"]["decoding"])
-    assert found == transcribe(adapted, read_cuts(project.folder / "general/cuts.jsonl.gz"), search)
+    assert found == transcribe(adapted, read_cuts(project.folder / "heldout/cuts.jsonl.gz"), search)
 
 
 @only_conformer()

@@ -63,7 +63,7 @@ def assert_same_record(folder: Path) -> None:
     theirs, ours = (read_record(folder / f"{way}.run.jsonl") for way in ("alone", "at_once"))
     for name in ("stage", "experiment", "arm", "speaker", "seed", "settings", "family", "sizes"):
         assert getattr(theirs, name) == getattr(ours, name)
-    assert ours.scores == pytest.approx(theirs.scores, rel=1e-4)  # the best pass among them
+    assert ours.scores == pytest.approx(theirs.scores, rel=1e-4)  # the best epoch among them
     curves = [sorted((point.name, point.step) for point in record.points) for record in (theirs, ours)]
     assert curves[0] == curves[1]
     assert [path.name for path in ours.files] == ["at_once.safetensors", "at_once.json"]
@@ -96,7 +96,7 @@ def test_steps_in_several_batches_of_like_length(
 ) -> None:
     """What is computed at once decides nothing; routed by its input, a speaker's utterances stay together."""
     # Small steps, as above: rounding stays rounding.
-    project.passes, project.changes = 2, {"learning_rate": {"expert": 1e-3, "router": 1e-3}}
+    project.epochs, project.changes = 2, {"learning_rate": {"expert": 1e-3, "router": 1e-3}}
     project.alone(arm)
     sizes = batch_sizes(monkeypatch, crowd_loop)
     monkeypatch.setattr(parts, "_SECONDS_AT_ONCE", {"cpu": 3.0, "cuda": 3.0})
@@ -114,7 +114,7 @@ def test_steps_in_several_batches_of_like_length(
     ids=["not interleaved", "routers frozen", "experts frozen"],
 )
 def test_other_ways_to_train(changes: dict[str, object], project: Project) -> None:
-    project.passes, project.changes = 2, changes
+    project.epochs, project.changes = 2, changes
     project.alone("saml")
     project.at_once("saml")
     for speaker in ENROLMENT:
@@ -131,7 +131,7 @@ def test_folds_are_members_of_their_own(project: Project) -> None:
         {"train": ids[4:], "dev": ids[:2], "test": ids[2:4]},
     ]
     write_folds(project.folder / "t", folds)
-    project.passes = 2
+    project.epochs = 2
     project.alone("saml", speakers=["t", "u"])
     project.at_once("saml", speakers=["t", "u"])
     for speaker in ("t", "u"):
@@ -141,7 +141,7 @@ def test_folds_are_members_of_their_own(project: Project) -> None:
 
 @only_conformer()
 def test_dropout_is_on_and_at_random_in_a_crowd(project: Project) -> None:
-    project.passes = 1
+    project.epochs = 1
     project.at_once("pqm", dropout=0.0, way="without")
     for way in ("with", "again"):
         project.at_once("pqm", dropout=0.2, way=way)

@@ -17,12 +17,12 @@ from tests.crowd.test_crowd_equals_alone import assert_same_adapter
 pytestmark = only_conformer()
 
 
-@pytest.mark.parametrize("seconds", [0.0, float("inf")], ids=["every step", "every pass"])
+@pytest.mark.parametrize("seconds", [0.0, float("inf")], ids=["every step", "every epoch"])
 def test_interrupted_and_resumed_gives_the_same_bytes(
     seconds: float, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stopped when one has left, one is in its second pass and one in its third; dropout is on."""
-    project.passes = 3
+    """Stopped when one has left, one is in its second epoch and one in its third; dropout is on."""
+    project.epochs = 3
     project.at_once("saml", dropout=0.2, way="whole")
     work = project.folder / "work"
     step = CrowdTraining.step
@@ -52,7 +52,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
 def test_a_checkpoint_of_another_crowd_is_not_taken_up(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.passes = 1
+    project.epochs = 1
     work = project.folder / "work"
     with monkeypatch.context() as patch:
         patch.setattr("saml.stages.adapt._write", lambda *_: 1 / 0)
@@ -67,7 +67,7 @@ def test_who_diverges_is_named_and_stops_alone(
     utterance: str, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recording that gives no number; the others' adapters are those of adapting alone."""
-    project.passes = 2
+    project.epochs = 2
     project.alone("saml", speakers=["t", "v"])
 
     def broken(cuts: Iterable[MonoCut]) -> dict[str, torch.Tensor]:
@@ -76,7 +76,7 @@ def test_who_diverges_is_named_and_stops_alone(
         return loaded
 
     monkeypatch.setattr(examples, "load_features", broken)
-    when = "in pass 1" if utterance == "u-1" else "in the dev part"
+    when = "in epoch 1" if utterance == "u-1" else "in the dev part"
     wanted = (
         f"^adapting saml to u: the loss of utterance {utterance} is not finite {when}.*other 2 are written"
     )

@@ -11,7 +11,7 @@ from saml.training.optim import AlternatingUpdates
 
 HOW: dict[str, Any] = {"learning_rate": {"expert": 0.01, "router": 0.03}, "clip_norm": 0.5, "decay": 0.7}
 SHAPES = {"expert": [(2, 3), (4,)], "router": [(3,)]}
-# Members who take part in each step, and whose pass ends after it. Nobody comes back who has left.
+# Members who take part in each step, and whose epoch ends after it. Nobody comes back who has left.
 STEPS = [([0, 1, 2], []), ([0, 1, 2], [1]), ([0, 1, 2], [0, 2]), ([0, 2], []), ([0, 2], [0]), ([2], [])]
 
 
@@ -44,9 +44,9 @@ def test_every_member_moves_as_if_alone(kinds: list[str], interleaved: bool) -> 
         ours.step(torch.tensor(present * 2))
         for member in present:
             theirs[member].step(torch.zeros(1, dtype=torch.long))
-        ours.end_pass(ending)
+        ours.end_epoch(ending)
         for member in ending:
-            theirs[member].end_pass()
+            theirs[member].end_epoch()
         if number == 2:
             state = ours.state_dict()
             ours = fresh(CrowdUpdates, crowd)

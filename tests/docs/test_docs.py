@@ -57,7 +57,7 @@ def test_the_readmes_table_has_the_numbers_of_results() -> None:
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     lines = (ROOT / "README.md").read_text().splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("| arm | 7 made voices"))
+    start = next(index for index, line in enumerate(lines) if line.startswith("| arm | 7 synthetic voices"))
     header, _, *rows = [line.strip("| ").split(" | ") for line in lines[start : start + 8]]
     assert header[1:] == list(found.EXPERIMENTS)
     for arm, row in zip(["fp32", "nf4", "nf4-lora", "pqm", "saml", "pqm-wide"], rows, strict=True):

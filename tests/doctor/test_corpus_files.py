@@ -32,7 +32,7 @@ def librispeech(tmp_path):
 def test_roles_are_counted(librispeech):
     (line,) = corpus(configuration("librispeech-conformer", librispeech))
     assert line.status == "ok"
-    assert line.finding.startswith("speakers: 11 base, 40 pretrain, 20 general, 10 target")
+    assert line.finding.startswith("speakers: 11 base, 40 pretrain, 20 heldout, 10 target")
 
 
 def test_a_target_or_tuning_speaker_who_is_not_there(librispeech):
@@ -61,7 +61,7 @@ def test_talks_are_counted_by_person(tmp_path):
         for talk in talks:
             (folder / f"{talk}.stm").touch()
     (line,) = corpus(config)
-    assert line.finding.startswith("speakers: 600 base, 100 pretrain, 2 general, 16 target")
+    assert line.finding.startswith("speakers: 600 base, 100 pretrain, 2 heldout, 16 target")
     own["roles"]["base"]["drawn"] = 601  # the other talk of a tuning speaker is nobody's
     with pytest.raises(SamlError, match="601 are wanted, and 600 are left"):
         list(corpus(config))

@@ -14,7 +14,7 @@ NAME = "tiny"
 # One target speaker: these tests run it again and again.
 CONFIGURATION = ("tests/configurations/tiny.yaml", "tests/configurations/one_speaker.yaml")
 # What a run is made of. Records, logs and benchmarks hold times, pictures a date: they may differ.
-KEPT = ("data", "models", "pretrained", "speakers", "general", "enrolment", "tuning", "pruned", "encodings")
+KEPT = ("data", "models", "pretrained", "speakers", "heldout", "enrolment", "tuning", "pruned", "embeddings")
 KEPT += ("tables", "transcripts")
 RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
 

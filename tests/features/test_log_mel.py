@@ -260,9 +260,9 @@ def test_batches_depend_on_seed_and_pass_only():
         return [[cut.id for cut in batch] for batch in made]
 
     assert ids() == ids(order=-1)
-    assert ids() != ids(pass_index=1) and ids() != ids(seed=2)
+    assert ids() != ids(epoch=1) and ids() != ids(seed=2)
     # Not only the order of the batches differs: other cuts meet.
-    assert len({frozenset(batch) for batch in ids()} & {frozenset(batch) for batch in ids(pass_index=1)}) < 5
+    assert len({frozenset(batch) for batch in ids()} & {frozenset(batch) for batch in ids(epoch=1)}) < 5
 
 
 def test_batches_waste_little():
@@ -280,7 +280,7 @@ def test_batches_of_few_cuts_are_wholly_mixed():
     cuts = plain_cuts([2.0 + 0.01 * index for index in range(24)])
     together = collections.Counter()
     for index in range(40):
-        for batch in features.batches(cuts, max_utterances=8, seed=1, pass_index=index):
+        for batch in features.batches(cuts, max_utterances=8, seed=1, epoch=index):
             together.update(frozenset((a.id, b.id)) for a in batch for b in batch if a.id < b.id)
     # Every pair of the 24 meets sooner or later.
     assert len(together) == 24 * 23 / 2

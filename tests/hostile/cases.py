@@ -1,7 +1,8 @@
 """Bad and hostile input, one table: what is given, and what must be said of it. `None`: it works.
 
 What is said is part of a single line that names the thing at fault. Cases that other tests have are not
-repeated: tests/corpora (manifests, audio, STM lines), tests/config, tests/faults/test_files.py (damaged files), tests/tracking/test_record.py, tests/models/test_checkpoint_files.py (other people's models).
+repeated: tests/corpora (manifests, audio, STM lines), tests/config, tests/faults/test_files.py (damaged
+files), tests/tracking/test_record.py, tests/models/test_checkpoint_files.py (foreign models).
 """
 
 import math
@@ -141,11 +142,11 @@ CONFIGS = {
 
 # Changes of the default configuration, by key path, after which it is refused.
 CHANGES = {
-    "an unknown key": ("adaptation.passess", 3, "did you mean 'passes'?"),
+    "an unknown key": ("adaptation.epochss", 3, "did you mean 'epochs'?"),
     "a path for a name": ("experiment", "../../etc", "may hold only letters"),
     "a command for a name": ("experiment", "$(id)", "may hold only letters"),
-    "text for a number": ("adaptation.passes", "10", "adaptation.passes"),
-    "truth for a number": ("adaptation.passes", True, "adaptation.passes"),
+    "text for a number": ("adaptation.epochs", "10", "adaptation.epochs"),
+    "truth for a number": ("adaptation.epochs", True, "adaptation.epochs"),
     "not a number": ("adaptation.clip_norm", math.nan, "adaptation.clip_norm"),
     "a list for a mapping": ("arms", [], "arms"),
     "nothing for a mapping": ("corpus", None, "corpus"),

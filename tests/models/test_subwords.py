@@ -1,4 +1,4 @@
-"""Pieces of words: learned as byte-pair encoding is defined, stored and read back."""
+"""Subwords of words: learned as byte-pair encoding is defined, stored and read back."""
 
 import json
 from collections import Counter
@@ -6,15 +6,15 @@ from collections import Counter
 import pytest
 
 from saml.models.tokenisers.characters import build_tokeniser, tokeniser_of, unknown_characters
-from saml.models.tokenisers.subwords import PieceTokeniser, learn_pieces
+from saml.models.tokenisers.subwords import SubwordTokeniser, learn_subwords
 from saml.runtime.errors import SamlError
 
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"
 TEXTS = ["The theatre there", "then the other theme", "it's the weather", "bathe the thin others"] * 3
 
 
-def learned(size: int = 50, texts: list[str] = TEXTS) -> PieceTokeniser:
-    return learn_pieces(texts, CHARACTERS, size, "model.conformer.bpe")
+def learned(size: int = 50, texts: list[str] = TEXTS) -> SubwordTokeniser:
+    return learn_subwords(texts, CHARACTERS, size, "model.conformer.bpe")
 
 
 def most_frequent_merges(texts: list[str], number: int) -> list[str]:
@@ -31,13 +31,13 @@ def most_frequent_merges(texts: list[str], number: int) -> list[str]:
         merges.append("".join(first))
         merged = Counter()
         for word, times in words.items():
-            pieces: list[str] = []
+            subwords: list[str] = []
             for letter in word:
-                if pieces and (pieces[-1], letter) == first:
-                    pieces[-1] += letter
+                if subwords and (subwords[-1], letter) == first:
+                    subwords[-1] += letter
                 else:
-                    pieces.append(letter)
-            merged[tuple(pieces)] += times
+                    subwords.append(letter)
+            merged[tuple(subwords)] += times
         words = merged
     return merges
 
@@ -93,7 +93,7 @@ def test_a_description_gives_the_tokeniser_back() -> None:
 
 def test_more_pieces_than_there_are() -> None:
     with pytest.raises(
-        SamlError, match=r"^model\.conformer\.bpe: 500 tokens .* they have pieces for \d+ at most$"
+        SamlError, match=r"^model\.conformer\.bpe: 500 tokens .* they have subwords for \d+ at most$"
     ):
         learned(500)
 
@@ -104,5 +104,5 @@ def test_of_a_configuration() -> None:
     assert unknown_characters(model)("A bat, a tub") == ",u"
     tokeniser = build_tokeniser(model, ["a bat at tab bat a bat"])
     assert tokeniser.size == 12 and len(tokeniser.encode("bat bat")) == 2
-    with pytest.raises(SamlError, match="pieces are learned from transcripts"):
+    with pytest.raises(SamlError, match="subwords are learned from transcripts"):
         build_tokeniser(model)

@@ -8,7 +8,7 @@ from results_tree import ARMS, Tree
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path / "results" / "made")
+    return Tree(tmp_path / "results" / "synthetic")
 
 
 @pytest.fixture
@@ -35,16 +35,16 @@ def small(tree: Tree) -> Tree:
         ("b o", "saml", 1): ["lay green"],  # 1 deletion
         ("b o", "saml", 2): ["lay green here"],
     }
-    general = {"fp32": "go", "nf4": "", "pqm": "go", "saml": "go now"}
+    heldout = {"fp32": "go", "nf4": "", "pqm": "go", "saml": "go now"}
     for (speaker, arm, seed), texts in wrong.items():
         spoken = anna if speaker == "anna" else bo
         lines = [("test", name, text, got) for (name, text), got in zip(spoken, texts, strict=True)]
         if ARMS[arm]["adapted"]:
-            lines.append(("general", "g1", "go on", general[arm]))
+            lines.append(("heldout", "g1", "go on", heldout[arm]))
             tree.adapter(
                 speaker, arm, seed, {"pqm": 20_000, "saml": 60_000}[arm] + (1000 if seed == 2 else 0)
             )
         tree.hypotheses(speaker, arm, seed, lines)
     for arm in ("fp32", "nf4"):
-        tree.hypotheses(None, arm, 0, [("general", "g1", "go on", general[arm])])
+        tree.hypotheses(None, arm, 0, [("heldout", "g1", "go on", heldout[arm])])
     return tree

@@ -57,7 +57,7 @@ class Tree:
         record.write(self.root / where / "run.jsonl")
 
     def folder(self, speaker: str | None, arm: str, seed: int) -> Path:
-        of = self.root / "general" if speaker is None else self.root / "speakers" / folder_name(speaker)
+        of = self.root / "heldout" if speaker is None else self.root / "speakers" / folder_name(speaker)
         return of / arm / f"seed{seed}"
 
     def _bytes(self, path: Path, size: int) -> None:

@@ -148,7 +148,7 @@ def test_a_missing_table_is_named(small: Tree) -> None:
 
 
 def test_loss_curves_of_folds(tmp_path: Path) -> None:
-    record = RunRecord(stage="adapt", experiment="made")
+    record = RunRecord(stage="adapt", experiment="synthetic")
     for fold in (0, 1):
         for step in (0, 1):
             record.curve(f"fold{fold}/dev/loss", step, 1.0 + fold - 0.5 * step)

@@ -87,7 +87,7 @@ def test_several_experiments_in_one_table(small: Tree, capsys: pytest.CaptureFix
 
 
 def test_what_cannot_be_shown_is_named(small: Tree) -> None:
-    with pytest.raises(SamlError, match=r"results/made: no summary to show"):
+    with pytest.raises(SamlError, match=r"results/synthetic: no summary to show"):
         show_published([small.root])
     folder = finished(small, "whisper")
     (folder / "tables" / "summary.csv").write_bytes(b"\0")

@@ -15,7 +15,7 @@ from saml.tracking import read_record
 # Errors and reference words under both scorers, summed over seeds: anna says 7 words, "b o" 3.
 EXPECTED = {"fp32": (2, 10), "nf4": (4, 10), "pqm": (2, 20), "saml": (2, 20)}
 SUMMARY = (
-    "arm,scorer,seeds,speakers,words,wer,wer_general,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
+    "arm,scorer,seeds,speakers,words,wer,wer_heldout,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
     "rel_nf4,rel_nf4_low,rel_nf4_high,p_nf4,model_mb,speaker_mb,ratio_fp32"
 )
 WER = "experiment,arm,speaker,seed,scorer,utterances,words,hits,substitutions,deletions,insertions,wer,cer"
@@ -62,7 +62,7 @@ def test_summary_pools_words_over_speakers_and_seeds(small: Tree) -> None:
             assert (row["words"], row["wer"]) == (str(words), f"{wrong / words:.6f}")
             assert (row["speakers"], row["seeds"]) == ("2", "2" if ARMS[arm]["adapted"] else "1")
     # "go on" heard as "go", "", "go" and "go now": 1, 2, 1 and 1 of 2 words, whoever is adapted.
-    assert [table[arm, "whisper"]["wer_general"] for arm in EXPECTED] == [
+    assert [table[arm, "whisper"]["wer_heldout"] for arm in EXPECTED] == [
         f"{share:.6f}" for share in (0.5, 1.0, 0.5, 0.5)
     ]
     assert table["saml", "whisper"]["rel_nf4"] == "0.750000"
@@ -81,8 +81,8 @@ def test_sizes_by_hand(small: Tree) -> None:
 
 
 def test_a_vocabulary_ships_with_its_model(small: Tree) -> None:
-    small.weights("base", 4_000_000, kind="pieces", vocabulary="x" * 6000)
-    small.weights("nf4", 500_000, kind="pieces", vocabulary="x" * 6000)
+    small.weights("base", 4_000_000, kind="subwords", vocabulary="x" * 6000)
+    small.weights("nf4", 500_000, kind="subwords", vocabulary="x" * 6000)
     table = {row["arm"]: row for row in rows(run(small) / "summary.csv")}
     assert [table[arm]["model_mb"] for arm in ("fp32", "nf4", "saml")] == ["4.006000", "0.506000", "0.506000"]
     assert table["nf4"]["ratio_fp32"] == f"{4_006_000 / 506_000:.6f}"
@@ -114,7 +114,7 @@ def test_folds_are_summed(tree: Tree) -> None:
     row = rows(folder / "wer.csv")[0]
     assert [row[name] for name in ("utterances", "words", "deletions", "wer")] == ["3", "6", "3", "0.500000"]
     summary = rows(folder / "summary.csv")[0]
-    assert (summary["wer_general"], summary["rel_nf4"]) == ("", ""), (
+    assert (summary["wer_heldout"], summary["rel_nf4"]) == ("", ""), (
         "nothing to compare with is an empty cell"
     )
     assert rows(folder / "comparisons.csv") == []

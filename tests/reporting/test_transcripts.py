@@ -19,10 +19,10 @@ SUMS: dict[tuple[str, str], Four] = {
     ("nf4", "test"): (6, 1, 3, 0),
     ("pqm", "test"): (19, 0, 1, 1),
     ("saml", "test"): (18, 0, 2, 0),
-    ("fp32", "general"): (1, 0, 1, 0),
-    ("nf4", "general"): (0, 0, 2, 0),
-    ("pqm", "general"): (4, 0, 4, 0),
-    ("saml", "general"): (4, 4, 0, 0),
+    ("fp32", "heldout"): (1, 0, 1, 0),
+    ("nf4", "heldout"): (0, 0, 2, 0),
+    ("pqm", "heldout"): (4, 0, 4, 0),
+    ("saml", "heldout"): (4, 4, 0, 0),
 }
 
 
@@ -42,7 +42,7 @@ def write(tree: Tree, **scoring: Any) -> Path:
 
 def test_each_arm_and_scorer_has_its_files(small: Tree) -> None:
     folder = write(small)
-    names = {f"{kind}-{part}" for part in ("test", "general") for kind in ("recogs", "errs", "ref", "hyp")}
+    names = {f"{kind}-{part}" for part in ("test", "heldout") for kind in ("recogs", "errs", "ref", "hyp")}
     for arm in ARMS:
         for scorer in ("released", "whisper"):
             assert {path.stem for path in (folder / arm / scorer).iterdir()} == names
@@ -65,9 +65,9 @@ def test_a_name_says_who_spoke_what_to_which_adapter(small: Tree) -> None:
         "lay green here (b%20o-b1-b%20o-seed1)",
         "lay green here (b%20o-b1-b%20o-seed2)",
     ]
-    general = (folder / "saml/released/hyp-general.trn").read_text().splitlines()
-    assert general[0] == "go now (somebody-g1-anna-seed1)" and len(general) == 4
-    assert (folder / "fp32/released/hyp-general.trn").read_text() == "go (somebody-g1)\n"
+    heldout = (folder / "saml/released/hyp-heldout.trn").read_text().splitlines()
+    assert heldout[0] == "go now (somebody-g1-anna-seed1)" and len(heldout) == 4
+    assert (folder / "fp32/released/hyp-heldout.trn").read_text() == "go (somebody-g1)\n"
 
 
 def test_speakers_with_hyphens_stay_apart() -> None:
@@ -102,7 +102,7 @@ def test_words_are_those_that_a_scorer_compares(tree: Tree) -> None:
     assert (tree.root / "out/nf4/whisper/hyp-test.trn").read_text() == "mister smith is 25 (a-u)\n"
     assert (tree.root / "out/nf4/released/hyp-test.trn").read_text() == "mister smith is twentyfive (a-u)\n"
     assert (tree.root / "out/nf4/whisper/errs-test.txt").read_text().startswith("%WER = 0.00\n")
-    assert (tree.root / "out/nf4/whisper/ref-general.trn").read_text() == ""
+    assert (tree.root / "out/nf4/whisper/ref-heldout.trn").read_text() == ""
 
 
 def test_missing_hypotheses_and_icefall_are_named(small: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +111,8 @@ def test_missing_hypotheses_and_icefall_are_named(small: Tree, monkeypatch: pyte
         SamlError, match="scoring.error_stats: icefall wants icefall, which cannot be imported"
     ):
         write(small, error_stats="icefall")
-    (small.root / "general/nf4/seed0/hypotheses.jsonl").unlink()
-    with pytest.raises(SamlError, match="general/nf4/seed0/hypotheses.jsonl: cannot read"):
+    (small.root / "heldout/nf4/seed0/hypotheses.jsonl").unlink()
+    with pytest.raises(SamlError, match="heldout/nf4/seed0/hypotheses.jsonl: cannot read"):
         write(small)
 
 

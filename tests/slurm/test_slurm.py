@@ -49,7 +49,7 @@ def _state(job: str) -> str:
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm: None, tmp_path: Path) -> None:
     """Slurm ends the job as in a preemption (SIGTERM first) and starts it again; Snakemake waits for it."""
     experiment = Experiment.make(tmp_path / "project")
-    (experiment.folder / "longer.yaml").write_text("base_training: {passes: 150}\n")
+    (experiment.folder / "longer.yaml").write_text("base_training: {epochs: 150}\n")
     longer = ("longer.yaml",)
     experiment.run("results/tiny/data/pools/base/cuts.jsonl.gz", "--cores", "2", configs=longer)
     alone = experiment.copy(tmp_path / "alone")

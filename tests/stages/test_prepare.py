@@ -14,9 +14,9 @@ import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSet
 from lhotse.qa import validate
 
-from saml.stages import prepare as stages
 from saml.features.log_mel import collate, load_features
 from saml.runtime.errors import SamlError
+from saml.stages import prepare as stages
 
 AN4 = Path(os.environ.get("SAML_TEST_AN4", Path(__file__).parents[3] / "shared/data/an4"))
 
@@ -35,10 +35,10 @@ SETTINGS = {
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """A working directory with a corpus of two pool speakers, a general one and a target."""
+    """A working directory with a corpus of two pool speakers, a heldout one and a target."""
     monkeypatch.chdir(tmp_path)
     lines = ["utterance\tspeaker\trole\tfile\ttext"]
-    for speaker, role in (("anna", "base"), ("bert", "pretrain"), ("carl", "general"), ("dora", "target")):
+    for speaker, role in (("anna", "base"), ("bert", "pretrain"), ("carl", "heldout"), ("dora", "target")):
         for index in range(6):
             name = f"{speaker}-{index}"
             path = Path("mine") / speaker / f"{index}.wav"
@@ -119,7 +119,7 @@ def test_from_a_folder_to_cuts(workplace):
     assert batch.shape == (6, 75, 80) and lengths.tolist() == [50, 55, 60, 65, 70, 75]
 
     assert {
-        c.custom["part"] for c in CutSet.from_file(run("pool", "out", role="general") / "cuts.jsonl.gz")
+        c.custom["part"] for c in CutSet.from_file(run("pool", "out", role="heldout") / "cuts.jsonl.gz")
     } == {"test"}
 
 
@@ -237,23 +237,23 @@ def test_bad_requests(workplace):
 
 
 def test_a_role_that_nobody_has(workplace):
-    edit_manifest("\tgeneral\t", "\tpool\t")
+    edit_manifest("\theldout\t", "\tpool\t")
     run("corpus", "out")
     with pytest.raises(
-        SamlError, match="nobody has the role general in corpus folder; give it to speakers in corpus"
+        SamlError, match="nobody has the role heldout in corpus folder; give it to speakers in corpus"
     ):
-        run("pool", "out", role="general")
+        run("pool", "out", role="heldout")
 
 
 def test_nobody_has_two_roles_whatever_the_corpus_says(workplace, monkeypatch):
     """A corpus that is added may forget to look."""
     module = stages.corpus("folder")
     found, spoken, bad = module.prepare_corpus(SETTINGS["corpus"], workplace / "audio")
-    spoken["anna-5"].custom["role"] = "general"
+    spoken["anna-5"].custom["role"] = "heldout"
     monkeypatch.setattr(module, "prepare_corpus", lambda *_: (found, spoken, bad))
     with pytest.raises(
         SamlError,
-        match=r"corpus folder: speaker anna has two roles, base \(utterance anna-0\) and general .*-5",
+        match=r"corpus folder: speaker anna has two roles, base \(utterance anna-0\) and heldout .*-5",
     ):
         run("corpus", "out")
     assert not Path("out/corpus/supervisions.jsonl.gz").exists()
@@ -281,7 +281,7 @@ def test_real_speech(tmp_path):
     settings["corpus"]["folder"] |= {
         "root": str(AN4),
         "dev_share": 0.1,
-        "roles": {"base": ["fash", "fbbh"], "pretrain": ["fclc"], "general": ["fejs"]},
+        "roles": {"base": ["fash", "fbbh"], "pretrain": ["fclc"], "heldout": ["fejs"]},
     }
     settings["partition"] |= {"scheme": "folds"}
     place = run("corpus", tmp_path, settings)

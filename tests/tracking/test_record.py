@@ -22,13 +22,13 @@ def record(**more):
 
 
 def test_round_trip(tmp_path):
-    made = record(settings={"adapters": {"rank": 1}}, corpus="made", family="conformer")
+    made = record(settings={"adapters": {"rank": 1}}, corpus="synthetic", family="conformer")
     made.file(tmp_path / "speakers" / "adapter.safetensors")
     path = tmp_path / "speakers" / "x" / "run.jsonl"
     made.write(path)
     got = read_record(path)
     assert got == made.record
-    assert (got.arm, got.speaker, got.seed, got.corpus) == ("saml", "ä b/c", 1, "made")
+    assert (got.arm, got.speaker, got.seed, got.corpus) == ("saml", "ä b/c", 1, "synthetic")
     assert [(p.name, p.step, p.value) for p in got.points] == [("train/loss", 1, 2.0), ("train/loss", 2, 1.0)]
     assert got.scores == {"wer/whisper": 0.25}
     assert got.sizes == {"adapter": 1000}
@@ -65,7 +65,7 @@ def test_numbers_that_json_lacks(tmp_path, value):
 
 def test_include_takes_over_an_earlier_stage(tmp_path):
     rates = {"learning_rate": {"expert": 0.001}}
-    earlier = record(settings={"adaptation": {"passes": 10}, "arm": {"experts": 6, "adaptation": rates}})
+    earlier = record(settings={"adaptation": {"epochs": 10}, "arm": {"experts": 6, "adaptation": rates}})
     earlier.score("dev/loss", 0.5)
     earlier.file(tmp_path / "adapter.safetensors")
     earlier.write(tmp_path / "adaptation.jsonl")
@@ -80,7 +80,7 @@ def test_include_takes_over_an_earlier_stage(tmp_path):
     assert got.scores == {"wer/whisper": 0.2, "dev/loss": 0.5}
     # What decoding does not know of its arm stays: else the section's rate would pass for the arm's own.
     arm = {"experts": 6, "adapted": True, "adaptation": rates}
-    assert got.settings == {"adaptation": {"passes": 10}, "decoding": {"beams": 4}, "arm": arm}
+    assert got.settings == {"adaptation": {"epochs": 10}, "decoding": {"beams": 4}, "arm": arm}
     assert got.durations.keys() == {"adapt", "decode"}
     assert got.files == [tmp_path / "adapter.safetensors"]
 

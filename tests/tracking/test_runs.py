@@ -17,7 +17,7 @@ def found(root, place="speakers/x/saml/seed1", **more):
     ("place", "more", "name"),
     [
         ("speakers/x/saml/seed1", {"arm": "saml", "speaker": "x", "seed": 1}, "saml x seed1"),
-        ("general/nf4/seed0", {"arm": "nf4", "seed": 0}, "nf4 general seed0"),
+        ("heldout/nf4/seed0", {"arm": "nf4", "seed": 0}, "nf4 heldout seed0"),
         ("pretrained/saml/seed1", {"stage": "pretrain", "arm": "saml", "seed": 1}, "pretrain saml seed1"),
         ("data/pools/base", {"stage": "prepare-pool"}, "prepare-pool base"),
         ("data/speakers/x", {"stage": "prepare-speaker", "speaker": "x"}, "prepare-speaker x"),
@@ -62,7 +62,7 @@ def test_the_key_tells_runs_apart_and_nothing_else(tmp_path):
     for change in ({"arm": "pqm"}, {"speaker": "y"}, {"seed": 2}, {"settings": {"a": 2}}, {"stage": "adapt"}):
         assert found(tmp_path, **base | change).key != key
     # The pools have the same settings; only their folders differ.
-    assert found(tmp_path, "data/pools/base").key != found(tmp_path, "data/pools/general").key
+    assert found(tmp_path, "data/pools/base").key != found(tmp_path, "data/pools/heldout").key
 
 
 def test_runs_of_another_enrolment_are_told_from_the_experiments_own(tmp_path):

@@ -19,7 +19,7 @@ WORDS = ["bin blue", "lay red", "set green", "place white", "bin a", "lay b", "s
 SETTINGS: dict[str, Any] = {
     "model": {"family": "conformer", "conformer": TINY},
     "base_training": {
-        "passes": 2,
+        "epochs": 2,
         "batch_seconds": 4,
         "learning_rate": 1e-3,
         "warm_up_share": 0.2,
@@ -29,8 +29,8 @@ SETTINGS: dict[str, Any] = {
         "clip_norm": 5.0,
         "select": "loss",
         "time_stretch": [0.9, 1.1],
-        "opening": {"passes": 0, "learning_rate": 1e-3},
-        "closing": {"passes": 1, "learning_rate": 1e-3},
+        "opening": {"epochs": 0, "learning_rate": 1e-3},
+        "closing": {"epochs": 1, "learning_rate": 1e-3},
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
         "seed": 1,
     },
@@ -55,7 +55,7 @@ SETTINGS: dict[str, Any] = {
         "select": "loss",
     },
     "adaptation": {
-        "passes": 2,
+        "epochs": 2,
         "batch_utterances": 4,
         "learning_rate": {"expert": 1e-2, "router": 1e-2},
         "interleaved": True,
@@ -138,7 +138,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("experiment")
     write_pool(folder / "base", ["a", "b", "c"], ["train"] * 4 + ["dev"])
     write_pool(folder / "pretrain", ["d", "e", "f"], ["train"] * 5 + ["dev"])
-    write_pool(folder / "general", ["g"], ["test"] * 2)
+    write_pool(folder / "heldout", ["g"], ["test"] * 2)
     write_pool(folder / "target", ["t"], ["train"] * 4 + ["dev"] * 2 + ["test"] * 2)
     ids = [f"t-{index}" for index in range(8)]
     fold = {"train": ids[:4], "dev": ids[4:6], "test": ids[6:]}

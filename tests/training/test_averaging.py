@@ -1,4 +1,4 @@
-"""What a training keeps: the best pass, or the mean of several; and what it computes in."""
+"""What a training keeps: the best epoch, or the mean of several; and what it computes in."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from saml.stages import train_base as base
 from saml.runtime.errors import SamlError
+from saml.stages import train_base as base
 from saml.tracking import read_record
 from saml.training import engine as loop
 from saml.training.common import in_bfloat16
@@ -20,9 +20,9 @@ State = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
-    """Filled while a base trains: dev loss and state after each of four passes; the best two are averaged."""
-    more = {"passes": 4, "closing": {"passes": 0, "learning_rate": 1e-3}, "average": 2, "learning_rate": 3e-3}
+def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
+    """Filled while a base trains: dev loss and state after each of four epochs; the best two are averaged."""
+    more = {"epochs": 4, "closing": {"epochs": 0, "learning_rate": 1e-3}, "average": 2, "learning_rate": 3e-3}
     monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
     seen: list[tuple[float, State]] = []
     judge = loop.judge
@@ -35,20 +35,20 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
     return seen
 
 
-def test_the_mean_of_the_best_passes(made: Path, passes: list[tuple[float, State]]) -> None:
+def test_the_mean_of_the_best_epochs(made: Path, epochs: list[tuple[float, State]]) -> None:
     run.train_base(made, "mean")
-    first, second = (state for _, state in sorted(passes, key=lambda each: each[0])[:2])
+    first, second = (state for _, state in sorted(epochs, key=lambda each: each[0])[:2])
     saved = load_file(made / "mean.safetensors")
-    assert len(passes) == 4 and saved.keys() == first.keys()
+    assert len(epochs) == 4 and saved.keys() == first.keys()
     assert any(name.endswith("running_var") for name in saved)
     for name, tensor in saved.items():
         torch.testing.assert_close(tensor, (first[name] + second[name]) / 2)
         assert not torch.equal(tensor, first[name]) or torch.equal(first[name], second[name])
     scores = read_record(made / "mean.run.jsonl").scores
-    assert scores["dev/averaged"] == 2 and scores["dev/loss"] not in [loss for loss, _ in passes]
+    assert scores["dev/averaged"] == 2 and scores["dev/loss"] not in [loss for loss, _ in epochs]
 
 
-def test_icefall_may_compute_the_mean(made: Path, passes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_icefall_may_compute_the_mean(made: Path, epochs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its function is asked for the very states; what it says is kept."""
     monkeypatch.setitem(run.SETTINGS["base_training"], "average_by", "icefall")
     asked: list[Any] = []
@@ -59,25 +59,25 @@ def test_icefall_may_compute_the_mean(made: Path, passes: Any, monkeypatch: pyte
 
     with pytest.raises(SamlError, match=r"base_training\.average_by.* wants icefall"):
         run.train_base(made, "icefall")
-    assert not passes, "it is said before anything is trained"
+    assert not epochs, "it is said before anything is trained"
     monkeypatch.setattr(base, "load", lambda *_: None)
     monkeypatch.setattr(loop.icefall_average, "mean_state", mean)
     run.train_base(made, "icefall")
     assert asked == [(2, "base_training.average_by: icefall")]
-    _, second = (state for _, state in sorted(passes, key=lambda each: each[0])[:2])
+    _, second = (state for _, state in sorted(epochs, key=lambda each: each[0])[:2])
     assert all(
         torch.equal(tensor, second[name]) for name, tensor in load_file(made / "icefall.safetensors").items()
     )
 
 
-def test_equal_passes_leave_the_earlier_one_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_epochs_leave_the_earlier_one_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
     task: Any = SimpleNamespace(curve="", select="loss", average=2)
     kept: list[Any] = []
     record: Any = SimpleNamespace(curve=lambda *_: None)
     for index, loss in enumerate([2.0, 1.0, 3.0, 1.0, 1.0], start=1):
         task.get_state = lambda index=index: {"w": torch.tensor([float(index)])}
         loop.judge(task, kept, {"loss": loss, "accuracy": 0.0}, index, record)
-    assert [each.dev["pass"] for each in kept] == [2, 4]
+    assert [each.dev["epoch"] for each in kept] == [2, 4]
 
 
 def test_bfloat16_trains(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

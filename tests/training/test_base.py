@@ -9,17 +9,17 @@ from saml.runtime.errors import SamlError
 from saml.stages.train_base import _phases
 
 HOW: dict[str, Any] = {
-    "passes": 3,
+    "epochs": 3,
     "learning_rate": 1e-3,
-    "opening": {"passes": 2, "learning_rate": 2e-3},
-    "closing": {"passes": 1, "learning_rate": 5e-4},
+    "opening": {"epochs": 2, "learning_rate": 2e-3},
+    "closing": {"epochs": 1, "learning_rate": 5e-4},
 }
 
 
 def pool(*kinds: str | None) -> Any:
     """Stands for Examples: a train part of utterances made as `kinds` say, None being recorded speech."""
     cuts = [
-        SimpleNamespace(supervisions=[SimpleNamespace(custom={"made": kind} if kind else {})])
+        SimpleNamespace(supervisions=[SimpleNamespace(custom={"synthetic": kind} if kind else {})])
         for kind in kinds
     ]
     return SimpleNamespace(part=lambda name: cuts)
@@ -30,23 +30,23 @@ def test_phases_and_their_speech() -> None:
     heard = [
         (
             name,
-            [cut.supervisions[0].custom.get("made") for cut in speech],
-            how["passes"],
+            [cut.supervisions[0].custom.get("synthetic") for cut in speech],
+            how["epochs"],
             how["learning_rate"],
         )
         for name, speech, how in phases
     ]
     assert heard == [
         ("opening", ["commands"], 2, 2e-3),
-        ("passes", [None, "transcripts"], 3, 1e-3),
+        ("main", [None, "transcripts"], 3, 1e-3),
         ("closing", [None], 1, 5e-4),
     ]
 
 
-def test_phases_without_passes_are_left_out() -> None:
-    none = {"passes": 0, "learning_rate": 1e-3}
+def test_phases_without_epochs_are_left_out() -> None:
+    none = {"epochs": 0, "learning_rate": 1e-3}
     phases = _phases(pool(None), {**HOW, "opening": none, "closing": none})
-    assert [name for name, *_ in phases] == ["passes"]
+    assert [name for name, *_ in phases] == ["main"]
 
 
 @pytest.mark.parametrize(

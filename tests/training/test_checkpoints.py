@@ -1,4 +1,4 @@
-"""Checkpoints within a pass: the same bytes wherever a job was cut short, and nothing damaged is used."""
+"""Checkpoints within an epoch: the same bytes wherever a job was cut short, and nothing damaged is used."""
 
 import errno
 import json
@@ -188,7 +188,7 @@ def test_who_is_asked_to_stop_while_the_last_checkpoint_is_written_stops(
 def test_a_job_that_is_asked_to_stop_saves_and_goes_on_later(made: Path, tmp_path: Path) -> None:
     """A real process, no checkpoint due for an hour: it saves one because it is asked to stop."""
     settings = run.settings("adapters", "adaptation", "partition", arm=LORA_ARM)
-    settings["adaptation"] = {**settings["adaptation"], "passes": 12}
+    settings["adaptation"] = {**settings["adaptation"], "epochs": 12}
     files = {"weights": "nf4.safetensors", "description": "nf4.json", "cuts": "target/cuts.jsonl.gz"}
     command = [
         sys.executable,

@@ -40,12 +40,12 @@ def encoded(folder: Path, **changes: Any) -> Rows:
             "description": folder / "nf4.json",
             "cuts": folder / "target" / "cuts.jsonl.gz",
             "splits": folder / "cv.json",
-            "encodings": folder / "encodings.csv",
-            "record": folder / "encodings.run.jsonl",
+            "embeddings": folder / "embeddings.csv",
+            "record": folder / "embeddings.run.jsonl",
             **changes,
         }
     )
-    with (folder / "encodings.csv").open(newline="") as file:
+    with (folder / "embeddings.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["adapter", "utterance", *(f"v{number}" for number in range(1, 33))]
     return {(label, name): [float(value) for value in row] for label, name, *row in rows}

@@ -29,7 +29,7 @@ FROZEN: dict[str, list[float]] = {
 
 
 def settings(arm: dict[str, Any]) -> dict[str, Any]:
-    """With utterances for four passes of the experts and two of pre-training, which has dev losses too."""
+    """With utterances for four epochs of the experts and two of pre-training, which has dev losses too."""
     how = run.settings("adapters", "pretraining", "initial_speakers", arm=arm)
     return {**how, "pretraining": {**how["pretraining"], "utterances": 96}}
 
@@ -37,8 +37,8 @@ def settings(arm: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def trained(made: Path) -> Path:
     """Training of the base, expert initialisation, pre-training of SAML and of PQM's LoRA, adaptation."""
-    slowly = {**SETTINGS["base_training"], "learning_rate": 1e-4, "passes": 3}
-    slowly["closing"] = {"passes": 1, "learning_rate": 1e-4}
+    slowly = {**SETTINGS["base_training"], "learning_rate": 1e-4, "epochs": 3}
+    slowly["closing"] = {"epochs": 1, "learning_rate": 1e-4}
     run.train_base(made, "frozen-base", settings={"model": SETTINGS["model"], "base_training": slowly})
     torch.manual_seed(1)
     save_model(build(SETTINGS["model"]), made / "untrained.safetensors", made / "untrained.json")

@@ -22,7 +22,7 @@ def decode(made: Path, out: Path, **decoding: Any) -> list[dict[str, Any]]:
         seed=0,
         weights=made / "nf4.safetensors",
         description=made / "nf4.json",
-        general_cuts=made / "general/cuts.jsonl.gz",
+        heldout_cuts=made / "heldout/cuts.jsonl.gz",
         hypotheses=out / "hypotheses.jsonl",
         record=out / "run.jsonl",
     )

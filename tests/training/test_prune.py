@@ -100,7 +100,7 @@ def test_what_it_saves_is_said(mixture: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_the_record_and_the_files_that_are_not_named(mixture: Path) -> None:
-    pruned(mixture, 2, record=mixture / "small.run.jsonl", experiment="test", corpus="made")
+    pruned(mixture, 2, record=mixture / "small.run.jsonl", experiment="test", corpus="synthetic")
     found = read_record(mixture / "small.run.jsonl")
     assert (found.stage, found.arm, found.speaker, found.seed) == ("prune", "mixture", "t", 1)
     assert found.scores["pruned/share"] == pytest.approx(1.0)

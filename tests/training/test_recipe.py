@@ -1,4 +1,4 @@
-"""The recipe of a large Conformer, tiny: pieces, speeds, averaging, through the stages to hypotheses."""
+"""The recipe of a large Conformer, tiny: subwords, speeds, averaging, through the stages to hypotheses."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def config() -> dict[str, Any]:
     config = load([ROOT / "config/config.yaml", ROOT / "tests/configurations/tiny.yaml"])
     config["model"]["conformer"]["bpe"] = 60
     config["base_training"] |= {
-        "passes": 3,
+        "epochs": 3,
         "average": 2,
         "schedule": "inverse_sqrt",
         "speed_perturbation": [0.9, 1.0, 1.1],
@@ -97,7 +97,7 @@ def test_from_speech_to_hypotheses(config: dict[str, Any], tmp_path: Path, monke
     Path("base.jsonl.gz").unlink()
     recogniser, content = load_model(Path("nf4.safetensors"), Path("nf4.json"))
     tokeniser = recogniser.tokeniser
-    assert content["tokeniser"]["kind"] == "pieces" and tokeniser.size == 60
+    assert content["tokeniser"]["kind"] == "subwords" and tokeniser.size == 60
     assert tokeniser.decode(tokeniser.encode("set blue in z nine")) == "set blue in z nine"
     model = {"weights": Path("nf4.safetensors"), "description": Path("nf4.json")}
     adapt(

@@ -86,10 +86,10 @@ def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -
 def test_adaptation_keeps_its_best_pass(made: Path, arm: dict[str, Any], start: str | None) -> None:
     run.adapt(made, "adapted", arm, start)
     losses = curve(made / "adapted.run.jsonl", "dev/loss")
-    assert len(losses) == 1 + 2  # before the first pass, and after each of two
+    assert len(losses) == 1 + 2  # before the first epoch, and after each of two
     scores = read_record(made / "adapted.run.jsonl").scores
     assert scores["dev/loss"] == pytest.approx(min(losses), rel=1e-5)
-    assert scores["dev/pass"] == losses.index(min(losses))
+    assert scores["dev/epoch"] == losses.index(min(losses))
 
 
 def test_adapting_again_gives_the_same_bytes(made: Path) -> None:
@@ -134,25 +134,25 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Stopped after the first pass's checkpoint; what is left of it goes when the job is done."""
+    """Stopped after the first epoch's checkpoint; what is left of it goes when the job is done."""
 
     if stage == "averaged":
-        more = {"passes": 3, "average": 3, "schedule": "inverse_sqrt"}
+        more = {"epochs": 3, "average": 3, "schedule": "inverse_sqrt"}
         monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
 
     run.train_base(made, "whole", None)
-    one_pass = loop._one_pass
+    one_epoch = loop._one_epoch
 
     def interrupted(task: loop.Task, index: int, *rest: Any) -> int:
         if index == 1:
             raise KeyboardInterrupt
-        return one_pass(task, index, *rest)
+        return one_epoch(task, index, *rest)
 
-    monkeypatch.setattr(loop, "_one_pass", interrupted)
+    monkeypatch.setattr(loop, "_one_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.train_base(made, "parts", tmp_path / "work")
     assert list((tmp_path / "work").rglob("checkpoint.pt"))
-    monkeypatch.setattr(loop, "_one_pass", one_pass)
+    monkeypatch.setattr(loop, "_one_epoch", one_epoch)
     capsys.readouterr()
     run.train_base(made, "parts", tmp_path / "work")
     assert "done before" in capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_names_the_utterance(made: Path, tmp_path: Pat
         each.features.storage_path = str(broken / "features.bin")
         each.features.storage_key = unchecked(each.features.storage_key)
     manifest.to_file(broken / "cuts.jsonl.gz")
-    with pytest.raises(SamlError, match=r"loss of utterance t-1 is not finite in pass 1"):
+    with pytest.raises(SamlError, match=r"loss of utterance t-1 is not finite in epoch 1"):
         run.adapt(made, "broken", LORA_ARM, None, cuts=broken / "cuts.jsonl.gz")
 
 
@@ -227,7 +227,7 @@ def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
         "description": made / "nf4.json",
         "cuts": made / "target/cuts.jsonl.gz",
         "splits": made / "cv.json",
-        "general_cuts": made / "general/cuts.jsonl.gz",
+        "heldout_cuts": made / "heldout/cuts.jsonl.gz",
         "adapter": made / "decoded.safetensors",
         "adapter_description": made / "decoded.json",
         "adaptation_record": made / "decoded.run.jsonl",
@@ -237,8 +237,8 @@ def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
     decode(**options)
     lines = [json.loads(line) for line in (made / "hypotheses.jsonl").read_text().splitlines()]
     assert [(line["part"], line["fold"], line["utterance"]) for line in lines] == [
-        ("general", 0, "g-0"),
-        ("general", 0, "g-1"),
+        ("heldout", 0, "g-0"),
+        ("heldout", 0, "g-1"),
         ("test", 0, "t-6"),
         ("test", 0, "t-7"),
         ("test", 1, "t-2"),
@@ -280,7 +280,7 @@ def test_a_checkpoint_of_other_speech_is_not_taken_up(
     step = CrowdTraining.step
 
     def interrupted(self: CrowdTraining, parts: Any) -> float:
-        if self.members[0].at.passes == 1:
+        if self.members[0].at.epochs == 1:
             raise KeyboardInterrupt
         return step(self, parts)
 

@@ -32,7 +32,7 @@ def test_separate_updates_are_one_adam_per_expert() -> None:
                 torch.testing.assert_close(parameter[e], own, atol=1e-6, rtol=1e-5)
 
 
-def test_separate_updates_decay_by_passes_and_remember_it() -> None:
+def test_separate_updates_decay_by_epochs_and_remember_it() -> None:
     """As torch's exponential schedule over Adam; halfway the state goes into a fresh object."""
     torch.manual_seed(0)
     start = torch.randn(1, 4)
@@ -48,7 +48,7 @@ def test_separate_updates_decay_by_passes_and_remember_it() -> None:
             parameter.grad = parameter.detach().square()
         updates.step(torch.tensor([0]))
         adam.step()
-        updates.end_pass()
+        updates.end_epoch()
         schedule.step()
         if index == 1:
             state = updates.state_dict()
@@ -102,7 +102,7 @@ def test_without_routers_every_step_is_the_experts_and_the_rate_decays() -> None
     for _ in range(3):
         expert.sum().backward()
         updates.step(torch.tensor([0]))
-        updates.end_pass()
+        updates.end_epoch()
         positions.append(expert.item())
     assert positions == pytest.approx([-0.1, -0.15, -0.175], abs=1e-5)
 

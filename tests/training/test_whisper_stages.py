@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, speakers, parts in (
         ("base", ["a", "b"], ["train"] * 4 + ["dev"]),
         ("pretrain", ["d", "e"], ["train"] * 5 + ["dev"]),
-        ("general", ["g"], ["test"]),
+        ("heldout", ["g"], ["test"]),
         ("target", ["t"], ["train"] * 4 + ["dev"] * 2 + ["test"] * 2),
     ):
         run.write_pool(tmp_path / name, speakers, parts, padded=140)
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_base_trained_here(folder: Path) -> None:
-    """With CTC, stretched time and closing passes; the loss falls, and the same bytes come out again."""
+    """With CTC, stretched time and closing epochs; the loss falls, and the same bytes come out again."""
     for name in ("base", "again"):
         run.train_base(folder, name)
     assert (folder / "base.safetensors").read_bytes() == (folder / "again.safetensors").read_bytes()
@@ -70,7 +70,7 @@ def test_from_a_checkpoint_to_counted_hypotheses(folder: Path, monkeypatch: pyte
         description=folder / "nf4.json",
         cuts=folder / "target/cuts.jsonl.gz",
         splits=folder / "splits.json",
-        general_cuts=folder / "general/cuts.jsonl.gz",
+        heldout_cuts=folder / "heldout/cuts.jsonl.gz",
         adapter=folder / "adapted.safetensors",
         adapter_description=folder / "adapted.json",
         adaptation_record=folder / "adapted.run.jsonl",

@@ -14,7 +14,7 @@ BOTH = {"expert": 0.003, "router": 0.003}
 def settings(**arm: Any) -> dict[str, Any]:
     return {
         "arm": {"precision": "nf4", **arm},
-        "adaptation": {"passes": 10, "learning_rate": {"expert": 0.1, "router": 0.2}},
+        "adaptation": {"epochs": 10, "learning_rate": {"expert": 0.1, "router": 0.2}},
     }
 
 
@@ -31,7 +31,7 @@ def test_the_rate_goes_before_whatever_the_configuration_says() -> None:
     given = settings(**own)
     before = copy.deepcopy(given)
     tried = with_rate(given, "adaptation", 0.003)
-    assert section_for_arm(tried, "adaptation") == {"passes": 10, "decay": 0.5, "learning_rate": BOTH}
+    assert section_for_arm(tried, "adaptation") == {"epochs": 10, "decay": 0.5, "learning_rate": BOTH}
     assert given == before
 
 

@@ -134,7 +134,7 @@ def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "saml, adaptation: 1 of 2 trials diverged at 0.01." in text
     assert "wild, pretraining: every rate diverged" in text
     assert "pretraining: 2 of 2" not in text, "it is one training, whoever it is judged on"
-    assert "mean over 2 tuning speakers, of sentences that neither trained nor chose a pass" in text
+    assert "mean over 2 tuning speakers, of sentences that neither trained nor chose an epoch" in text
     assert str(results / "tuning" / "rates.yaml") in lines[-2]
 
 

@@ -10,7 +10,7 @@ FEW: dict[str, Any] = {
     "reference": "pqm",
     "questions": {"experts": ["nf4", "pqm", "saml", "saml-e2"], "frozen": ["saml", "saml-frozen-experts"]},
     "pruning": ["saml"],
-    "encodings": ["nf4", "pqm", "saml"],
+    "embeddings": ["nf4", "pqm", "saml"],
 }
 NEW = {
     "initialise_experts": 2,
@@ -22,7 +22,7 @@ NEW = {
     "decode_pruned": 6,
     "pruning": 1,
     "encode": 3,
-    "encodings": 1,
+    "embeddings": 1,
     "ablation": 1,
 }
 
@@ -50,7 +50,7 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
     smaller = [c for c in calls if c[0] == "decode" and "/pruned/" in str(option(c, "adapter"))]
     assert len(smaller) == 6
     for call in smaller:
-        assert option(call, "general-cuts") is None
+        assert option(call, "heldout-cuts") is None
         assert str(option(call, "adaptation-record")).endswith("/pruning.jsonl")
     encoded = {option(call, "arm"): call for call in calls if call[0] == "encode"}
     assert option(encoded["nf4"], "adapter") is None and option(encoded["nf4"], "seed") == "0"
@@ -59,7 +59,7 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
     assert table[table.index("--speakers") + 1 : table.index("--seeds")] == [first]
     assert finished.dry_run("all", "ablation").jobs == {}
     names = set(finished.times())
-    assert {"tables/ablation.csv", "figures/pruning.svg", "figures/encodings.png"} <= names
+    assert {"tables/ablation.csv", "figures/pruning.svg", "figures/embeddings.png"} <= names
     assert not any(name.startswith(f"speakers/{ODD_FOLDER}/saml-e2/") for name in names)
 
 
@@ -76,7 +76,7 @@ def test_its_command_lines_are_those_of_the_program(finished: Project) -> None:
 
 
 def test_what_is_not_asked_for_is_not_made(fresh: Project) -> None:
-    fresh.configure(ablation={**FEW, "questions": {"rank": ["pqm"]}, "pruning": [], "encodings": []})
+    fresh.configure(ablation={**FEW, "questions": {"rank": ["pqm"]}, "pruning": [], "embeddings": []})
     assert set(fresh.dry_run("ablation").jobs) == {
         *("prepare_corpus", "prepare_pool", "prepare_speaker", "train_base", "quantise"),
         *("pretrain", "adapt", "decode", "ablation_table", "ablation"),

@@ -35,7 +35,7 @@ def test_the_graph_needs_no_audio(fresh: Project, name: str, monkeypatch: pytest
         "adapt": 3 * speakers,
         "decode": 3 * speakers,
         "decode_unadapted": 2 * speakers,
-        "decode_general": 2,
+        "decode_heldout": 2,
         "tabulate": 1,
         "transcripts": 1,
         "draw_figures": 1,

@@ -26,7 +26,7 @@ def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:
     assert option(saml, "adapter") == "results/test/pretrained/saml/seed1/adapter.safetensors"
     for call in calls:
         if call[0] == "decode":
-            assert option(call, "general-cuts") is None and option(call, "adapter") is not None
+            assert option(call, "heldout-cuts") is None and option(call, "adapter") is not None
     curve = next(call for call in calls if call[0] == "enrolment")
     assert curve[curve.index("--sizes") + 1 : curve.index("--own-size")] == ["3", "48"]
     assert (option(curve, "own-size"), option(curve, "reference")) == ("24", "pqm")

@@ -25,7 +25,7 @@ def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
         "adapt": 6,
         "decode": 6,
         "decode_unadapted": 4,
-        "decode_general": 2,
+        "decode_heldout": 2,
         "routes": 2,
         "routing": 1,
         "tabulate": 1,
@@ -52,7 +52,7 @@ def test_results_lie_where_a_person_looks_for_them(first_run: tuple[Project, Out
             assert f"speakers/{folder}/{arm}/seed{seed}/hypotheses.jsonl" in names
             assert f"speakers/{folder}/{arm}/seed{seed}/run.jsonl" in names
         assert f"speakers/{folder}/saml/seed1/adapter.safetensors" in names
-    assert {"general/fp32/seed0/hypotheses.jsonl", "general/nf4/seed0/hypotheses.jsonl"} <= names
+    assert {"heldout/fp32/seed0/hypotheses.jsonl", "heldout/nf4/seed0/hypotheses.jsonl"} <= names
     assert {"pretrained/saml/seed1/experts/adapter.json", "pretrained/pqm/seed1/adapter.json"} <= names
     assert {"tables/wer.csv", "tables/summary.csv", "tables/comparisons.csv", "figures/sizes.svg"} <= names
 
@@ -85,8 +85,8 @@ def test_command_lines(first_run: tuple[Project, Outcome]) -> None:
     )
     decodings = {(option(c, "arm"), option(c, "speaker")): c for c in stages if c[0] == "decode"}
     assert option(decodings["fp32", SPEAKERS[0]], "weights") == "results/test/models/base/model.safetensors"
-    assert option(decodings["fp32", SPEAKERS[0]], "general-cuts") is None
-    assert option(decodings["fp32", None], "general-cuts") is not None
+    assert option(decodings["fp32", SPEAKERS[0]], "heldout-cuts") is None
+    assert option(decodings["fp32", None], "heldout-cuts") is not None
     tables = next(call for call in stages if call[0] == "tabulate")
     assert tables[tables.index("--speakers") + 1 : tables.index("--seeds")] == SPEAKERS
     assert "folder" not in settings_of(next(c for c in stages if c[0] == "prepare-corpus"))["corpus"]
@@ -162,9 +162,9 @@ def test_forcing_one_speaker_leaves_the_others_untouched(finished: Project) -> N
 
 def test_an_adaptation_setting_reruns_adaptations_and_what_follows(finished: Project) -> None:
     """Also where it stands in the entry of one arm."""
-    finished.configure(adaptation__passes=3)
+    finished.configure(adaptation__epochs=3)
     assert finished.dry_run("all").jobs == {"adapt": 6, "decode": 6, **REPORTED}
-    finished.configure(arms__saml__adaptation={"passes": 3})
+    finished.configure(arms__saml__adaptation={"epochs": 3})
     assert finished.dry_run("all").jobs == {"adapt": 2, "decode": 2, **REPORTED}
 
 
@@ -220,7 +220,7 @@ def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> N
 def test_scorers_need_counts_and_statistics_do_not(finished: Project) -> None:
     finished.configure(scoring__scorers=["released"])
     rules = set(finished.dry_run("all").jobs)
-    assert rules == {"decode", "decode_unadapted", "decode_general", *REPORTED}
+    assert rules == {"decode", "decode_unadapted", "decode_heldout", *REPORTED}
     finished.configure(scoring__draws=100)
     assert set(finished.dry_run("all").jobs) == {"tabulate", "draw_figures"}
     finished.configure(scoring__error_stats="icefall")
@@ -235,7 +235,7 @@ def test_without_a_routed_arm_there_are_no_routes(finished: Project) -> None:
 
 def test_a_failure_stops_only_what_depends_on_it(finished: Project) -> None:
     """Its log is shown, the rest goes on, the records are still published, and a plain restart finishes."""
-    finished.configure(adaptation__passes=3)
+    finished.configure(adaptation__epochs=3)
     outcome = finished.snakemake("--cores", "2", "all", FAIL=f"pqm --speaker={SPEAKERS[0]}")
     assert outcome.status != 0
     assert "saml: no luck today" in outcome.text

@@ -11,10 +11,10 @@ from workflow_project import ROOT, SPEAKERS, Outcome, Project
 
 def test_a_wrong_configuration_is_one_line(finished: Project) -> None:
     before = finished.times()
-    finished.configure(adaptation__passes="ten")
+    finished.configure(adaptation__epochs="ten")
     outcome = finished.snakemake("--cores", "2", "all")
     assert outcome.status != 0
-    assert _said(outcome) == ["config: adaptation.passes: 'ten' is not of type 'integer'"]
+    assert _said(outcome) == ["config: adaptation.epochs: 'ten' is not of type 'integer'"]
     assert finished.times() == before
 
 

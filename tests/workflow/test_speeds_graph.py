@@ -4,7 +4,7 @@ from typing import Any
 
 from workflow_project import Project, option, settings_of
 
-POOLS = [f"results/test/data/pools/{role}/cuts.jsonl.gz" for role in ("base", "general")]
+POOLS = [f"results/test/data/pools/{role}/cuts.jsonl.gz" for role in ("base", "heldout")]
 
 
 def pools(project: Project) -> list[tuple[str | None, dict[str, Any]]]:
@@ -17,7 +17,7 @@ def test_speeds_make_the_pool_base_again_and_no_other(fresh: Project) -> None:
     assert fresh.snakemake("--cores", "1", *POOLS).jobs == {"prepare_corpus": 1, "prepare_pool": 2}
     assert sorted((role, *settings) for role, settings in pools(fresh)) == [
         ("base", "corpus", "model"),
-        ("general", "corpus", "model"),
+        ("heldout", "corpus", "model"),
     ]
     fresh.configure(base_training__speed_perturbation=[0.9, 1.0, 1.1])
     outcome = fresh.snakemake("--cores", "1", *POOLS)

@@ -44,7 +44,7 @@ transcripts() {
     while [[ $1 != --arms ]]; do shift; done
     for arm in $(python3 -c 'import json, sys; print(*json.loads(sys.argv[1]))' "$2"); do
         for folder in results/test/transcripts/$arm/{released,whisper}; do
-            for part in test general; do
+            for part in test heldout; do
                 for name in {ref,hyp}-$part.trn {recogs,errs}-$part.txt; do make $folder/$name; done
             done
         done
@@ -58,7 +58,7 @@ if [[ $1 == routing ]]; then
     make results/test/figures/routing.svg
     make results/test/figures/routing.png
 fi
-if [[ " enrolment ablation pruning encodings " == *" $1 "* ]]; then
+if [[ " enrolment ablation pruning embeddings " == *" $1 "* ]]; then
     page $1
     make results/test/figures/$1.svg
     make results/test/figures/$1.png

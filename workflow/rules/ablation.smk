@@ -121,7 +121,7 @@ rule prune:
         " > {log:q} 2>&1"
 
 
-# The speaker's test part alone: other people's speech is no question here.
+# The speaker's test part alone: held-out speakers' speech is no question here.
 use rule decode as decode_pruned with:
     input:
         weights=model("model.safetensors"),
@@ -216,8 +216,8 @@ rule encode:
         features="<results>/data/speakers/{speaker}/features.bin",
         splits="<results>/data/speakers/{speaker}/splits.json",
     output:
-        encodings="<results>/encodings/{speaker}/{arm}/seed{seed}/encodings.csv",
-        record="<results>/encodings/{speaker}/{arm}/seed{seed}/run.jsonl",
+        embeddings="<results>/embeddings/{speaker}/{arm}/seed{seed}/embeddings.csv",
+        record="<results>/embeddings/{speaker}/{arm}/seed{seed}/run.jsonl",
     log:
         "<logs>/encode/{speaker}/{arm}/seed{seed}.log",
     benchmark:
@@ -249,41 +249,41 @@ rule encode:
         " {params.adapters:q}"
         " --cuts {input.cuts:q}"
         " --splits {input.splits:q}"
-        " --encodings {output.encodings:q}"
+        " --embeddings {output.embeddings:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"
         " --settings {params.settings:q}"
         " > {log:q} 2>&1"
 
 
-rule encodings:
+rule embeddings:
     input:
-        encodings=all_encodings,
+        embeddings=all_encodings,
     output:
-        table="<results>/tables/encodings.csv",
+        table="<results>/tables/embeddings.csv",
         page=report(
-            "<results>/pages/encodings.html",
-            caption="../report/encodings_table.rst",
+            "<results>/pages/embeddings.html",
+            caption="../report/embeddings_table.rst",
             category="8 Ablation",
             labels={"what": "Table: does the encoder keep speakers apart?"},
         ),
         figure=report(
-            "<results>/figures/encodings.svg",
-            caption="../report/encodings.rst",
+            "<results>/figures/embeddings.svg",
+            caption="../report/embeddings.rst",
             category="8 Ablation",
             labels={"what": "Figure: encoder outputs by speaker (t-SNE)"},
         ),
-        picture="<results>/figures/encodings.png",
-        record="<results>/tables/encodings/run.jsonl",
+        picture="<results>/figures/embeddings.png",
+        record="<results>/tables/embeddings/run.jsonl",
     log:
-        "<logs>/encodings.log",
+        "<logs>/embeddings.log",
     benchmark:
-        "<benchmarks>/encodings.tsv"
+        "<benchmarks>/embeddings.tsv"
     conda:
         "../../environment.yaml"
-    threads: threads_of("encodings")
+    threads: threads_of("embeddings")
     resources:
-        cpus_per_task=threads_of("encodings"),
+        cpus_per_task=threads_of("embeddings"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
@@ -291,14 +291,14 @@ rule encodings:
         results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=lambda wildcards: config["seeds"],
-        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["encodings"]}),
+        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["embeddings"]}),
         folder=lambda wildcards, output: os.path.dirname(output.figure),
         pages=lambda wildcards, output: os.path.dirname(output.page),
         settings=settings("scoring.seed"),
     message:
         "Drawing encoder outputs"
     shell:
-        "saml encodings {params.run:q}"
+        "saml embeddings {params.run:q}"
         " --results {params.results:q}"
         " --speakers {params.speakers:q}"
         " --seeds {params.seeds:q}"

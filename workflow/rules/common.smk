@@ -1,4 +1,4 @@
-# Helpers of the rules, no rules. Everything that a rule takes from the configuration passes through here and
+# Helpers of the rules, no rules. Everything that a rule takes from the configuration goes through here and
 # through inputs.smk, which has those that name files.
 import json
 import os
@@ -54,7 +54,7 @@ TRANSCRIPTS = [
     f"transcripts/{arm}/{scorer}/{name}"
     for arm in config["run_arms"]
     for scorer in config["scoring"]["scorers"]
-    for part in ("test", "general")
+    for part in ("test", "heldout")
     for name in (f"ref-{part}.trn", f"hyp-{part}.trn", f"recogs-{part}.txt", f"errs-{part}.txt")
 ]
 
@@ -104,7 +104,7 @@ def one_of(names):
 
 
 wildcard_constraints:
-    role="base|pretrain|general",
+    role="base|pretrain|heldout",
     speaker="[A-Za-z0-9_%-][A-Za-z0-9_.%-]*",
     arm=one_of(ARMS),
     seed="[1-9][0-9]*",

@@ -11,8 +11,8 @@ rule decode:
         cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
         features="<results>/data/speakers/{speaker}/features.bin",
         splits="<results>/data/speakers/{speaker}/splits.json",
-        general_cuts="<results>/data/pools/general/cuts.jsonl.gz",
-        general_features="<results>/data/pools/general/features.bin",
+        heldout_cuts="<results>/data/pools/heldout/cuts.jsonl.gz",
+        heldout_features="<results>/data/pools/heldout/features.bin",
     output:
         hypotheses="<results>/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
         record="<results>/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
@@ -33,7 +33,7 @@ rule decode:
     params:
         run=RUN,
         speaker=speaker,
-        general=given("general-cuts", "general_cuts"),
+        heldout=given("heldout-cuts", "heldout_cuts"),
         settings=settings("arm", "decoding", "scoring.scorers"),
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
@@ -49,7 +49,7 @@ rule decode:
         " --adaptation-record {input.adaptation:q}"
         " --cuts {input.cuts:q}"
         " --splits {input.splits:q}"
-        " {params.general:q}"
+        " {params.heldout:q}"
         " --hypotheses {output.hypotheses:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"
@@ -103,26 +103,26 @@ rule decode_unadapted:
         " > {log:q} 2>&1"
 
 
-rule decode_general:
+rule decode_heldout:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        general_cuts="<results>/data/pools/general/cuts.jsonl.gz",
-        general_features="<results>/data/pools/general/features.bin",
+        heldout_cuts="<results>/data/pools/heldout/cuts.jsonl.gz",
+        heldout_features="<results>/data/pools/heldout/features.bin",
     output:
-        hypotheses="<results>/general/{arm}/seed0/hypotheses.jsonl",
-        record="<results>/general/{arm}/seed0/run.jsonl",
+        hypotheses="<results>/heldout/{arm}/seed0/hypotheses.jsonl",
+        record="<results>/heldout/{arm}/seed0/run.jsonl",
     log:
-        "<logs>/decode_general/{arm}.log",
+        "<logs>/decode_heldout/{arm}.log",
     benchmark:
-        "<benchmarks>/decode_general/{arm}.tsv"
+        "<benchmarks>/decode_heldout/{arm}.tsv"
     wildcard_constraints:
         arm=one_of(UNADAPTED),
     conda:
         "../../environment.yaml"
-    threads: threads_of("decode_general")
+    threads: threads_of("decode_heldout")
     resources:
-        cpus_per_task=threads_of("decode_general"),
+        cpus_per_task=threads_of("decode_heldout"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
@@ -130,14 +130,14 @@ rule decode_general:
         run=RUN,
         settings=settings("arm", "decoding", "scoring.scorers"),
     message:
-        "Decoding other people's speech with {wildcards.arm}"
+        "Decoding held-out speakers' speech with {wildcards.arm}"
     shell:
         "saml decode {params.run:q}"
         " --arm {wildcards.arm:q}"
         " --seed 0"
         " --weights {input.weights:q}"
         " --description {input.description:q}"
-        " --general-cuts {input.general_cuts:q}"
+        " --heldout-cuts {input.heldout_cuts:q}"
         " --hypotheses {output.hypotheses:q}"
         " --record {output.record:q}"
         " --threads {resources.cpus_per_task}"

@@ -26,7 +26,7 @@ use rule adapt as adapt_enrolment with:
         "Adapting {wildcards.arm} to {wildcards.size} utterances of {wildcards.speaker}, seed {wildcards.seed}"
 
 
-# The speaker's test part alone: other people's speech is no question here.
+# The speaker's test part alone: held-out speakers' speech is no question here.
 use rule decode as decode_enrolment with:
     input:
         weights=model("model.safetensors"),

@@ -103,11 +103,11 @@ def of_pretraining(file):
 
 
 def all_hypotheses(wildcards):
-    """Each arm on each target speaker, and the models that are not adapted on other people's speech."""
-    general = [
-        f"{RESULTS}/general/{arm}/seed0/hypotheses.jsonl" for arm in config["run_arms"] if arm not in ADAPTED
+    """Each arm on each target speaker, and the models that are not adapted on held-out speakers' speech."""
+    heldout = [
+        f"{RESULTS}/heldout/{arm}/seed0/hypotheses.jsonl" for arm in config["run_arms"] if arm not in ADAPTED
     ]
-    return of_speakers("hypotheses.jsonl", config["run_arms"]) + general
+    return of_speakers("hypotheses.jsonl", config["run_arms"]) + heldout
 
 
 def all_shipped(wildcards):
@@ -280,7 +280,7 @@ def ablation_arms():
 
 def ablation_files(wildcards):
     """What `snakemake ablation` ends with."""
-    names = ["ablation", *(name for name in ("pruning", "encodings") if config["ablation"][name])]
+    names = ["ablation", *(name for name in ("pruning", "embeddings") if config["ablation"][name])]
     return [f"{RESULTS}/{file}" for name in names for file in (f"tables/{name}.csv", f"figures/{name}.svg")]
 
 
@@ -325,8 +325,8 @@ def adapted_file(file):
 
 def all_encodings(wildcards):
     return [
-        f"{RESULTS}/encodings/{folder}/{arm}/seed{seed}/encodings.csv"
-        for arm in config["ablation"]["encodings"]
+        f"{RESULTS}/embeddings/{folder}/{arm}/seed{seed}/embeddings.csv"
+        for arm in config["ablation"]["embeddings"]
         for folder in first_speakers()
         for seed in seeds(arm)
     ]

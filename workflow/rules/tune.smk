@@ -1,6 +1,6 @@
 # Learning rates from one grid, by people who are heard in no other role. No part of `all`. The rules of trainings
 # are those of the experiment; what differs is the rate in their settings, and that they may diverge. A dev part keeps
-# the best pass; how good the rate is, other sentences say.
+# the best epoch; how good the rate is, other sentences say.
 
 
 rule tune:

@@ -64,24 +64,24 @@ def normalise_spaces(text: str) -> str:
 def build_tokeniser(model: Mapping[str, Any], transcripts: Iterable[str] | None = None) -> Tokeniser:
     """The tokeniser of a config's `model` section, for a network that is trained here.
 
-    With `bpe` its tokens are pieces, learned from `transcripts`. Raises SamlError where these are not given.
+    With `bpe` its tokens are subwords, learned from `transcripts`. Raises SamlError without these.
     """
     family = model["family"]
     own = model[family]
     if own.get("bpe") is None:
         return CharacterTokeniser(own["characters"])
     if transcripts is None:
-        raise SamlError(f"model.{family}.bpe: pieces are learned from transcripts, and there are none here")
-    from saml.models.tokenisers.subwords import learn_pieces
+        raise SamlError(f"model.{family}.bpe: subwords are learned from transcripts, and there are none here")
+    from saml.models.tokenisers.subwords import learn_subwords
 
-    return learn_pieces(transcripts, own["characters"], own["bpe"], f"model.{family}.bpe")
+    return learn_subwords(transcripts, own["characters"], own["bpe"], f"model.{family}.bpe")
 
 
 def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
     """A text to those of its characters that the tokeniser of a config's `model` section will lack.
 
-    A checkpoint's own vocabulary (no `characters`) is made of bytes, and has them all; pieces are made of the
-    same `characters` as characters are.
+    A checkpoint's own vocabulary (no `characters`) is made of bytes, and has them all; subwords consist of
+    the same `characters`.
     """
     characters = model[model["family"]]["characters"]
     if characters is None:
@@ -95,10 +95,10 @@ def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
         from saml.models.tokenisers.bpe import bpe_of
 
         return bpe_of(description)
-    if description["kind"] == "pieces":
-        from saml.models.tokenisers.subwords import pieces_of
+    if description["kind"] == "subwords":
+        from saml.models.tokenisers.subwords import subwords_of
 
-        return pieces_of(description)
+        return subwords_of(description)
     if description["kind"] != "characters":
         raise SamlError(f"no tokeniser of kind {description['kind']!r}; made by another version of saml?")
     return CharacterTokeniser(description["characters"])

@@ -1,4 +1,4 @@
-"""Pieces of words as tokens: a byte-pair vocabulary that `sentencepiece` learns from transcripts."""
+"""Subwords as tokens: a byte-pair vocabulary that `sentencepiece` learns from transcripts."""
 
 import base64
 import io
@@ -17,8 +17,8 @@ SPECIAL = 4
 _SPACE = "▁"  # how sentencepiece writes the start of a word
 
 
-class PieceTokeniser:
-    """Pieces of lower-cased words, behind four special tokens: padding 0, start 1, end 2, unknown 3.
+class SubwordTokeniser:
+    """Subwords of lower-cased words, behind four special tokens: padding 0, start 1, end 2, unknown 3.
 
     As with characters, padding doubles as the blank of the CTC loss. No text has the unknown one, which
     sentencepiece insists on: `encode` refuses what has no piece.
@@ -33,19 +33,19 @@ class PieceTokeniser:
     def __init__(self, vocabulary: bytes) -> None:
         """`vocabulary` is a model as sentencepiece writes it. Raises SamlError where it is none of ours."""
         try:
-            self._pieces = SentencePieceProcessor(model_proto=vocabulary)
+            self._subwords = SentencePieceProcessor(model_proto=vocabulary)
         except RuntimeError as error:
             raise SamlError(
                 f"the vocabulary of a model.json is damaged ({error}); make the model again"
             ) from None
         self._vocabulary = vocabulary
-        pieces = [self._pieces.id_to_piece(index) for index in range(SPECIAL, self.size)]
-        self._characters = {piece for piece in pieces if len(piece) == 1} - {_SPACE}
+        subwords = [self._subwords.id_to_piece(index) for index in range(SPECIAL, self.size)]
+        self._characters = {piece for piece in subwords if len(piece) == 1} - {_SPACE}
 
     @property
     def size(self) -> int:
         """Number of token ids, the special ones included."""
-        return int(self._pieces.get_piece_size())
+        return int(self._subwords.get_piece_size())
 
     def unknown(self, text: str) -> str:
         """The characters of `text`, each once and in order, that no piece has."""
@@ -60,20 +60,20 @@ class PieceTokeniser:
         lacking = self.unknown(text)
         if lacking:
             raise SamlError(f"the tokeniser has no token for {lacking!r} in {text!r}")
-        return list(self._pieces.encode(normalise_spaces(text)))
+        return list(self._subwords.encode(normalise_spaces(text)))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; special tokens are left out."""
-        text: str = self._pieces.decode([int(i) for i in ids if SPECIAL <= i < self.size])
+        text: str = self._subwords.decode([int(i) for i in ids if SPECIAL <= i < self.size])
         return text.strip()
 
     def describe(self) -> dict[str, Any]:
         """What `tokeniser_of` needs to build this tokeniser again: sentencepiece's model, packed."""
         packed = base64.b64encode(zlib.compress(self._vocabulary, 9)).decode()
-        return {"kind": "pieces", "size": self.size, "vocabulary": packed}
+        return {"kind": "subwords", "size": self.size, "vocabulary": packed}
 
 
-def pieces_of(description: Mapping[str, Any]) -> PieceTokeniser:
+def subwords_of(description: Mapping[str, Any]) -> SubwordTokeniser:
     """The tokeniser that its `describe` described. Raises SamlError where the description is damaged."""
     try:
         vocabulary = zlib.decompress(base64.b64decode(description["vocabulary"], validate=True))
@@ -81,10 +81,10 @@ def pieces_of(description: Mapping[str, Any]) -> PieceTokeniser:
         raise SamlError(
             f"the vocabulary of a model.json is damaged ({error}); make the model again"
         ) from None
-    return PieceTokeniser(vocabulary)
+    return SubwordTokeniser(vocabulary)
 
 
-def learn_pieces(transcripts: Iterable[str], characters: str, size: int, key: str) -> PieceTokeniser:
+def learn_subwords(transcripts: Iterable[str], characters: str, size: int, key: str) -> SubwordTokeniser:
     """Learn a vocabulary of `size` tokens, the special ones included, by byte-pair encoding.
 
     Every one of `characters` becomes a piece, whether or not a transcript has it, so that other people's
@@ -114,6 +114,6 @@ def learn_pieces(transcripts: Iterable[str], characters: str, size: int, key: st
         )
     except RuntimeError as error:
         most = re.search(r"value <= (\d+)", str(error))
-        hint = f"they have pieces for {most[1]} at most" if most else f"sentencepiece says: {error}"
+        hint = f"they have subwords for {most[1]} at most" if most else f"sentencepiece says: {error}"
         raise SamlError(f"{key}: {size} tokens cannot be learned from these transcripts; {hint}") from None
-    return PieceTokeniser(model.getvalue())
+    return SubwordTokeniser(model.getvalue())

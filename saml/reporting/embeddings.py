@@ -1,6 +1,6 @@
 """Does the encoder keep speakers apart? Its outputs as a map, SAML's beside one LoRA's.
 
-encodings.csv has one row per arm, seed and adapter (`none`: the bare model, `pretrained`: one for everybody,
+embeddings.csv has one row per arm, seed and adapter (`none`: the bare model, `pretrained`: one for everybody,
 before adaptation, `adapted`: each speaker's own):
 
     speakers, utterances, dimensions
@@ -42,7 +42,7 @@ MARKERS = "osD^vP*X"
 Map = pd.DataFrame
 
 
-def encodings(
+def embeddings(
     *,
     results: Path,
     experiment: str,
@@ -57,7 +57,7 @@ def encodings(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Stage: make the table and draw the maps as output_dir/encodings.svg and .png.
+    """Stage: make the table and draw the maps as output_dir/embeddings.svg and .png.
 
     Args:
         results: results/<experiment>.
@@ -73,14 +73,16 @@ def encodings(
         corpus, family: for the run record.
 
     Raises:
-        SamlError: encodings are missing or damaged.
+        SamlError: embeddings are missing or damaged.
     """
     from saml.tracking import RunRecord
 
-    run = RunRecord(stage="encodings", experiment=experiment, settings=settings, corpus=corpus, family=family)
+    run = RunRecord(
+        stage="embeddings", experiment=experiment, settings=settings, corpus=corpus, family=family
+    )
     rows: list[list[Any]] = []
     maps: dict[tuple[str, str], Map] = {}
-    with Progress("encodings", len(arms)) as progress:
+    with Progress("embeddings", len(arms)) as progress:
         for name, arm in arms.items():
             own = seeds_of(arm, seeds)
             for seed in own:
@@ -96,7 +98,7 @@ def encodings(
     if pages is not None:
         run.file(_page(pages, table, len(speakers)))
     with style.style():
-        for path in style.write(encoding_maps(maps, table, speakers, seeds[0]), output_dir, "encodings"):
+        for path in style.write(encoding_maps(maps, table, speakers, seeds[0]), output_dir, "embeddings"):
             run.file(path)
     for row in table.to_dict("records"):
         if not np.isnan(row["silhouette"]):
@@ -105,19 +107,19 @@ def encodings(
 
 
 def read_encodings(results: Path, arm: str, seed: int, speakers: Sequence[str]) -> pd.DataFrame:
-    """The encodings of all speakers: columns speaker, adapter, utterance, v1, v2, ...
+    """The embeddings of all speakers: columns speaker, adapter, utterance, v1, v2, ...
 
     Raises:
         SamlError: a speaker's table is missing, damaged or empty.
     """
     tables = []
     for speaker in speakers:
-        path = results / "encodings" / folder_name(speaker) / arm / f"seed{seed}" / "encodings.csv"
+        path = results / "embeddings" / folder_name(speaker) / arm / f"seed{seed}" / "embeddings.csv"
         try:
             table = pd.read_csv(path, dtype={"adapter": str, "utterance": str}, keep_default_na=False)
             table = table.astype(dict.fromkeys(table.columns[2:], float))
         except (OSError, ValueError) as error:
-            raise SamlError(f"{path}: cannot read these encodings ({error}); encode again") from None
+            raise SamlError(f"{path}: cannot read these embeddings ({error}); encode again") from None
         if table.empty:
             raise SamlError(f"{path}: nothing was encoded here; encode again")
         tables.append(table.assign(speaker=speaker))
@@ -160,7 +162,7 @@ def _values(found: pd.DataFrame) -> NDArray[np.float64]:
 
 def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
     """The table as a page in `folder`; its path."""
-    path = folder / "encodings.html"
+    path = folder / "embeddings.html"
     note = (
         "Encoder outputs of test utterances, the mean over frames. Silhouette of speakers in the encoder's "
         "own space, and on the map: from -1 to 1, 0 where an utterance is no nearer to its speaker's others "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from results_tree import ARMS, Tree
 
-from saml.reporting import encodings as module
+from saml.reporting import embeddings as module
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
@@ -27,7 +27,7 @@ def points(apart: float) -> Points:
 
 def write(tree: Tree, arm: str, seed: int, **adapters: Points) -> None:
     for speaker in SPEAKERS:
-        path = tree.root / "encodings" / FOLDERS[speaker] / arm / f"seed{seed}" / "encodings.csv"
+        path = tree.root / "embeddings" / FOLDERS[speaker] / arm / f"seed{seed}" / "embeddings.csv"
         path.parent.mkdir(parents=True)
         lines = ["adapter,utterance,v1,v2,v3"]
         for adapter, rows in adapters.items():
@@ -52,13 +52,13 @@ def run(tree: Tree, **changes: object) -> Path:
         "speakers": SPEAKERS,
         "seeds": [1],
         "settings": {"scoring": {"seed": 1}},
-        "silhouettes": tree.root / "tables" / "encodings.csv",
+        "silhouettes": tree.root / "tables" / "embeddings.csv",
         "pages": tree.root / "pages",
         "output_dir": tree.root / "figures",
-        "record": tree.root / "tables" / "encodings" / "run.jsonl",
+        "record": tree.root / "tables" / "embeddings" / "run.jsonl",
     }
-    module.encodings(**{**arguments, **changes})
-    return tree.root / "tables" / "encodings.csv"
+    module.embeddings(**{**arguments, **changes})
+    return tree.root / "tables" / "embeddings.csv"
 
 
 def by_definition(found: Points) -> float:
@@ -85,10 +85,10 @@ def test_silhouettes_by_their_definition(encoded: Tree) -> None:
     saml = table["saml", "adapted"]
     assert [saml[name] for name in ("speakers", "utterances", "dimensions")] == ["2", "12", "3"]
     assert float(saml["silhouette_map"]) > 0.5, "heaps that are far apart stay so on the map"
-    assert read_record(encoded.root / "tables" / "encodings" / "run.jsonl").scores[
+    assert read_record(encoded.root / "tables" / "embeddings" / "run.jsonl").scores[
         "silhouette/adapted/saml/seed1"
     ] == pytest.approx(by_definition(points(9)))
-    page = (encoded.root / "pages" / "encodings.html").read_text(encoding="utf-8")
+    page = (encoded.root / "pages" / "embeddings.html").read_text(encoding="utf-8")
     assert f"{by_definition(points(9)):.3f}" in page
 
 
@@ -111,6 +111,6 @@ def test_one_speaker_has_no_silhouette() -> None:
 
 
 def test_missing_encodings_are_named(encoded: Tree) -> None:
-    (encoded.root / "encodings" / "anna" / "pqm" / "seed1" / "encodings.csv").unlink()
-    with pytest.raises(SamlError, match=r"anna/pqm/seed1/encodings\.csv: cannot read these encodings"):
+    (encoded.root / "embeddings" / "anna" / "pqm" / "seed1" / "embeddings.csv").unlink()
+    with pytest.raises(SamlError, match=r"anna/pqm/seed1/embeddings\.csv: cannot read these embeddings"):
         run(encoded)

@@ -1,7 +1,7 @@
-"""The configuration of an experiment: reading, checking, and cutting out what one stage depends on.
+"""The configuration of an experiment: reading, validation, and the sections that a stage depends on.
 
-`load` merges files as Snakemake does, `validate` says in one line what is wrong, `stage_settings` gives a
-stage its own sections. The workflow and `saml doctor` use all three, so both see the same configuration.
+`load` merges files as Snakemake does, `validate` reports problems in one line, `stage_settings` selects the
+sections of a stage. The workflow and `saml doctor` use all three, so both see the same configuration.
 """
 
 import json
@@ -15,30 +15,31 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from saml.config.checks import problems, suggestion
+from saml.config.settings import ARM_SECTIONS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
-LONGEST_MESSAGE = 300
+LONGEST_MESSAGE = 300  # characters
 LARGEST = 1_000_000  # values of a configuration
 
-# Keys of earlier versions, and what to write instead.
+# Keys of earlier versions and their new names.
 RENAMED = {
     "passes": "'epochs'",
     "general": "'heldout'",
     "general_utterances": "'heldout_utterances'",
     "made_speech": "'synthetic_speech'",
     "encodings": "'embeddings'",
+    "speakers_per_job": "Snakemake's own --groups and --group-components; see slurm/config.yaml",
 }
-
-# Sections that an arm's entry may hold too, with values that go before those of the section itself.
-SECTIONS_OF_ARMS = ("pretraining", "adaptation")
 
 
 def load(paths: Iterable[Path]) -> dict[str, Any]:
-    """The configuration in `paths`, each over those before: mappings merge key by key, all else is replaced.
+    """The configuration in the YAML files `paths`: later files override earlier ones.
+
+    Mappings merge key by key; lists and other values are replaced.
 
     Raises:
-        SamlError: a file is missing, is no YAML, or holds no mapping.
+        SamlError: a file is missing, is not YAML, or is not a mapping.
     """
     config: dict[str, Any] = {}
     for path in paths:
@@ -47,13 +48,13 @@ def load(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def save(config: Mapping[str, Any], path: Path) -> None:
-    """Write the merged configuration as YAML that `load` reads back. The folder is made.
+    """Write the merged configuration as YAML that `load` reads back; missing folders are created.
 
     Raises:
         SamlError: the folder or the file cannot be written.
     """
-    plain = json.loads(json.dumps(config))  # Snakemake's configuration may hold its own kinds of mappings
-    text = "# The configuration of the latest run, files merged and overrides applied.\n"
+    plain = json.loads(json.dumps(config))  # Snakemake's configuration may have mappings of its own types
+    text = "# The configuration of the latest run: files merged, overrides applied.\n"
     text += yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     try:
         write_atomically(path, text.encode())
@@ -62,10 +63,10 @@ def save(config: Mapping[str, Any], path: Path) -> None:
 
 
 def validate(config: Mapping[str, Any], schema_path: Path) -> None:
-    """Check `config` against the JSON schema in the YAML file `schema_path`, then what a schema cannot say.
+    """Check `config` against the JSON schema in the YAML file `schema_path`, then with `saml.config.checks`.
 
     Raises:
-        SamlError: one line "config: <key path>: <what is wrong>", for the first of all errors.
+        SamlError: one line "config: <key path>: <problem>" for the first problem, with the number of others.
     """
     _refuse_endless(config, "config")
     errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=_position)
@@ -78,11 +79,13 @@ def validate(config: Mapping[str, Any], schema_path: Path) -> None:
 def stage_settings(
     config: Mapping[str, Any], sections: Iterable[str], arm: str | None = None
 ) -> dict[str, Any]:
-    """What a stage depends on: the named sections, and nothing of another corpus, family or arm.
+    """The settings that a stage depends on: the named sections, without other corpora, families and arms.
 
-    The section "arm" is the entry of `arm` and can only be asked for where `arm` is given; what it says over
-    a section that is not asked for is left out. "scoring.scorers" asks for that key of `scoring` alone;
-    where a key that may be missing is missing, for nothing.
+    The section "arm" is the entry of `arm`, without its overrides of sections that are not named; it needs
+    `arm`. "scoring.scorers" is that key of `scoring` only.
+
+    Raises:
+        KeyError: there is no such section or key.
     """
     settings: dict[str, Any] = {}
     for name in sections:
@@ -90,16 +93,18 @@ def stage_settings(
         content = _section(config, section, arm)
         if not key:
             settings[section] = content
-        elif key in content:
-            settings[section] = {**settings.get(section, {}), key: content[key]}
+        elif section in settings:
+            settings[section] = {**settings[section], key: content[key]}
+        else:
+            settings[section] = {key: content[key]}
     if arm is not None and "arm" in settings:
-        others = {name for name in SECTIONS_OF_ARMS if name not in settings}
+        others = {name for name in ARM_SECTIONS if name not in settings}
         settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}
     return settings
 
 
 def canonical(settings: Mapping[str, Any]) -> str:
-    """`settings` as JSON with one spelling, so that the order of keys in a file changes nothing."""
+    """`settings` as JSON in a canonical form: the order of keys in a file changes nothing."""
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -114,16 +119,16 @@ def _section(config: Mapping[str, Any], name: str, arm: str | None) -> Any:
 
 
 def _chosen(section: Mapping[str, Any], *, chosen: str) -> dict[str, Any]:
-    """`section` without the sub-sections that belong to another corpus or family than `chosen`."""
+    """`section` without the sub-sections of other corpora or families than `chosen`."""
     return {key: value for key, value in section.items() if key == chosen or not isinstance(value, Mapping)}
 
 
 def _merge(config: dict[str, Any], update: Mapping[str, Any]) -> None:
     for key, value in update.items():
         if isinstance(value, Mapping):
-            below = config.get(key)
-            config[key] = below = below if isinstance(below, dict) else {}
-            _merge(below, value)
+            if key not in config or not isinstance(config[key], dict):
+                config[key] = {}
+            _merge(config[key], value)
         else:
             config[key] = value
 
@@ -133,9 +138,9 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         missing = isinstance(error, FileNotFoundError) and not path.is_absolute()
-        advice = "; start saml in the repository's folder, or name the file from here" if missing else ""
+        advice = "; start saml in the repository, or give the path from this folder" if missing else ""
         raise SamlError(f"{path}: cannot read this configuration ({error.strerror}){advice}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes or dates that are none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: invalid UTF-8, or an impossible date
         raise SamlError(_one_line(f"{path}: not valid YAML: {error}")) from None
     except RecursionError:
         raise SamlError(f"{path}: not valid YAML: nested too deeply") from None
@@ -146,11 +151,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_endless(content: Any, name: str) -> None:
-    """Refuse what aliases of YAML make of a few lines: a value inside itself, or millions of values.
+    """Raise SamlError, beginning with `name`, for a value inside itself or for millions of values.
 
-    Raises SamlError, beginning with `name`.
+    A few lines of YAML can expand to either, by aliases.
     """
-    sizes: dict[int, int | None] = {}  # of each collection, by its identity; None while it is looked into
+    sizes: dict[int, int | None] = {}  # of each collection, by its identity; None while it is counted
 
     def size(value: Any) -> int:
         if not isinstance(value, Mapping | list):
@@ -161,7 +166,7 @@ def _refuse_endless(content: Any, name: str) -> None:
             sizes[id(value)] = 1 + sum(map(size, values))
         found = sizes[id(value)]
         if found is None:
-            raise SamlError(f"{name}: an alias stands inside the value that it names")
+            raise SamlError(f"{name}: an alias is inside the value that it names")
         return found
 
     try:
@@ -173,12 +178,12 @@ def _refuse_endless(content: Any, name: str) -> None:
 
 
 def _is_integer(_: object, value: object) -> bool:
-    """JSON schema takes 10.0 for an integer; the stages would stumble over it."""
+    """Without 10.0, which is an integer in JSON schema and a float in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(_: object, value: object) -> bool:
-    """YAML has .nan and .inf, which no comparison with a minimum catches."""
+    """Without .nan and .inf, which comparisons with a minimum do not reject."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -188,7 +193,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
 
 def _position(error: ValidationError) -> tuple[int, str]:
-    """Unknown and missing keys first: they explain the errors that follow from them."""
+    """The order of errors: unknown and missing keys first, as they explain others."""
     order = {"additionalProperties": 0, "required": 1}
     return order.get(str(error.validator), 2), _path(error.absolute_path)
 
@@ -199,7 +204,7 @@ def _message(error: ValidationError) -> str:
     schema: Any = error.schema
     match error.validator:
         case "additionalProperties":
-            known = schema.get("properties", {})
+            known = schema["properties"]
             unknown = next(key for key in found if key not in known)
             if unknown in RENAMED:
                 return f"{_path([*path, unknown])}: this key is now {RENAMED[unknown]}"
@@ -208,10 +213,13 @@ def _message(error: ValidationError) -> str:
             missing = next(key for key in schema["required"] if key not in found)
             return f"{_path([*path, missing])}: this key is missing"
         case "uniqueItems":
-            return f"{_path(path)}: {_twice(found)!r} stands here twice"
+            return f"{_path(path)}: {_twice(found)!r} is listed twice"
         case "minItems" | "maxItems" | "minLength" | "minProperties":
             extent = "long" if error.validator == "maxItems" else "short"
             return f"{_path(path)}: {found!r} is too {extent}"
+        case "enum":
+            known = ", ".join("null" if value is None else str(value) for value in schema["enum"])
+            return f"{_path(path)}: {found!r} is not one of {known}"
         case "pattern":
             return f"{_path(path)}: {found!r} may hold only letters, digits, '_', '.' and '-'"
         case "type":
@@ -221,7 +229,7 @@ def _message(error: ValidationError) -> str:
 
 
 def _path(parts: Iterable[str | int]) -> str:
-    """The parts of a key path as a person writes them: `adaptation.learning_rate.expert`, `seeds[0]`."""
+    """A key path as text: `adaptation.learning_rate.expert`, `seeds[0]`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "configuration"
 
@@ -231,15 +239,17 @@ def _twice(items: Any) -> Any:
 
 
 def _hint(wanted: str | list[str], value: object) -> str:
-    """What to write instead, where YAML has read something else than its writer meant."""
+    """The correction where YAML reads a value differently from what was probably meant."""
     if "string" in wanted and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if "array" in wanted:
         return "; write a list, as [1, 2]"
     if "object" in wanted and value is None:
-        return "; a key with nothing after it is null: give it its keys, or leave it out"
+        return "; a key without a value is null: give it its keys, or leave it out"
+    if wanted == "integer" and isinstance(value, bool):
+        return "; write a number"
     if "number" in wanted and isinstance(value, str) and _reads_as_number(value):
-        return "; YAML takes a number for text unless it has a point and a signed exponent, as 1.0e-3"
+        return "; YAML reads a number with an exponent as text unless it is written like 1.0e-3"
     if "boolean" in wanted and isinstance(value, str) and value.lower() in ("true", "false"):
         return f"; on Snakemake's command line it is {value.capitalize()}, in a file without quotes"
     return ""
@@ -253,7 +263,7 @@ def _reads_as_number(text: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    """`text` without line breaks and other control characters, cut where it is too long for a line."""
+    """`text` without line breaks and other control characters, truncated to LONGEST_MESSAGE."""
     line = " ".join("".join(_printable(text)).split())
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 4] + " ..."
 

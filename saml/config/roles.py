@@ -1,7 +1,7 @@
-"""What a JSON schema cannot say about who of a corpus has which role.
+"""Checks of the roles of speakers, and what the configuration says about roles.
 
-A folder corpus (and one that is added, by its example) lists speakers by role; LibriSpeech and TED-LIUM name
-some and have others drawn from their parts.
+A folder corpus (and a corpus added by its example) lists the speakers of each role; LibriSpeech and TED-LIUM
+name some speakers and draw others from parts of the corpus.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +12,18 @@ from saml.models.checkpoints.source import is_given
 
 Config = Mapping[str, Any]
 
-# Corpora that come in parts of their own.
+# Corpora that are published in parts, from which speakers are drawn.
 IN_PARTS = ("librispeech", "tedlium3")
 
 
 def named_roles(config: Config) -> dict[str, Sequence[str]]:
-    """The speakers whom the configuration names in a role, by key."""
+    """The speakers that the configuration names, by the key that names them."""
     name, own = _own(config)
-    roles = own.get("roles")
+    roles = own["roles"] if "roles" in own else None  # spoken_commands and other added corpora have none
     if not isinstance(roles, Mapping):
         return {}
     if name in IN_PARTS:
-        return {f"corpus.{name}.roles.{role}.named": who["named"] for role, who in roles.items()}
-    # A folder, and a corpus that somebody adds with such lists.
+        return {f"corpus.{name}.roles.{role}.named": entry["named"] for role, entry in roles.items()}
     return {
         f"corpus.{name}.roles.{role}": speakers
         for role, speakers in roles.items()
@@ -33,49 +32,49 @@ def named_roles(config: Config) -> dict[str, Sequence[str]]:
 
 
 def complete_pretrain(config: Config) -> dict[str, Sequence[str]]:
-    """The speakers of `pretrain`, by key, where the configuration names all of them; else nothing."""
+    """The speakers of `pretrain` by key, where the configuration names all of them; else an empty mapping."""
     name, own = _own(config)
-    # A corpus that is added may know more than its lists say.
-    if name != "folder" and not (name in IN_PARTS and own and own["roles"]["pretrain"]["drawn"] == 0):
+    # An added corpus may have more speakers than its lists.
+    if name != "folder" and not (name in IN_PARTS and own["roles"]["pretrain"]["drawn"] == 0):
         return {}
-    return {key: who for key, who in named_roles(config).items() if "roles.pretrain" in key}
+    return {key: speakers for key, speakers in named_roles(config).items() if "roles.pretrain" in key}
 
 
 def pretrain_count(config: Config) -> tuple[int | None, str]:
-    """How many speakers of `pretrain` there will be, by which key; None if only the corpus knows."""
+    """The number of `pretrain` speakers and the key that decides it; None where only the corpus decides."""
     name, own = _own(config)
-    if name in IN_PARTS and own:
-        who = own["roles"]["pretrain"]
+    if name in IN_PARTS:
+        entry = own["roles"]["pretrain"]
         key = f"corpus.{name}.roles.pretrain"
-        return (None, key) if who["drawn"] is None else (len(who["named"]) + who["drawn"], key)
+        return (None, key) if entry["drawn"] is None else (len(entry["named"]) + entry["drawn"], key)
     for key, speakers in complete_pretrain(config).items():
         return len(speakers), key
     return None, ""
 
 
 def drawn_roles(config: Config) -> Iterator[str]:
-    """Where speakers are drawn, nobody may be drawn who is adapted to, and each role has somebody."""
+    """Where speakers are drawn: every role has speakers, and target and tuning speakers are never drawn."""
     name, own = _own(config)
-    if name not in IN_PARTS or not own:
+    if name not in IN_PARTS:
         return
     roles, key = own["roles"], f"corpus.{name}"
     for role in _needed(config):
         if roles[role]["drawn"] == 0 and not roles[role]["named"]:
-            yield f"{key}.roles.{role}: it needs somebody, named or drawn"
+            yield f"{key}.roles.{role}: it needs speakers, named or drawn"
     for first, second in combinations(roles, 2):
         shared = _shared(own, first, second)
         if shared and roles[first]["drawn"] is None and roles[second]["drawn"] is None:
             yield f"{key}.roles.{second}.drawn: {first} takes all of {shared[0]} too; give one a number"
-    for role, who in roles.items():
-        for speaker in who["named"]:
+    for role, entry in roles.items():
+        for speaker in entry["named"]:
             if speaker in own["reserved"]:
-                yield f"{key}.roles.{role}.named: {speaker!r} stands in {key}.reserved too"
+                yield f"{key}.roles.{role}.named: {speaker!r} is in {key}.reserved too"
     yield from _unreserved(config, name, own)
 
 
 def _unreserved(config: Config, name: str, own: Mapping[str, Any]) -> Iterator[str]:
-    """Speakers who are adapted to and might be drawn, because they come from the same parts."""
-    drawing = [role for role, who in own["roles"].items() if who["drawn"] != 0]
+    """Target and tuning speakers that a role might draw, because they come from the same parts."""
+    drawing = [role for role, entry in own["roles"].items() if entry["drawn"] != 0]
     shared = [part for role in drawing for part in _shared(own, "target", role)]
     if not shared:
         return
@@ -97,13 +96,13 @@ def _shared(own: Mapping[str, Any], first: str, second: str) -> list[str]:
 
 
 def _needed(config: Config) -> list[str]:
-    """The roles that the experiment cannot do without."""
-    arms = [config["arms"].get(name, {}) for name in config["run_arms"]]
-    pretrained = any(arm.get("adapted") and arm.get("pretrained") for arm in arms)
+    """The roles that the experiment needs."""
+    arms = [config["arms"][name] for name in config["run_arms"] if name in config["arms"]]
+    pretrained = any(arm["adapted"] and arm["pretrained"] for arm in arms)
     return ["heldout"] + ["base"] * (not is_given(config["model"])) + ["pretrain"] * pretrained
 
 
 def _own(config: Config) -> tuple[str, Mapping[str, Any]]:
     """The name of the corpus and its own section."""
     name = config["corpus"]["name"]
-    return name, config["corpus"].get(name, {})
+    return name, config["corpus"][name]

@@ -1,5 +1,6 @@
-"""What `saml doctor` looks at in a corpus that comes in parts: LibriSpeech, TED-LIUM 3."""
+"""Checks of corpora that are published in parts, for `saml doctor`: LibriSpeech and TED-LIUM 3."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -8,39 +9,32 @@ from saml.doctor.machine import Line
 
 
 def corpus_in_parts(config: Mapping[str, Any]) -> Iterator[Line]:
-    """The roles as they will be assigned, and whether everybody who is adapted to is there.
+    """The number of speakers of each role, and whether all target, tuning and initial speakers are there.
 
-    Raises SamlError, which says what to do, where the corpus or a part of it is not there.
+    Raises SamlError, with advice, where the corpus, a part or a speaker is missing.
     """
+    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
     from saml.corpora import librispeech, tedlium3
-    from saml.corpora.people import person
     from saml.corpora.role_assignment import assign_roles, part_of_target
+    from saml.corpora.talks import person
 
     name = config["corpus"]["name"]
     own = config["corpus"][name]
+    root = (librispeech if name == "librispeech" else tedlium3).root_folder(own)
 
     @cache
     def speakers_of(part: str) -> Sequence[str]:
-        if name == "librispeech":
-            return librispeech.speakers(root, part)
-        return tedlium3.talks(root, own, part)
+        return librispeech.speakers(root, part) if name == "librispeech" else tedlium3.talks(root, own, part)
 
-    root = (librispeech if name == "librispeech" else tedlium3).root_folder(own)
-    who = person if name == "tedlium3" else str
-    members = assign_roles(name, own, speakers_of, who)
+    assigned = assign_roles(name, own, speakers_of, person if name == "tedlium3" else str)
     for speaker in [*config["target_speakers"], *config["tuning"]["speakers"]]:
         part_of_target(name, own, speaker, speakers_of)
-    counts: dict[str, int] = {}
-    for member in members:
-        counts[member.role] = counts.get(member.role, 0) + 1
+    counts = Counter(one.role for one in assigned) + Counter(target=len(config["target_speakers"]))
     roles = ", ".join(f"{count} {role}" for role, count in counts.items())
-    yield Line(
-        "ok", "corpus", f"speakers: {roles}, {len(config['target_speakers'])} target; recordings in {root}"
-    )
-    pretrain = {member.speaker for member in members if member.role == "pretrain"}
+    yield Line("ok", "corpus", f"speakers: {roles}; recordings in {root}")
+    pretrain = {one.speaker for one in assigned if one.role == "pretrain"}
     for speaker in config["initial_speakers"] or []:
         if speaker not in pretrain:
             advice = f"name it in corpus.{name}.roles.pretrain.named"
-            yield Line(
-                "fail", "corpus", f"initial speaker {speaker!r} does not have the role pretrain", advice
-            )
+            finding = f"initial speaker {speaker!r} does not have the role pretrain"
+            yield Line("fail", "corpus", finding, advice)

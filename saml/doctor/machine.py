@@ -1,6 +1,7 @@
-"""What `saml doctor` looks at in an installation. Each check imports its library itself and returns lines.
+"""Checks of an installation, for `saml doctor`. Each check yields lines.
 
-A check must not raise for what a person can put right: that is what its lines are for.
+Libraries are imported inside the checks, so that a missing or broken one is a finding of its check. A check
+raises nothing for problems that a user can solve: it yields a line with advice.
 """
 
 import importlib
@@ -16,29 +17,29 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from saml.compat import torchaudio as _torchaudio
+from saml.compat.torchaudio import ensure, has_extension
 
 OLDEST_PYTHON = (3, 11)
-LEAST_MEMORY = 4 * 2**30  # bytes, what the default experiment is made for
+LEAST_MEMORY = 4 * 2**30  # bytes, for the default experiment
 _PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One finding; `advice` says what to do about a warning or a failure."""
+    """One finding of a check; `advice` is what to do about a warning or a failure."""
 
     status: Literal["ok", "warn", "fail"]
-    what: str
+    check: str
     finding: str
     advice: str = ""
 
 
 def python() -> Iterator[Line]:
-    """The interpreter, and whether the programs that rules call are this environment's."""
+    """The interpreter, and whether the program `saml` on PATH belongs to this environment."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
         yield Line(
-            "fail", "python", f"{version} is too old", "make the environment with Python 3.11 or newer"
+            "fail", "python", f"{version} is too old", "create the environment with Python 3.11 or newer"
         )
     else:
         yield Line("ok", "python", version)
@@ -46,15 +47,15 @@ def python() -> Iterator[Line]:
     if found is None:
         yield Line("warn", "program", "saml is not on PATH, and rules call it", "source .venv/bin/activate")
     elif Path(found).parent.resolve() != Path(sys.executable).parent.resolve():
-        advice = "activate the environment that you mean: source .venv/bin/activate"
-        yield Line("warn", "program", f"{found} belongs to another environment than this", advice)
+        advice = "activate the intended environment: source .venv/bin/activate"
+        yield Line("warn", "program", f"{found} belongs to another environment", advice)
 
 
 def packages(root: Path) -> Iterator[Line]:
     """The installed packages against the pins of requirements.txt in `root`."""
     path = root / "requirements.txt"
     if not path.is_file():
-        yield Line("warn", "packages", f"no {path} to compare with", "run it in the folder of the project")
+        yield Line("warn", "packages", f"no {path} to compare with", "run saml doctor in the repository")
         return
     pins = read_pins(path)
     missing, other = [], []
@@ -64,39 +65,40 @@ def packages(root: Path) -> Iterator[Line]:
         except metadata.PackageNotFoundError:
             missing.append(name)
             continue
-        # A local version (2.13.0+cpu) says how it was built, not what it is.
+        # The local part of a version (2.13.0+cpu) names the build.
         if installed.partition("+")[0] != pinned:
             other.append(f"{name} {installed} instead of {pinned}")
     if missing:
         yield Line("fail", "packages", f"not installed: {', '.join(missing)}", "make install")
     if other:
-        yield Line("warn", "packages", "; ".join(other), "untested; make install brings the tested versions")
+        yield Line(
+            "warn", "packages", "; ".join(other), "untested; make install installs the tested versions"
+        )
     if not missing and not other:
         yield Line("ok", "packages", f"all {len(pins)} at the tested versions")
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Name to version of every `name==version` line of a requirements file."""
+    """Names and versions of the `name==version` lines of a requirements file."""
     matches = (_PIN.match(line) for line in path.read_text(encoding="utf-8").splitlines())
     return {match[1]: match[2] for match in matches if match}
 
 
 def torchaudio() -> Iterator[Line]:
-    """Whether torchaudio loads as it is, or with its extension left out."""
-    if not _torchaudio.ensure():
-        yield Line("fail", "torchaudio", "not installed, and features need it", "make install")
+    """Whether torchaudio loads, with or without its compiled extension."""
+    if not ensure():
+        yield Line("fail", "torchaudio", "not installed; features need it", "make install")
         return
     import torch
     from torchaudio.compliance.kaldi import fbank
 
     fbank(torch.zeros(1, 1600), num_mel_bins=80)
-    native = getattr(sys.modules.get("torchaudio._extension"), "__file__", None) is not None
-    how = "loads as it is" if native else "loads without its CUDA extension, which nothing here needs"
+    how = "loads" if has_extension() else "loads without its CUDA extension, which is not needed"
     yield Line("ok", "torchaudio", f"{metadata.version('torchaudio')} {how}")
 
 
 def gpu() -> Iterator[Line]:
-    """The GPUs that torch sees."""
+    """The GPUs that torch can use."""
     import torch
 
     if torch.cuda.is_available():
@@ -104,15 +106,15 @@ def gpu() -> Iterator[Line]:
         names = ", ".join(f"{device.name} ({device.total_memory / 2**30:.0f} GiB)" for device in devices)
         yield Line("ok", "gpu", f"{names}, torch {torch.__version__}")
     elif shutil.which("nvidia-smi"):
-        finding = f"this machine has one, but torch {torch.__version__} does not see it"
+        finding = f"there is one, but torch {torch.__version__} cannot use it"
         yield Line("warn", "gpu", finding, "install a CUDA build of torch that the driver supports")
     else:
         yield Line("ok", "gpu", f"none; torch {torch.__version__} computes on the CPU")
 
 
 def nf4() -> Iterator[Line]:
-    """Whether bitsandbytes packs weights into NF4 and gets them back."""
-    # On some CPUs it warns of a faster kernel that could be downloaded; nothing here needs it.
+    """Whether bitsandbytes quantises weights to NF4 and back."""
+    # On some CPUs it warns of a faster kernel that could be downloaded, which is not needed.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from bitsandbytes import functional
@@ -123,27 +125,27 @@ def nf4() -> Iterator[Line]:
     again, _ = functional.quantize_4bit(back, blocksize=64, quant_type="nf4")
     error = float((weight - back).abs().mean())
     version = metadata.version("bitsandbytes")
-    # NF4 loses about 7 % of a normal weight on average; values that came back must pack to the same codes.
+    # The mean error of NF4 on normally distributed weights is about 0.07; quantising twice changes nothing.
     if error < 0.15 and torch.equal(packed, again):
-        yield Line("ok", "nf4", f"bitsandbytes {version} packs and unpacks (mean error {error:.3f})")
+        yield Line("ok", "nf4", f"bitsandbytes {version} quantises and de-quantises (mean error {error:.3f})")
     else:
-        finding = f"bitsandbytes {version} does not give weights back (mean error {error:.3f})"
-        yield Line("fail", "nf4", finding, "make install; a build for another torch or GPU was found")
+        finding = f"bitsandbytes {version} does not restore weights (mean error {error:.3f})"
+        yield Line("fail", "nf4", finding, "make install; this build is for another torch or GPU")
 
 
 def optional() -> Iterator[Line]:
-    """k2 and icefall, which are used where a key of the configuration asks for them."""
+    """k2 and icefall, which are used where a key of the configuration names them."""
     for name in ("k2", "icefall"):
         if importlib.util.find_spec(name) is None:
-            yield Line("ok", name, "not there; optional (environment.yaml says how to get it)")
+            yield Line("ok", name, "not installed; optional (see environment.yaml)")
             continue
         try:
             importlib.import_module(name)
         except Exception as error:
-            advice = "it is left alone; install the build for this torch to have it used"
+            advice = "it is not used; install a build for this torch to use it"
             yield Line("warn", name, f"installed, but cannot be imported ({first_line(error)})", advice)
         else:
-            yield Line("ok", name, "can be imported, and is used where the configuration asks for it")
+            yield Line("ok", name, "can be imported; used where the configuration names it")
 
 
 def memory() -> Iterator[Line]:
@@ -154,17 +156,17 @@ def memory() -> Iterator[Line]:
         return
     finding = f"{total / 2**30:.1f} GiB"
     if total < 0.9 * LEAST_MEMORY:
-        yield Line("warn", "memory", finding, "4 GiB is what the default experiment needs; use fewer cores")
+        yield Line("warn", "memory", finding, "the default experiment needs 4 GiB; use fewer cores")
     else:
         yield Line("ok", "memory", finding)
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def first_line(error: BaseException) -> str:
-    """An exception as one line."""
+    """The first line of an exception's message, or its type."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

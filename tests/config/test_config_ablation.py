@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from saml.adapters import AdaptedRecogniser, adapter_spec
+from saml.adapters import AdaptedRecogniser
 from saml.config.load import load, validate
+from saml.config.settings import AdaptationSettings, PretrainingSettings, typed
 from saml.models.build import build
 from saml.models.whisper import WhisperRecogniser
-from saml.training.common import section_for_arm
+from saml.training.adapter_training import adapter_spec
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = [
@@ -38,13 +39,14 @@ def test_mixtures_differ_in_one_thing_and_rates_are_the_released_ones(corpus: st
         arm = config["arms"][name]
         if not arm["adapted"]:
             continue
-        spec = adapter_spec(arm, config["adapters"])
+        spec = adapter_spec({"arm": arm, "adapters": config["adapters"]})
         assert spec.alpha / spec.rank == 4, name
         assert spec.experts == (PER_EXPERT.get(name, 10) if spec.routed else 1), name
-        for section in ("pretraining", "adaptation"):
-            rates = section_for_arm({**config, "arm": arm}, section)["learning_rate"]
-            assert rates == {"expert": 3e-4 if spec.routed else 1e-3, "router": 1e-3}, name
-    mixtures = [config["arms"][name] for name in asked(config) if config["arms"][name].get("routed")]
+        for kind in (PretrainingSettings, AdaptationSettings):
+            rates = typed(kind, {**config, "arm": arm}).learning_rate
+            assert (rates.expert, rates.router) == (3e-4 if spec.routed else 1e-3, 1e-3), name
+    adapted = [config["arms"][name] for name in asked(config) if config["arms"][name]["adapted"]]
+    mixtures = [arm for arm in adapted if arm["routed"]]
     assert {arm["experts"] for arm in mixtures} == {2, 5, 10, 20}
     assert {arm.get("rank", 1) for arm in mixtures} == {1, 2, 4, 8}
     assert {1, 2, 4, 8} < {config["arms"][name].get("rank", 1) for name in asked(config) if "pqm" in name}
@@ -56,7 +58,7 @@ def test_one_lora_beside_a_mixture_is_as_large(family: str) -> None:
     config = configured("librispeech", family)
 
     def parameters(name: str) -> int:
-        spec = adapter_spec(config["arms"][name], config["adapters"])
+        spec = adapter_spec({"arm": config["arms"][name], "adapters": config["adapters"]})
         with torch.device("meta"):
             adapted = AdaptedRecogniser(recogniser(config), spec, seed=1)
         own = (adapted.expert_parameters(), adapted.router_parameters())
@@ -66,7 +68,7 @@ def test_one_lora_beside_a_mixture_is_as_large(family: str) -> None:
     for question in ("experts", "rank"):
         arms = config["ablation"]["questions"][question]
         for mixture, lora in zip(arms, arms[1:], strict=False):
-            if config["arms"][mixture].get("routed"):
+            if config["arms"][mixture]["routed"]:
                 ratio = parameters(lora) / parameters(mixture)
                 assert ratio == pytest.approx(1, abs=0.07), f"{lora} beside {mixture}"
                 pairs += 1
@@ -86,8 +88,7 @@ class Vocabulary:
 def recogniser(config: dict[str, Any]) -> Any:
     """The Conformer of the configuration, of letters; or a Whisper of base.en's size."""
     if config["model"]["family"] == "conformer":
-        conformer = {key: value for key, value in config["model"]["conformer"].items() if key != "bpe"}
-        return build({"family": "conformer", "conformer": conformer})
+        return build({"family": "conformer", "conformer": {**config["model"]["conformer"], "bpe": None}})
     sizes = {"hidden_size": 512, "encoder_layers": 6, "decoder_layers": 6, "heads": 8}
     wide = {"encoder_feed_forward": 2048, "decoder_feed_forward": 2048}
     return WhisperRecogniser({**config["model"]["whisper"], **sizes, **wide}, Vocabulary())

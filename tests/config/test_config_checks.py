@@ -67,33 +67,33 @@ WRONG = [
     (put("adaptation.epochs", 0), "adaptation.epochs: 0 is less than the minimum of 1"),
     (
         put("adaptation", None),
-        "adaptation: None is not of type 'object'; a key with nothing after it is null",
+        "adaptation: None is not of type 'object'; a key without a value is null",
     ),
     (put("seeds", 3), "seeds: 3 is not of type 'array'; write a list"),
     (put("adaptation.decay", float("nan")), "adaptation.decay: nan is not of type 'number'"),
     (
         put("adaptation.learning_rate.expert", "1e-3"),
-        "adaptation.learning_rate.expert: '1e-3' is not of type 'number'; YAML takes a number for text",
+        "adaptation.learning_rate.expert: '1e-3' is not of type 'number'; YAML reads a number",
     ),
     (
-        put("speakers_together", "true"),
-        "speakers_together: 'true' is not of type 'boolean'; on Snakemake's command line it is True",
+        put("speakers_together", True),
+        "speakers_together: True is not of type 'integer'; write a number",
     ),
     (put("target_speakers", ["a", 19]), "target_speakers[1]: 19 is not of type 'string'; put it in quotes"),
-    (put("target_speakers", ["a", "b", "a"]), "target_speakers: 'a' stands here twice"),
+    (put("target_speakers", ["a", "b", "a"]), "target_speakers: 'a' is listed twice"),
     (put("target_speakers", []), "target_speakers: [] is too short"),
     (put("target_speakers", ["a\x00b"]), "target_speakers: 'a\\x00b' has a control character"),
-    (put("target_speakers", ["-x"]), "target_speakers: '-x' would be taken for an option"),
+    (put("target_speakers", ["-x"]), "target_speakers: '-x' would be read as an option"),
     (put("target_speakers", ["é" * 100]), "target_speakers: "),
     (put("seeds", [0]), "seeds[0]: 0 is less than the minimum of 1"),
     (put("experiment", "../x"), "experiment: '../x' may hold only letters, digits, '_', '.' and '-'"),
-    (put("adaptation.select", "wer"), "adaptation.select: 'wer' is not one of ['loss', 'accuracy']"),
+    (put("adaptation.select", "wer"), "adaptation.select: 'wer' is not one of loss, accuracy"),
     (put("run_arms", ["fp32", "sml"]), "run_arms: 'sml' is not an entry of arms; did you mean 'saml'?"),
     (put("run_arms", ["fp32", "xyz"]), "run_arms: 'xyz' is not an entry of arms (there are: fp32, nf4, "),
-    (put("arms.nf4.experts", 1), "arms.nf4: an arm that is not adapted takes no 'experts'"),
+    (put("arms.nf4.experts", 1), "arms.nf4: an arm that is not adapted has no 'experts'"),
     (
         put("arms.pqm", {"precision": "nf4", "adapted": True}),
-        "arms.pqm: an adapted arm says how many 'experts'",
+        "arms.pqm.experts: this key is missing (and 2 more)",
     ),
     (put("arms.saml.routed", False), "arms.saml: 6 experts need a router: say routed: true"),
     (put("arms.pqm.routed", True), "arms.pqm: one expert cannot be routed"),
@@ -106,7 +106,7 @@ WRONG = [
         put("corpus.spoken_commands.base.dev_voices", 72),
         "corpus.spoken_commands.base.dev_voices: 72 leaves none of 72 voices to train on",
     ),
-    (put("corpus.spoken_commands.snr_db", [30, 15]), "corpus.spoken_commands.snr_db: [30, 15] has its ends"),
+    (put("corpus.spoken_commands.snr_db", [30, 15]), "corpus.spoken_commands.snr_db: [30, 15]: the lower"),
     (put("corpus.spoken_commands.snr_db", [30]), "corpus.spoken_commands.snr_db: [30] is too short"),
     (put("corpus.min_seconds", 20.0), "corpus.min_seconds: 20.0 is not below 20.0, max_seconds"),
     (lambda config: config["corpus"].pop("spoken_commands"), "corpus.spoken_commands: this key is missing"),
@@ -117,14 +117,23 @@ WRONG = [
         "model.conformer.hidden_size: 145 is not a multiple of the 4 heads",
     ),
     (put("model.conformer.characters", "aab"), "model.conformer.characters: 'aab' must be distinct"),
+    (put("model.conformer.kernel_size", 10), "model.conformer.kernel_size: 10 is even"),
+    (
+        put("model.whisper.characters", None),
+        "model.whisper.characters: null is the vocabulary of a checkpoint",
+    ),
+    (
+        put("corpus.folder.synthetic_speech.gain_db", [0, -12]),
+        "corpus.folder.synthetic_speech.gain_db: [0, -12]: the",
+    ),
     (put("model.conformer.bpe", 31), "model.conformer.bpe: 31 tokens are too few: these characters need 32"),
     (
         put("base_training.speed_perturbation", [1.0, 1.0]),
-        "base_training.speed_perturbation: 1.0 stands here",
+        "base_training.speed_perturbation: 1.0 is listed",
     ),
     (
         put("base_training.precision", "fp16"),
-        "base_training.precision: 'fp16' is not one of ['fp32', 'bf16', ",
+        "base_training.precision: 'fp16' is not one of fp32, bf16, auto",
     ),
     (whisper(hidden_size=33, heads=3), "model.whisper.hidden_size: 33 is odd"),
     (
@@ -161,37 +170,40 @@ WRONG = [
         lambda config: (put("decoding.ctc_weight", 0.3)(config), put("base_training.ctc_weight", 0)(config)),
         "decoding.ctc_weight: 0.3, but base_training.ctc_weight is 0: nothing trains the CTC head",
     ),
-    (put("adaptation.ctc_backend", "k3"), "adaptation.ctc_backend: 'k3' is not one of ['torch', 'k2']"),
-    (put("scoring.error_stats", "sclite"), "scoring.error_stats: 'sclite' is not one of ['saml', 'icefall']"),
+    (put("adaptation.ctc_backend", "k3"), "adaptation.ctc_backend: 'k3' is not one of torch, k2"),
+    (put("scoring.error_stats", "sclite"), "scoring.error_stats: 'sclite' is not one of saml, icefall"),
     (put("enrolment.arms", ["nf4"]), "enrolment.arms: 'nf4' is not an adapted entry of arms"),
     (put("enrolment.reference", "nf4"), "enrolment.reference: 'nf4' is not one of enrolment.arms"),
     (put("enrolment.sizes", [3, 0]), "enrolment.sizes[1]: 0 is less than the minimum of 1"),
     (put("ablation.questions", {"rank": ["x"]}), "ablation.questions.rank: 'x' is not an entry of arms"),
     (put("ablation.questions", {"rank": []}), "ablation.questions.rank: [] is too short"),
-    (put("ablation.reference", "nf4-lora"), "ablation.reference: 'nf4-lora' stands under no question"),
+    (put("ablation.reference", "nf4-lora"), "ablation.reference: 'nf4-lora' is an arm of no question"),
     (put("ablation.pruning", ["pqm"]), "ablation.pruning: 'pqm' has no router, so no expert can be left out"),
     (put("ablation.embeddings", ["x"]), "ablation.embeddings: 'x' is not an entry of arms"),
     (put("ablation.speakers", 0), "ablation.speakers: 0 is less than the minimum of 1"),
-    (put("arms.pqm.adaptation", {"frozen": "expert"}), "arms.pqm: adaptation.frozen is for arms that are"),
-    (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of ['expert', 'router']"),
+    (
+        put("arms.pqm.adaptation", {"frozen": "expert"}),
+        "arms.pqm: adaptation.frozen is for arms with a router",
+    ),
+    (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of expert, router, null"),
     (put("tuning.grid", []), "tuning.grid: [] is too short"),
     (put("tuning.grid", [1.0e-3, 0]), "tuning.grid[1]: 0 is less than or equal to the minimum of 0"),
-    (put("tuning.speakers", ["-x"]), "tuning.speakers: '-x' would be taken for an option"),
+    (put("tuning.speakers", ["-x"]), "tuning.speakers: '-x' would be read as an option"),
     (
         put("tuning.speakers", ["x", "it_f4_r170_p60"]),
-        "tuning.speakers: 'it_f4_r170_p60' stands in target_speakers too, and roles must not share speakers",
+        "tuning.speakers: 'it_f4_r170_p60' is in target_speakers too, and roles must not share speakers",
     ),
     (
         folder_corpus(base=["a", "pt_m5_r165_p40"]),
-        "corpus.folder.roles.base: 'pt_m5_r165_p40' stands in tuning.speakers too",
+        "corpus.folder.roles.base: 'pt_m5_r165_p40' is in tuning.speakers too",
     ),
     (
         folder_corpus(base=["a"], pretrain=["a", *"bcdefg"]),
-        "corpus.folder.roles.pretrain: 'a' stands in corpus.folder.roles.base too",
+        "corpus.folder.roles.pretrain: 'a' is in corpus.folder.roles.base too",
     ),
     (
         folder_corpus(heldout=["it_f4_r170_p60"]),
-        "corpus.folder.roles.heldout: 'it_f4_r170_p60' stands in target_speakers too",
+        "corpus.folder.roles.heldout: 'it_f4_r170_p60' is in target_speakers too",
     ),
     (
         folder_corpus(pretrain=["a", "b"]),
@@ -210,6 +222,16 @@ def test_a_wrong_configuration_is_one_line(
     said = str(error.value)
     assert said.startswith(f"config: {message}")
     assert "\n" not in said and len(said) < 330
+
+
+def test_limits_themselves_are_right(config: Config) -> None:
+    """Values at the edge: as many voices as experts, one voice to train on, and the fewest subwords."""
+    spoken = config["corpus"]["spoken_commands"]
+    spoken["pretrain"]["voices"], spoken["base"]["dev_voices"] = 6, 71
+    config["model"]["conformer"]["bpe"] = 32
+    config["arms"]["saml"]["adaptation"] = {"frozen": "router"}
+    config["arms"]["pqm"]["adaptation"] = {"frozen": None}
+    validate(config, SCHEMA)
 
 
 def test_several_errors_are_counted(config: Config) -> None:
@@ -240,4 +262,11 @@ def test_keys_of_earlier_versions_are_told_their_new_name(
 ) -> None:
     put(path, value)(config)
     with pytest.raises(SamlError, match=rf"^config: {path}: this key is now '{now}'$"):
+        validate(config, SCHEMA)
+
+
+def test_the_key_for_several_speakers_in_a_job_names_snakemakes_way(config: Config) -> None:
+    config["speakers_per_job"] = 20
+    message = "config: speakers_per_job: this key is now Snakemake's own --groups and --group-components"
+    with pytest.raises(SamlError, match=f"^{message}; see slurm/config.yaml$"):
         validate(config, SCHEMA)

@@ -10,11 +10,14 @@ import pytest
 import yaml
 
 from saml.config.load import canonical, load, save, stage_settings, validate
+from saml.config.settings import AdaptationSettings, AdapterSettings, PretrainingSettings, typed
 from saml.runtime.errors import SamlError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 AN4 = ROOT.parent / "shared" / "data" / "an4" / "manifest.tsv"
+
+CORPORA, FAMILIES = {"spoken_commands", "folder", "librispeech", "tedlium3"}, {"conformer", "whisper"}
 
 Config = dict[str, Any]
 
@@ -35,41 +38,40 @@ def test_the_projects_own_configurations_are_right(name: str) -> None:
 @pytest.mark.parametrize("name", ["config.yaml", "librispeech-whisper.yaml", "an4-conformer.yaml"])
 def test_the_released_recipe_goes_over_any_configuration(name: str) -> None:
     """The released numbers, wherever an arm or a section says something else."""
-    from saml.adapters import adapter_spec
-    from saml.training.common import section_for_arm
-
     config = load([ROOT / "config" / each for each in ("config.yaml", name, "released.yaml")])
     validate(config, SCHEMA)
     for arm, expert in (("nf4-lora", 1e-3), ("pqm", 1e-3), ("saml", 3e-4)):
-        for section in ("pretraining", "adaptation"):
-            how = section_for_arm({**config, "arm": config["arms"][arm]}, section)
-            assert how["learning_rate"]["expert"] == expert and how["learning_rate"]["router"] == 1e-3
-            assert (how["decay"], how["batch_utterances"], how["select"]) == (0.9, 8, "accuracy")
-            assert how["interleaved"]
-    assert config["pretraining"]["learning_rate"]["initialisation"] == 1e-3
+        for kind in (PretrainingSettings, AdaptationSettings):
+            how = typed(kind, {**config, "arm": config["arms"][arm]})
+            assert (how.learning_rate.expert, how.learning_rate.router) == (expert, 1e-3)
+            assert (how.decay, how.batch_utterances, how.select) == (0.9, 8, "accuracy")
+            assert how.interleaved
+    saml = {**config, "arm": config["arms"]["saml"]}
+    assert typed(PretrainingSettings, saml).initialisation_rate == 1e-3
     assert config["adaptation"]["epochs"] == 10 and config["decoding"]["beams"] == 20
-    spec = adapter_spec(config["arms"]["saml"], config["adapters"])
+    spec = typed(AdapterSettings, saml)
     assert (spec.experts, spec.rank, spec.alpha, spec.dropout) == (10, 1, 4, 0.2) and spec.routed
 
 
 def test_the_default_configuration_has_every_key_of_the_schema(config: Config) -> None:
-    """So that no setting exists which a reader of config.yaml cannot see (an arm's own ones apart).
+    """A reader of config.yaml sees every setting and its default; arms and a folder's roles leave some out.
 
-    One that may be missing stands there as a comment: to write it down would change what results depend on.
+    Every section requires all of its keys, so that the code needs no defaults.
     """
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    comments = set(
-        re.findall(r"^ +# (\w+): ", (ROOT / "config" / "config.yaml").read_text("utf-8"), re.MULTILINE)
-    )
 
     def compare(section: Config, described: Config, path: str) -> None:
-        described = schema["$defs"][described["$ref"].split("/")[-1]] if "$ref" in described else described
-        for key, below in described.get("properties", {}).items():
-            if path.startswith("arms") or path == "corpus.folder.roles":
-                continue
-            missing_is_fine = key in comments and key not in described.get("required", [])
-            assert key in section or missing_is_fine, f"{path}.{key}"
-            if isinstance(section.get(key), dict):
+        if path.startswith("arms") or path in ("corpus.folder.roles", "ablation.questions"):
+            return
+        reused = schema["$defs"][described["$ref"].split("/")[-1]] if "$ref" in described else {}
+        required = {*described.get("required", []), *reused.get("required", [])}
+        properties = {**reused.get("properties", {}), **described.get("properties", {})}
+        own = {"corpus": CORPORA, "model": FAMILIES}.get(
+            path, set()
+        )  # sections of which a file needs one only
+        assert set(properties) == set(section) == required | own, path
+        for key, below in properties.items():
+            if isinstance(section[key], dict):
                 compare(section[key], below, f"{path}.{key}".removeprefix("."))
 
     compare(config, schema, "")
@@ -87,13 +89,9 @@ def test_what_an_arm_says_of_a_section_goes_to_the_stages_of_that_section(config
     parts = stage_settings(config, ["partition.folds", "partition.seed"])
     assert parts == {"partition": {"folds": 5, "seed": 2406}} and "scheme" in config["partition"]
     wanted = ["scoring.seed", "scoring.error_stats"]
-    assert stage_settings(config, wanted) == {"scoring": {"seed": config["scoring"]["seed"]}}
-    config["scoring"]["error_stats"] = "icefall"
-    assert stage_settings(config, wanted[1:]) == {"scoring": {"error_stats": "icefall"}}
-    speeds = "base_training.speed_perturbation"  # one that may be missing is nobody's setting then
-    assert stage_settings(config, [speeds]) == {}
-    config["base_training"]["speed_perturbation"] = [0.9, 1.0]
-    assert stage_settings(config, [speeds]) == {"base_training": {"speed_perturbation": [0.9, 1.0]}}
+    assert stage_settings(config, wanted) == {"scoring": {"seed": 1, "error_stats": "saml"}}
+    speeds = stage_settings(config, ["base_training.speed_perturbation"])
+    assert speeds == {"base_training": {"speed_perturbation": None}}
     config["arms"]["saml"]["adaptation"] = {"learning_rate": {"expert": 1.0e-2}}
     with pytest.raises(SamlError, match="arms.saml.adaptation.learning_rate.router: this key is missing"):
         validate(config, SCHEMA)

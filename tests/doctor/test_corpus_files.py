@@ -63,5 +63,5 @@ def test_talks_are_counted_by_person(tmp_path):
     (line,) = corpus(config)
     assert line.finding.startswith("speakers: 600 base, 100 pretrain, 2 heldout, 16 target")
     own["roles"]["base"]["drawn"] = 601  # the other talk of a tuning speaker is nobody's
-    with pytest.raises(SamlError, match="601 are wanted, and 600 are left"):
+    with pytest.raises(SamlError, match="601 are needed, and 600 remain"):
         list(corpus(config))

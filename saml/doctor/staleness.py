@@ -1,7 +1,7 @@
-"""What Snakemake does not see: results of another version of saml, a corpus or checkpoint that has changed.
+"""Changes that Snakemake does not detect: another version of saml, a changed corpus or checkpoint.
 
-Neither reruns anything by itself, because hours of training should not start for a new version; the workflow
-names them when it starts.
+They do not rerun anything, because a new version should not start hours of training; the workflow prints a
+warning for each when it starts.
 """
 
 import hashlib
@@ -15,35 +15,36 @@ from typing import Any
 from saml import __version__
 from saml.models.checkpoints.source import checkpoint_path, checksums, is_given
 from saml.runtime.errors import SamlError
+from saml.runtime.layout import BENCHMARKS, CORPUS, FIGURES, LOGS, MODEL, RECORDS, WORK, fill
 
-RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
+_BASE = fill(MODEL, model="base")
 # Folders with many files and no run record in them.
-PASSED_OVER = ("audio", "logs", "benchmarks", "figures", ".work")
+SKIPPED_FOLDERS = ("audio", LOGS, BENCHMARKS, FIGURES, WORK)
 
 
 def warnings(config: Mapping[str, Any], results: Path) -> Iterator[str]:
-    """One line for each thing that a person should know before going on with the experiment in `results`."""
+    """A line for each change that affects the experiment in `results`."""
     for version, records in sorted(other_versions(results).items()):
         yield (
             f"{results} has results of saml {version} ({len(records)}, the first in {records[0].parent}), "
-            f"this is saml {__version__}: they stay as they are; --forceall makes everything again"
+            f"this is saml {__version__}: they are kept; --forceall computes everything again"
         )
     manifest = newer_manifest(config, results)
     if manifest is not None:
         yield (
-            f"{manifest} has changed since {results / 'data' / 'corpus'} was made: results stay as they are; "
-            "--forcerun prepare_corpus takes the change over"
+            f"{manifest} has changed since {results / CORPUS} was written: results are kept; "
+            "--forcerun prepare_corpus applies the change"
         )
     checkpoint = other_checkpoint(config, results)
     if checkpoint is not None:
         yield (
-            f"{checkpoint} holds another model than {results / 'models' / 'base'} was made of: results stay "
-            "as they are; --forcerun import_base takes it over"
+            f"{checkpoint} contains another model than the source of {results / _BASE}: results "
+            "are kept; --forcerun import_base imports it"
         )
 
 
 def other_versions(results: Path) -> dict[str, list[Path]]:
-    """The run records in `results` by the version of saml that wrote them, without those of this version."""
+    """The run records in `results` from other versions of saml, by version."""
     found: dict[str, list[Path]] = defaultdict(list)
     for record in _records(results):
         version = _version(record)
@@ -53,9 +54,10 @@ def other_versions(results: Path) -> dict[str, list[Path]]:
 
 
 def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
-    """The manifest of a folder corpus, where it is another than what was made of it.
+    """The manifest of a folder corpus, if it has changed since the corpus was prepared.
 
-    It is read only if it is younger; a record without its checksum, of earlier versions, tells by age alone.
+    It is read only if it is newer than the run record. Records of early versions have no checksum; then its
+    modification time decides.
     """
     corpus = config["corpus"]
     if corpus["name"] != "folder":
@@ -65,49 +67,49 @@ def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
         return None
     manifest = Path(root) / corpus["folder"]["manifest"]
     try:
-        record = results / "data" / "corpus" / "run.jsonl"
+        record = results / CORPUS / "run.jsonl"
         if manifest.stat().st_mtime <= record.stat().st_mtime:
             return None
         known = _head(record).get("settings", {}).get("manifest", {}).get("sha256")
         return None if known == hashlib.sha256(manifest.read_bytes()).hexdigest() else manifest
-    except OSError:  # nothing was made yet, or the corpus is not mounted now
+    except OSError:  # nothing is prepared yet, or the corpus is not mounted
         return None
 
 
 def other_checkpoint(config: Mapping[str, Any], results: Path) -> Path | None:
-    """The checkpoint of the base model, where its files are others than those that were taken over.
+    """The checkpoint of the base model, if its files have changed since it was imported.
 
-    They are read only if they are younger than what was made of them.
+    They are read only if they are newer than the run record.
     """
-    record = results / "models" / "base" / "run.jsonl"
+    record = results / _BASE / "run.jsonl"
     try:
         if not is_given(config["model"]):
             return None
         checkpoint = checkpoint_path(config["model"], fetch=False)
-        made = record.stat().st_mtime
+        imported = record.stat().st_mtime
         folder = checkpoint.parent if checkpoint.is_file() else checkpoint
-        if all(path.stat().st_mtime <= made for path in folder.iterdir()):
+        if all(path.stat().st_mtime <= imported for path in folder.iterdir()):
             return None
         known = _head(record).get("settings", {}).get("checkpoint", {}).get("sha256")
         return checkpoint if known and known != checksums(checkpoint) else None
-    except (OSError, SamlError):  # nothing was made yet, or the checkpoint is not there now
+    except (OSError, SamlError):  # nothing is imported yet, or the checkpoint is missing
         return None
 
 
 def _records(results: Path) -> Iterator[Path]:
     for folder, below, files in os.walk(results):
-        below[:] = sorted(name for name in below if name not in PASSED_OVER)
+        below[:] = sorted(name for name in below if name not in SKIPPED_FOLDERS)
         yield from (Path(folder) / name for name in RECORDS if name in files)
 
 
 def _version(record: Path) -> str | None:
-    """The version that wrote a record; None where it cannot be read (its reader will say so)."""
+    """The version that wrote a record; None if it cannot be read (its reader reports that)."""
     version = _head(record).get("saml")
     return version if isinstance(version, str) else None
 
 
 def _head(record: Path) -> dict[str, Any]:
-    """A record's first line; empty where it cannot be read."""
+    """A record's first line; empty if it cannot be read."""
     try:
         with record.open(encoding="utf-8") as stream:
             head = json.loads(stream.readline())

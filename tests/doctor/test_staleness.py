@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from saml import __version__
+from saml.doctor.staleness import newer_manifest, other_checkpoint, other_versions, warnings
 from saml.models.checkpoints.source import checksums
-from saml.runtime.staleness import newer_manifest, other_checkpoint, other_versions, warnings
 from saml.tracking import RunRecord
 
 TRAINED = {"family": "whisper", "whisper": {"checkpoint": None}}
@@ -73,7 +73,10 @@ def test_a_checkpoint_with_other_files_is_named(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("config.json", "vocab.json", "model.safetensors"):
         (folder / name).write_text(name)
-    config = {**MADE, "model": {"family": "whisper", "whisper": {"checkpoint": str(folder)}}}
+    config = {
+        **MADE,
+        "model": {"family": "whisper", "whisper": {"checkpoint": str(folder), "characters": "ab"}},
+    }
     assert other_checkpoint(config, results) is None
     record = results / "models" / "base" / "run.jsonl"
     origin = {"name": "checkpoint", "sha256": checksums(folder)}

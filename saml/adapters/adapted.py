@@ -1,8 +1,7 @@
-"""A recogniser with adapters in it: where they go, who routes them, which parameters are theirs."""
+"""A recogniser with adapters in it: where they go, how they are routed, which parameters are theirs."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,75 +9,56 @@ from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear, Route
 from saml.adapters.router import CrossRouter, Router
+from saml.adapters.rows import Rows
+from saml.adapters.sites import FEED_FORWARD, find_sites, replace_module
+from saml.adapters.spec import AdapterSpec
 from saml.models.recogniser import Encoded, Recogniser, as_module
 from saml.runtime.errors import SamlError
 
 DECODER = ("decoder_self", "cross")
 ATTENTION = ("encoder_self", *DECODER)
-FEED_FORWARD = "feed_forward"
 
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterSpec:
-    """What is put into a recogniser. `feed_forward_experts` 0 leaves the feed-forward linears alone.
-
-    `decoder_routing` is "encoder" or "input", see `AdaptedRecogniser`.
-    """
-
-    experts: int
-    feed_forward_experts: int
-    rank: int
-    alpha: float
-    dropout: float
-    mixing: str = "merge"
-    routed: bool = False
-    temperature: float = 1.0
-    decoder_routing: str = "encoder"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The specification as JSON-ready values."""
-        return asdict(self)
-
-    def for_initialisation(self) -> "AdapterSpec":
-        """One LoRA per expert everywhere, feed-forward included, told apart by one-hot routes (no router)."""
-        experts = self.experts if self.feed_forward_experts else 0
-        return replace(self, feed_forward_experts=experts, routed=False)
-
-
-def adapter_spec(arm: dict[str, Any], adapters: dict[str, Any]) -> AdapterSpec:
-    """The specification of an arm: entries of the arm go before those of the `adapters` section."""
-    chosen = {**adapters, **arm}
-    return AdapterSpec(
-        experts=chosen["experts"],
-        feed_forward_experts=1 if chosen["feed_forward"] else 0,
-        rank=chosen["rank"],
-        alpha=chosen["alpha"],
-        dropout=chosen["dropout"],
-        mixing=chosen["mixing"],
-        routed=bool(chosen.get("routed", False)),
-        temperature=chosen["temperature"],
-        decoder_routing=chosen.get("decoder_routing", "encoder"),
-    )
+State = dict[str, Tensor]
 
 
 class AdaptedRecogniser:
-    """Wraps a recogniser and has its methods; what is trained and saved is in `layers` and `routers`.
+    """Wraps a recogniser and has its methods, with `adapters` independent adapters over the one frozen base.
+
+    Every adapter and router parameter has the adapters as first dimension. Before a batch is encoded,
+    `assign` gives the adapter index of its rows; a single adapter needs no assignment. Encoding, routing,
+    training and search then use each row's own adapter.
 
     Encoder attention is routed by each layer's own input; decoder self- and cross-attention once per
     utterance from the encoder output, one route for all decoder layers: the decoder's own input would show
     a router the future while training, and only the newest token while decoding. The method was released so,
     and the specification's `decoder_routing` "input" does it for comparison: each decoder layer is routed by
-    whatever it is given, targets to come and the padding after them included.
-
-    The base's parameters are frozen. Raises SamlError when a pattern of `sites` matches no linear layer.
+    its input, targets to come and the padding after them included.
     """
 
-    def __init__(self, base: Recogniser, spec: AdapterSpec, *, seed: int) -> None:
+    def __init__(
+        self, base: Recogniser, spec: AdapterSpec, *, seed: int, adapters: int = 1, independent: bool = False
+    ) -> None:
+        """Inject fresh adapters into `base`.
+
+        Args:
+            base: its parameters are frozen from now on.
+            spec: what is put in.
+            seed: decides the initial parameters.
+            adapters: how many adapters.
+            independent: whether each adapter draws its own A; otherwise all start alike, as one alone does.
+
+        Raises:
+            SamlError: a pattern of `sites` matches no linear layer.
+        """
         self.base = base
         self.spec = spec
         self.family, self.tokeniser, self.network = base.family, base.tokeniser, base.network
         self.sites, self.positions, self.computed = base.sites, base.positions, base.computed
         self.width, self.max_tokens, self.has_ctc = base.width, base.max_tokens, base.has_ctc
+        self.rows = Rows(adapters)
+        self._independent = independent
+        self._assigned: list[int] = []
+        self._tokens: Tensor | None = None
         self._mask: Tensor | None = None
         self._fixed: Tensor | None = None
         self._encoder_routes: dict[str, Route] = {}
@@ -86,7 +66,7 @@ class AdaptedRecogniser:
         # By kind, or, routed by their inputs, by attention module.
         self._decoder_routes = {} if self._by_input else {kind: Route() for kind in DECODER}
         self._decoder_kinds: dict[str, str] = {}
-        self._heard: Tensor | None = None
+        self._pooled_encoder: Tensor | None = None
         self._chosen: Tensor | None = None
         self._feed_forward_route = Route()
         as_module(base).requires_grad_(False)
@@ -98,6 +78,27 @@ class AdaptedRecogniser:
         self._hook_inputs()
         self.eval()
 
+    # ---- adapters of a batch ----------------------------------------------------------------
+
+    @property
+    def adapters(self) -> int:
+        """How many adapters there are."""
+        return self.rows.adapters
+
+    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+        """Row i of the batches to come uses `adapters[i]`.
+
+        `tokens` `(rows,)` counts how long each row would be padded among the rows of its own adapter: routers
+        that see the decoder's input, padding included, look no further.
+        """
+        self._assigned = list(adapters)
+        self.rows.assign(adapters, self._device)
+        self._tokens = None if tokens is None else tokens.to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.expert_parameters().values())).device
+
     # ---- what a recogniser offers -------------------------------------------------------------
 
     def frame_mask(self, lengths: Tensor) -> Tensor:
@@ -105,11 +106,11 @@ class AdaptedRecogniser:
         return self.base.frame_mask(lengths)
 
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
-        """Encode and route: afterwards the decoder's routes stand for this batch."""
+        """Encode and route: afterwards the decoder's routes are those of this batch."""
         self._choose(None)
         self._mask = self.base.frame_mask(lengths)
         encoded = self.base.encode(features, lengths)
-        self.route_decoder(encoded)
+        self._route_decoder(encoded)
         return encoded
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class AdaptedRecogniser:
         return self.base.ctc_logits(encoded)
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
-        """What the decoder gets in place of features, for the batch encoded last, or for rows of it."""
+        """The decoder's inputs in place of features, for the batch encoded last, or for rows of it."""
         self._choose(encoded.rows)
         return self.base.generation_inputs(encoded)
 
@@ -133,10 +134,7 @@ class AdaptedRecogniser:
     # ---- routing ----------------------------------------------------------------------------
 
     def fix_routes(self, weights: Tensor | None) -> None:
-        """Use `weights` `(batch, experts)` in all layers instead of the routers; None gives routing back.
-
-        One-hot rows make every utterance its expert's own: E separate LoRAs in one batch.
-        """
+        """Use `weights` `(batch, experts)` in all layers instead of the routers; None restores routing."""
         self._fixed = weights
         for route in [
             *self._encoder_routes.values(),
@@ -145,26 +143,10 @@ class AdaptedRecogniser:
         ]:
             route.weights = weights
 
-    def route_decoder(self, encoded: Encoded) -> None:
-        """Set the decoder's routes from encoder states, once per utterance; by input, what they share."""
-        if self._fixed is not None or not self.routers:
-            return
-        if self._by_input:
-            self._heard = _cross(self.routers["cross"]).hear(encoded.states, encoded.mask)
-        for kind, route in self._decoder_routes.items():
-            # By input, a route stands from when its layer runs.
-            route.weights = None if self._by_input else self.routers[kind](encoded.states, encoded.mask)
-
     @property
     def routed_by_input(self) -> bool:
-        """Whether the decoder's routes depend on the tokens it is given."""
+        """Whether the decoder's routes depend on its input tokens."""
         return self._by_input and bool(self.routers) and self._fixed is None
-
-    def _choose(self, rows: Tensor | None) -> None:
-        """The decoder is run next on `rows` `(chosen,)` of the batch; None: on all."""
-        self._chosen = rows
-        for route in [*self._decoder_routes.values(), self._feed_forward_route]:
-            route.chosen = rows
 
     def routes(self) -> dict[str, Tensor]:
         """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder).
@@ -174,12 +156,33 @@ class AdaptedRecogniser:
         every = {**self._encoder_routes, **self._decoder_routes}
         return {name: route.weights.detach() for name, route in every.items() if route.weights is not None}
 
+    def _route_decoder(self, encoded: Encoded) -> None:
+        """Set the decoder's routes from encoder states; routed by input, pool what all its layers share."""
+        if self._fixed is not None or not self.routers:
+            return
+        if self._by_input:
+            router = self.routers["cross"]
+            assert isinstance(router, CrossRouter)
+            self._pooled_encoder = router.pool_encoder(encoded.states, encoded.mask)
+        for kind, route in self._decoder_routes.items():
+            # Routed by input, a route is set when its layer runs.
+            route.weights = None if self._by_input else self.routers[kind](encoded.states, encoded.mask)
+
+    def _choose(self, rows: Tensor | None) -> None:
+        """The decoder runs next on `rows` `(chosen,)` of the batch; None: on all."""
+        if self._assigned and (rows is not None or self._chosen is not None):
+            own = range(len(self._assigned)) if rows is None else rows.tolist()
+            self.rows.assign([self._assigned[row] for row in own], self._device)
+        self._chosen = rows
+        for route in [*self._decoder_routes.values(), self._feed_forward_route]:
+            route.chosen = rows
+
     def _router(self, kind: str) -> nn.Module:
         router = CrossRouter if kind == "cross" and self._by_input else Router
-        return router(self.base.width, self.spec.experts, temperature=self.spec.temperature)
+        return router(self.base.width, self.spec.experts, self.rows, temperature=self.spec.temperature)
 
     def _hook_inputs(self) -> None:
-        """Have the routers see what attention modules are given, before these run."""
+        """Have the routers see the input of attention modules before these run."""
         if not self.routers:
             return
         modules = dict(as_module(self.base).named_modules())
@@ -193,24 +196,27 @@ class AdaptedRecogniser:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._fixed is None:
                 states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-                route.weights, route.chosen = self._routed_by_input(kind, states), None
+                route.weights, route.chosen = self._routed(kind, states), None
 
         return before
 
-    def _routed_by_input(self, kind: str, states: Tensor) -> Tensor:
+    def _routed(self, kind: str, states: Tensor) -> Tensor:
+        """The weights of one attention module from its input `(rows, time, width)`."""
         if kind == "encoder_self":
             return self.routers[kind](states, self._mask)
-        every = self._decoder_mask(states)
+        mask = self._decoder_mask(states)
         if kind == "decoder_self":
-            return self.routers[kind](states, every)
-        assert self._heard is not None
-        heard = self._heard if self._chosen is None else self._heard[self._chosen]
-        heard = heard.repeat_interleave(len(states) // len(heard), dim=0)  # for beams
-        return self.routers[kind](states, every, heard)
+            return self.routers[kind](states, mask)
+        assert self._pooled_encoder is not None
+        pooled = self._pooled_encoder if self._chosen is None else self._pooled_encoder[self._chosen]
+        pooled = pooled.repeat_interleave(len(states) // len(pooled), dim=0)  # for beams
+        return self.routers[kind](states, mask, pooled)
 
     def _decoder_mask(self, states: Tensor) -> Tensor:
-        """What a decoder's router sees of `(batch, tokens, width)` where it is given it: all, padding too."""
-        return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        """The part of `(batch, tokens, width)` that an input router sees: all, padding included."""
+        if self._tokens is None:
+            return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        return torch.arange(states.shape[1], device=states.device) < self._tokens[:, None]
 
     # ---- injection --------------------------------------------------------------------------
 
@@ -220,18 +226,20 @@ class AdaptedRecogniser:
             experts = self.spec.feed_forward_experts if kind == FEED_FORWARD else self.spec.experts
             if experts == 0:
                 continue
-            layer = self._layer(linear, self._route(kind, name), experts)
-            _replace(as_module(self.base), name, layer)
+            layer = MixtureLinear(
+                linear,
+                self._route(kind, name),
+                self.rows,
+                experts=experts,
+                rank=self.spec.rank,
+                alpha=self.spec.alpha,
+                dropout=self.spec.dropout,
+                mixing=self.spec.mixing,
+                independent=self._independent,
+            )
+            replace_module(as_module(self.base), name, layer)
             layers[name] = layer
         return nn.ModuleDict({name.replace(".", "/"): layer for name, layer in layers.items()})
-
-    def _layer(self, linear: nn.Linear, route: Route, experts: int) -> MixtureLinear:
-        """A layer in the place of `linear`."""
-        return MixtureLinear(linear, route, experts=experts, **self._layer_options())
-
-    def _layer_options(self) -> dict[str, Any]:
-        """What all layers have alike."""
-        return {name: getattr(self.spec, name) for name in ("rank", "alpha", "dropout", "mixing")}
 
     def _route(self, kind: str, name: str) -> Route:
         if kind == FEED_FORWARD:
@@ -247,27 +255,44 @@ class AdaptedRecogniser:
     # ---- parameters and state -----------------------------------------------------------------
 
     def expert_parameters(self) -> dict[str, nn.Parameter]:
-        """Experts and LoRAs by full name; each has its experts as first dimension."""
+        """Experts and LoRAs by full name, each `(adapters, experts, ...)`."""
         return {
             f"{name.replace('/', '.')}.{own}": parameter
             for name, layer in self.layers.items()
             for own, parameter in _mixture(layer).adapter_parameters().items()
         }
 
+    def attention_parameters(self) -> list[str]:
+        """The names of the `expert_parameters` of attention, where a mixture has its experts."""
+        feed_forward = self.sites.get(FEED_FORWARD, "")
+        return [
+            name
+            for name in self.expert_parameters()
+            if not re.fullmatch(feed_forward, name.rpartition(".")[0])
+        ]
+
     def router_parameters(self) -> dict[str, nn.Parameter]:
-        """The routers' parameters by full name; empty where nothing is routed."""
+        """The routers' parameters by full name, each `(adapters, ...)`; empty where nothing is routed."""
         return {f"routers.{name}": parameter for name, parameter in self.routers.named_parameters()}
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything that is saved: copies of experts, LoRAs and routers, on the CPU."""
-        return {name: p.detach().cpu().clone().contiguous() for name, p in self._parameters()}
+    def state(self, adapter: int = 0) -> State:
+        """What is saved of one adapter: copies of its experts, LoRAs and routers, on the CPU."""
+        return {name: p.detach()[adapter].cpu().clone().contiguous() for name, p in self._parameters()}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over a state made by `state`.
+    def load_state(self, state: State, adapter: int = 0) -> None:
+        """Set one adapter to a state made by `state`.
 
         Raises SamlError naming a tensor that is missing, left over or of another shape.
         """
-        fill({name: parameter.data for name, parameter in self._parameters()}, state)
+        _fill({name: parameter.data[adapter] for name, parameter in self._parameters()}, state)
+
+    def full_state(self) -> State:
+        """Copies of the parameters of all adapters, each `(adapters, ...)`, on the CPU: for a checkpoint."""
+        return {name: p.detach().cpu().clone().contiguous() for name, p in self._parameters()}
+
+    def load_full_state(self, state: State) -> None:
+        """Set all adapters to a state made by `full_state`; raises SamlError as `load_state` does."""
+        _fill({name: parameter.data for name, parameter in self._parameters()}, state)
 
     def to(self, device: torch.device) -> None:
         """Move everything to `device`."""
@@ -295,31 +320,8 @@ class AdaptedRecogniser:
         yield from self.router_parameters().items()
 
 
-def find_sites(recogniser: Recogniser, sites: dict[str, str]) -> list[tuple[str, str, nn.Linear]]:
-    """All (kind, module name, linear) that the patterns in `sites` (kind to regular expression) match.
-
-    Raises SamlError for a pattern that matches no linear layer: a silent miss would train nothing there.
-    """
-    found = []
-    for kind, pattern in sites.items():
-        matching = [
-            (kind, name, module)
-            for name, module in as_module(recogniser).named_modules()
-            if re.fullmatch(pattern, name) and isinstance(module, nn.Linear)
-        ]
-        if not matching:
-            raise SamlError(
-                f"adapters: the {kind} pattern {pattern!r} matches no linear layer of the recogniser"
-            )
-        found += matching
-    return found
-
-
-def fill(own: dict[str, Tensor], state: dict[str, Tensor]) -> None:
-    """Copy the tensors of `state` into those of the same names.
-
-    Raises SamlError naming a tensor that is missing, left over or of another shape.
-    """
+def _fill(own: State, state: State) -> None:
+    """Copy the tensors of `state` into those of the same names; raises SamlError where they do not fit."""
     for name in sorted(own.keys() ^ state.keys()):
         raise SamlError(
             f"adapter does not fit: tensor {name!r} is {'missing' if name in own else 'left over'}"
@@ -331,16 +333,6 @@ def fill(own: dict[str, Tensor], state: dict[str, Tensor]) -> None:
         tensor.copy_(state[name])
 
 
-def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(root.get_submodule(parent), child, module)
-
-
 def _mixture(layer: nn.Module) -> MixtureLinear:
     assert isinstance(layer, MixtureLinear)
     return layer
-
-
-def _cross(router: nn.Module) -> CrossRouter:
-    assert isinstance(router, CrossRouter)
-    return router

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saml.adapters.adapted import FEED_FORWARD, AdaptedRecogniser, AdapterSpec
-from saml.adapters.store import State
+from saml.adapters.adapted import AdaptedRecogniser, State
+from saml.adapters.sites import FEED_FORWARD
+from saml.adapters.spec import AdapterSpec
 from saml.runtime.errors import SamlError
 
 # Weights (experts,) by the names of `AdaptedRecogniser.routes`.

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from saml import __version__
-from saml.adapters.adapted import AdapterSpec
+from saml.adapters.spec import AdapterSpec
 from saml.models.store import FORMAT, as_described, read_description, read_tensors
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
@@ -33,21 +33,23 @@ class StoredAdapter:
 
     @property
     def is_personal(self) -> bool:
-        """Whether it was adapted to a speaker; one that is pre-trained is nobody's."""
+        """Whether it was adapted to a speaker; a pre-trained one belongs to no speaker."""
         return "speaker" in self.description
 
-    def states_for(self, heard: Sequence[str]) -> list[State]:
-        """A state for each of a speaker's folds, by digests of what adapting to it hears (`Fold.heard`).
+    def states_for(self, digests: Sequence[str]) -> list[State]:
+        """The state for each of a speaker's folds, given the digests of their training (`Fold.digest`).
 
-        A pre-trained adapter has one for all. Raises SamlError for one that was adapted to other speech, or
-        to speech that was divided otherwise; where its description has no digests, their number decides.
+        A pre-trained adapter has one state for all. Raises SamlError for one that was adapted to other
+        utterances, or to folds that were drawn differently; without digests in its description, their number
+        decides.
         """
         if not self.is_personal:
-            return self.folds[:1] * len(heard)
-        if len(self.folds) != len(heard) or self.description.get("heard", list(heard)) != list(heard):
+            return self.folds[:1] * len(digests)
+        trained_on = self.description.get("trained_on", list(digests))
+        if len(self.folds) != len(digests) or trained_on != list(digests):
             raise SamlError(
-                f"{self.path}: was adapted to other speech than the train and dev parts given now, so it may "
-                "have heard what it is tested on; adapt again"
+                f"{self.path}: was adapted to other train and dev utterances than the splits have now, so it "
+                "may have been trained on what it is tested on; adapt again"
             )
         return self.folds
 

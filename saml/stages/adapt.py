@@ -1,41 +1,42 @@
-"""Speaker adaptation: an arm and a seed, for one target speaker or for many in the same batches."""
+"""Speaker adaptation: an arm and a seed, for one target speaker or several in the same batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from lhotse import MonoCut
 
-from saml.crowd.loop import CrowdTraining
-from saml.crowd.member import Member
-from saml.crowd.recogniser import CrowdRecogniser
-from saml.crowd.updates import CrowdUpdates
+from saml.adapters.adapted import AdaptedRecogniser, State
+from saml.adapters.spec import AdapterSpec
+from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
+from saml.config.settings import AdaptationSettings, typed
+from saml.corpora.manifests import read_cuts
+from saml.corpora.split_files import Fold, read_splits
+from saml.corpora.splits import enrolled
 from saml.models.store import load_model
+from saml.runtime.devices import seed_for
 from saml.runtime.errors import Diverged, SamlError
-from saml.stages.adaptation import Adaptation
 from saml.tracking import RunRecord
-from saml.training.adapter_task import alternating_updates
-from saml.training.checkpoints import Checkpoints
-from saml.training.common import (
-    Fold,
-    device,
-    identity,
-    make_deterministic,
-    read_cuts,
-    read_splits,
-    section_for_arm,
-    seed_for,
-)
+from saml.training.adapter_training import adapter_spec, adapter_task, fresh_adapters, train_adapters
+from saml.training.checkpoints import Checkpoints, identity
 from saml.training.data import Examples
+from saml.training.task import Progression, Task
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A target speaker: name, inputs and outputs, each as `adapt` has it."""
+    """A target speaker with the paths of its inputs and outputs.
+
+    Attributes:
+        speaker: the id.
+        cuts: input, the speaker's cuts.
+        splits: input, the speaker's folds.
+        out_adapter: output.
+        out_description: output, its JSON.
+        record: output, the run record of the adaptation, which decoding includes in its own.
+    """
 
     speaker: str
     cuts: Path
@@ -46,77 +47,16 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Inputs:
     """A speaker with what was read."""
 
-    speaker: Speaker
+    files: Speaker
     cuts: list[MonoCut]
     folds: list[Fold]
     record: RunRecord
 
 
 def adapt(
-    *,
-    experiment: str,
-    settings: Mapping[str, Any],
-    arm: str,
-    speaker: str,
-    seed: int,
-    weights: Path,
-    description: Path,
-    cuts: Path,
-    splits: Path,
-    out_adapter: Path,
-    out_description: Path,
-    record: Path,
-    adapter: Path | None = None,
-    adapter_description: Path | None = None,
-    work: Path | None = None,
-    checkpoint_seconds: float = float("inf"),
-    corpus: str | None = None,
-) -> None:
-    """Train an arm's adapter on (so much of) a speaker's train part; the best epoch on the dev part is kept.
-
-    The state before the first epoch is a candidate too: adapting never has to make things worse on dev. Each
-    fold has an adapter of its own, and all folds are trained at once.
-
-    Args:
-        experiment: name of the experiment.
-        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`, and of
-            `partition` the key `enrolment`: at most so many training utterances (null: all).
-        arm: name of the arm.
-        speaker: whom to adapt to.
-        seed: decides fresh adapters and the order of the speech; all arms hear it in the same order.
-        weights: input, the model.
-        description: input, its JSON.
-        cuts: input, the speaker's cuts.
-        splits: input, the speaker's folds.
-        out_adapter: output.
-        out_description: output, its JSON.
-        record: output, the run record of the adaptation, which decoding takes over into its own.
-        adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
-        adapter_description: input, its JSON.
-        work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
-        corpus: name of the corpus, for the record.
-    """
-    adapt_crowd(
-        speakers=[Speaker(speaker, cuts, splits, out_adapter, out_description, record)],
-        experiment=experiment,
-        settings=settings,
-        arm=arm,
-        seed=seed,
-        weights=weights,
-        description=description,
-        adapter=adapter,
-        adapter_description=adapter_description,
-        work=work,
-        checkpoint_seconds=checkpoint_seconds,
-        corpus=corpus,
-    )
-
-
-def adapt_crowd(
     *,
     speakers: Sequence[Speaker],
     experiment: str,
@@ -131,134 +71,202 @@ def adapt_crowd(
     checkpoint_seconds: float = float("inf"),
     corpus: str | None = None,
 ) -> None:
-    """Adapt an arm to each of `speakers`, all in the same batches; every fold of a speaker is a member.
+    """Train an arm's adapter on each speaker's train part; the best epoch on the dev part is kept.
 
-    What is written of a speaker is what is written of one alone, equal but for rounding where dropout is off.
-    With dropout on, several speakers draw other random numbers than one. A speaker whose training
-    diverges stops alone: the others' files are written before the error is raised.
+    The state before the first epoch is a candidate too: adaptation never has to make things worse on dev.
+    Every fold of every speaker has an adapter of its own, and all are trained in the same steps. A speaker's
+    files are those of adapting to that speaker alone, equal but for rounding where dropout is off; with
+    dropout, several speakers draw other random numbers than one. A speaker whose training diverges stops
+    alone: the files of the others are written before the error is raised.
 
     Args:
-        speakers: whom to adapt to.
-        experiment: as for `adapt`, and so are all that follow.
-        settings: the config's sections.
+        speakers: the target speakers.
+        experiment: name of the experiment.
+        settings: the config's sections `arm` (the entry of this arm), `adapters` and `adaptation`, and of
+            `partition` the key `enrolment`: at most so many training utterances (null: all).
         arm: name of the arm.
-        seed: decides fresh adapters and the order of the speech.
+        seed: decides fresh adapters and the order of the utterances; all arms see the same order.
         weights: input, the model.
         description: input, its JSON.
-        adapter: input, the pre-trained adapter.
+        adapter: input, the pre-trained adapter; needed by an arm that is pre-trained.
         adapter_description: input, its JSON.
-        work: where checkpoints of the whole crowd live until the job is done.
-        checkpoint_seconds: one is left so often; when everybody has ended an epoch, in any case.
+        work: folder of checkpoints until the job is done.
+        checkpoint_seconds: the time between checkpoints; there is one after each epoch in any case.
         corpus: name of the corpus, for the records.
 
     Raises:
-        Diverged: the speakers whose losses or weights are no longer finite, each with the reason.
-        SamlError: a file is missing or damaged, a speaker is there twice, or two share an utterance's id.
-        Interrupted: the job was asked to stop; started again, it goes on.
+        Diverged: the speakers whose losses or weights are not finite, each with the reason.
+        SamlError: a file is missing or damaged, a speaker is given twice, or two share an utterance id.
+        Interrupted: the job was asked to stop; started again, it resumes.
     """
     base, content = load_model(weights, description)
-    what = Adaptation(experiment, settings, arm, seed, corpus, content)
-    given = [_read(speaker, what, len(speakers)) for speaker in _distinct(speakers)]
-    examples = Examples(_every_cut(given), base)
-    count = sum(len(one.folds) for one in given)
-    crowd = CrowdRecogniser(base, what.spec, members=count, seed=seed_for("adapters", seed))
-    crowd.to(device())
-    make_deterministic()
-    start = what.start(crowd.state_of(0), adapter, adapter_description)
-    for index in range(count):
-        crowd.load_state_of(index, start)
-    name = f"adapting {arm} to {_whom(given)}"
-    updates = alternating_updates(crowd, section_for_arm(settings, "adaptation"), name, CrowdUpdates)
-    members = _members(what, crowd, examples, given, updates)
-    inputs = [path for one in given for path in (one.speaker.cuts, one.speaker.splits)]
-    every = identity(settings, seed, examples.cuts, *inputs, weights, adapter)
-    names = [member.task.name for members_ in members for member in members_]
-    checkpoints = Checkpoints(work, {**every, "members": names}, seconds=checkpoint_seconds)
-    torch.manual_seed(_dropout_seed(seed, given))
-    CrowdTraining(name, crowd, list(chain.from_iterable(members)), updates).run(checkpoints)
-    for one, own in zip(given, members, strict=True):
-        if not any(member.failed for member in own):
-            _write(what, one, own)
-    _refuse_failed(members)
+    how, spec = typed(AdaptationSettings, settings), adapter_spec(settings)
+    inputs = []
+    for speaker in _distinct(speakers):
+        record = RunRecord(
+            stage="adapt",
+            experiment=experiment,
+            arm=arm,
+            speaker=speaker.speaker,
+            seed=seed,
+            settings=settings,
+            corpus=corpus,
+            family=content["family"],
+        )
+        record.shared_by(len(speakers))
+        inputs.append(_read(speaker, record))
+    examples = Examples(_all_cuts(inputs), base)
+    count = sum(len(one.folds) for one in inputs)
+    adapted = fresh_adapters(base, spec, seed, adapters=count)
+    if settings["arm"]["pretrained"]:
+        _load_start(adapted, _start(arm, spec, adapter, adapter_description, content))
+    tasks = _tasks(adapted, examples, inputs, how, arm, settings["partition"]["enrolment"], seed)
+    files = [path for one in inputs for path in (one.files.cuts, one.files.splits)]
+    job = identity(settings, seed, examples.cuts, *files, weights, adapter)
+    checkpoints = Checkpoints(
+        work, {**job, "tasks": [task.name for task in tasks]}, seconds=checkpoint_seconds
+    )
+    progressions = iter(
+        train_adapters(
+            adapted,
+            examples,
+            tasks,
+            how,
+            checkpoints,
+            name=f"adapting {arm} to {_names(inputs)}",
+            split_steps="always",
+            dropout_seed=_dropout_seed(seed, inputs),
+        )
+    )
+    results = [[next(progressions) for _ in one.folds] for one in inputs]
+    origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
+    for one, own in zip(inputs, results, strict=True):
+        if not any(progression.failed for progression in own):
+            _write(one, own, spec, content, origin)
+    _refuse_failed(results)
     checkpoints.remove()
 
 
-def _whom(given: Sequence[_Given]) -> str:
-    return given[0].speaker.speaker if len(given) == 1 else f"{len(given)} speakers"
+def _names(inputs: Sequence[_Inputs]) -> str:
+    return inputs[0].files.speaker if len(inputs) == 1 else f"{len(inputs)} speakers"
 
 
 def _distinct(speakers: Sequence[Speaker]) -> Sequence[Speaker]:
     names = [speaker.speaker for speaker in speakers]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise SamlError(f"speaker {twice[0]!r} is there twice; name everybody once")
+        raise SamlError(f"speaker {twice[0]!r} is given twice; name every speaker once")
     if not names:
         raise SamlError("there is no speaker to adapt to; name at least one")
     return speakers
 
 
-def _read(speaker: Speaker, what: Adaptation, among: int) -> _Given:
-    record = what.new_record(speaker.speaker)
-    record.shared_by(among)
+def _read(speaker: Speaker, record: RunRecord) -> _Inputs:
     cuts = read_cuts(speaker.cuts)
     folds = read_splits(speaker.splits, {cut.id for cut in cuts}, untested=True)
-    return _Given(speaker, cuts, folds, record)
+    return _Inputs(speaker, cuts, folds, record)
 
 
-def _every_cut(given: Sequence[_Given]) -> list[MonoCut]:
+def _all_cuts(inputs: Sequence[_Inputs]) -> list[MonoCut]:
     """All speakers' cuts. Raises SamlError where two have one id, by which features are looked up."""
-    whose: dict[str, str] = {}
-    for one in given:
+    owners: dict[str, str] = {}
+    for one in inputs:
         for cut in one.cuts:
-            other = whose.setdefault(cut.id, one.speaker.speaker)
-            if other != one.speaker.speaker:
+            other = owners.setdefault(cut.id, one.files.speaker)
+            if other != one.files.speaker:
                 raise SamlError(
-                    f"speakers {other!r} and {one.speaker.speaker!r} both have an utterance {cut.id!r}: "
-                    "adapt them one by one, or give it another id"
+                    f"speakers {other!r} and {one.files.speaker!r} both have an utterance {cut.id!r}: "
+                    "adapt to them one by one, or give it another id"
                 )
-    return [cut for one in given for cut in one.cuts]
+    return [cut for one in inputs for cut in one.cuts]
 
 
-def _members(
-    what: Adaptation,
-    crowd: CrowdRecogniser,
+def _start(
+    arm: str, spec: AdapterSpec, adapter: Path | None, description: Path | None, content: Mapping[str, Any]
+) -> State:
+    """The pre-trained state of the arm. Raises SamlError where none is given, or another arm's."""
+    if adapter is None or description is None:
+        raise SamlError(f"arm {arm} is pre-trained: give --adapter and --adapter-description")
+    stored = load_adapter(adapter, description, content)
+    refuse_other_spec(stored, spec, adapter, arm)
+    return stored.folds[0]
+
+
+def _load_start(adapted: AdaptedRecogniser, start: State) -> None:
+    for index in range(adapted.adapters):
+        adapted.load_state(start, adapter=index)
+
+
+def _tasks(
+    adapted: AdaptedRecogniser,
     examples: Examples,
-    given: Sequence[_Given],
-    updates: CrowdUpdates,
-) -> list[list[Member]]:
-    """The members of each speaker, one a fold."""
-    members: list[list[Member]] = []
-    count = 0
-    for one in given:
-        own = []
-        for fold in range(len(one.folds)):
-            task = what.fold_task(crowd, examples, one.speaker.speaker, one.folds, fold, one.record, updates)
-            get, set_ = partial(crowd.state_of, count), partial(crowd.load_state_of, count)
-            own.append(Member(count, replace(task, get_state=get, set_state=set_), one.record))
-            count += 1
-        members.append(own)
-    return members
+    inputs: Sequence[_Inputs],
+    how: AdaptationSettings,
+    arm: str,
+    enrolment: int | None,
+    seed: int,
+) -> list[Task]:
+    """A task for every fold of every speaker, in order."""
+    tasks: list[Task] = []
+    for one in inputs:
+        speaker = one.files.speaker
+        for index, fold in enumerate(one.folds):
+            curve = f"fold{index}/" if len(one.folds) > 1 else ""
+            train = examples.choose(enrolled(fold.train, enrolment, speaker))
+            one.record.score(f"{curve}train/utterances", len(train))
+            task = adapter_task(
+                adapted,
+                len(tasks),
+                how,
+                name=f"adapting {arm} to {speaker} {curve}".rstrip("/ "),
+                record=one.record,
+                curve=curve,
+                train=train,
+                dev=examples.choose(fold.dev),
+                utterances=how.epochs * len(train),
+                seed=seed,
+            )
+            tasks.append(task)
+    return tasks
 
 
-def _dropout_seed(seed: int, given: Sequence[_Given]) -> int:
+def _dropout_seed(seed: int, inputs: Sequence[_Inputs]) -> int:
     """Decided by the speakers and the number of their folds."""
-    folds = [(one.speaker.speaker, index) for one in given for index in range(len(one.folds))]
+    folds = [(one.files.speaker, index) for one in inputs for index in range(len(one.folds))]
     return seed_for("dropout", seed, *chain.from_iterable(folds))
 
 
-def _write(what: Adaptation, one: _Given, members: Sequence[Member]) -> None:
-    """A speaker's files, as adapting alone leaves them."""
-    for member in members:
-        for name, value in member.kept[0].dev.items():
-            one.record.score(f"{member.task.curve}dev/{name}", value)
-    states = [member.kept[0].state for member in members]
-    to = one.speaker
-    what.write(to.speaker, one.folds, states, one.record, to.out_adapter, to.out_description, to.record)
+def _write(
+    one: _Inputs,
+    progressions: Sequence[Progression],
+    spec: AdapterSpec,
+    content: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> None:
+    """A speaker's adapter with a state for each fold, its description and the run record."""
+    for progression in progressions:
+        for name, value in progression.kept[0].dev.items():
+            one.record.score(f"{progression.task.curve}dev/{name}", value)
+    files = one.files
+    own = {"speaker": files.speaker, "trained_on": [fold.digest for fold in one.folds]}
+    states = [progression.kept[0].state for progression in progressions]
+    save_adapter(
+        files.out_adapter,
+        files.out_description,
+        spec=spec,
+        folds=states,
+        base=content,
+        origin={**origin, **own},
+    )
+    one.record.size("adapter", files.out_adapter.stat().st_size)
+    one.record.file(files.out_adapter)
+    one.record.file(files.out_description)
+    one.record.write(files.record)
 
 
-def _refuse_failed(members: Sequence[Sequence[Member]]) -> None:
-    failed = [member.failed for own in members for member in own if member.failed]
+def _refuse_failed(results: Sequence[Sequence[Progression]]) -> None:
+    failed = [progression.failed for own in results for progression in own if progression.failed]
     if failed:
-        rest = sum(not any(member.failed for member in own) for own in members)
+        rest = sum(not any(progression.failed for progression in own) for own in results)
         written = f"; the other {rest} are written" if rest else ""
         raise Diverged(" | ".join(failed) + written)

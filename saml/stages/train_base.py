@@ -1,6 +1,7 @@
-"""Training a base model from scratch: joint CTC/attention, SpecAugment, the best epochs on the dev part."""
+"""The stage train-base: joint CTC/attention training of a base model from scratch, with SpecAugment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,31 +9,37 @@ from typing import Any
 import torch
 from lhotse import MonoCut
 
-from saml.compat.optional import asked, load
-from saml.features.log_mel import batches
+from saml.compat.optional import load
+from saml.config.libraries import asked
+from saml.config.settings import BaseTrainingSettings, typed
+from saml.corpora.manifests import read_cuts
+from saml.features.batching import batches
 from saml.models.build import build
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, save_model
+from saml.runtime.devices import device, make_deterministic, seed_for, uses_bfloat16
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
 from saml.training.augment import spec_augment, stretch_time
-from saml.training.batch import Batch
-from saml.training.checkpoints import Checkpoints
-from saml.training.common import (
-    device,
-    identity,
-    in_bfloat16,
-    in_order,
-    make_deterministic,
-    read_cuts,
-    seed_for,
-)
-from saml.training.data import Examples, part_of
-from saml.training.engine import Task, run
+from saml.training.checkpoints import Checkpoints, identity
+from saml.training.data import Batch, Examples, in_order, part_of
+from saml.training.engine import Training
 from saml.training.optim import WarmUpUpdates
+from saml.training.task import Scores, Task
+from saml.training.whole_model import WholeModel
 
-# Part of the seed since before the phase was called "main": random numbers must stay the same.
+# The name of the main phase in its random seed: an earlier name of it, so that random numbers stay the same.
 _SEED_NAMES = {"main": "passes"}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training with speech, number of epochs and learning-rate schedule of its own."""
+
+    name: str
+    speech: Sequence[MonoCut]
+    epochs: int
+    learning_rate: float
 
 
 def train_base(
@@ -49,128 +56,150 @@ def train_base(
 ) -> None:
     """Train the recogniser of `settings["model"]` as `settings["base_training"]` says, and save it.
 
+    The weights are those of the best epoch on the dev part, or the mean of the `average` best ones.
+
     Args:
         experiment: name of the experiment.
         settings: the config's sections `model` and `base_training`, under those keys.
-        cuts: input, the base pool, its cuts marked train or dev.
-        out_weights: output, safetensors; `out_description` the JSON beside it.
-        out_description: output.
+        cuts: input, the pool `base`, its cuts marked train or dev.
+        out_weights: output, safetensors.
+        out_description: output, the JSON beside it.
         record: output, the run record.
-        work: where checkpoints live until the job is done.
-        checkpoint_seconds: one is left so often; after an epoch one is left in any case.
+        work: folder of the checkpoints until the job is done.
+        checkpoint_seconds: seconds between checkpoints; there is one after each epoch in any case.
         corpus: name of the corpus, for the record.
+
+    Raises:
+        SamlError: settings are missing, a phase has no speech, or an optional library is not installed.
+        Interrupted: the job was asked to stop; started again, it resumes.
     """
-    how, family = settings["base_training"], settings["model"]["family"]
-    record_ = RunRecord(
+    family = settings["model"]["family"]
+    run_record = RunRecord(
         stage="train-base", experiment=experiment, settings=settings, corpus=corpus, family=family
     )
-    for library in asked("base_training", how):
-        load(*library)  # what is missing is missed now, not at the end
+    for library in asked("base_training", settings["base_training"]):
+        load(*library)  # an optional library that is missing is reported now, not at the end
+    how = typed(BaseTrainingSettings, settings)
     make_deterministic()
-    torch.manual_seed(seed_for("base", how["seed"]))
-    heard = read_cuts(cuts)
-    recogniser = build(settings["model"], [cut.supervisions[0].text for cut in part_of(heard, "train")])
-    examples = Examples(heard, recogniser)
-    # What was learned from transcripts may differ with another version of the library that learns it.
+    torch.manual_seed(seed_for("base", how.seed))
+    pool = read_cuts(cuts)
+    recogniser = build(settings["model"], [cut.supervisions[0].text for cut in part_of(pool, "train")])
+    examples = Examples(pool, recogniser)
+    # Subwords that are learned from transcripts may differ with another version of sentencepiece.
     start = {**settings, "tokeniser": recogniser.tokeniser.describe()}
     checkpoints = Checkpoints(
-        work, identity(start, how["seed"], examples.cuts, cuts), seconds=checkpoint_seconds
+        work, identity(start, how.seed, examples.cuts, cuts), seconds=checkpoint_seconds
     )
-    for name, train, phase in _phases(examples, how):
-        torch.manual_seed(seed_for("base", how["seed"], _SEED_NAMES.get(name, name)))
-        scores = run(_task(name, train, phase, recogniser, examples), record_, checkpoints.scope(name))
+    for phase in phases(examples, how):
+        torch.manual_seed(seed_for("base", how.seed, _SEED_NAMES.get(phase.name, phase.name)))
+        training = _training(phase, how, recogniser, examples, run_record)
+        scores = _trained(training, checkpoints.scope(phase.name))
     save_model(recogniser, out_weights, out_description)
     for key, value in scores.items():
-        record_.score(f"dev/{key}", value)
-    record_.size("model", out_weights.stat().st_size)
-    record_.score("parameters", sum(tensor.numel() for tensor in full_state(recogniser).values()))
-    record_.write(record)
+        run_record.score(f"dev/{key}", value)
+    run_record.size("model", out_weights.stat().st_size)
+    run_record.score("parameters", sum(tensor.numel() for tensor in full_state(recogniser).values()))
+    run_record.write(record)
     checkpoints.remove()
 
 
-def _phases(examples: Examples, how: Mapping[str, Any]) -> list[tuple[str, list[MonoCut], dict[str, Any]]]:
-    """(name, speech, settings) of each phase: synthetic commands, all other speech, recorded speech alone.
+def phases(examples: Examples, how: BaseTrainingSettings) -> list[Phase]:
+    """The phases of a training: synthetic commands, all other speech, recorded speech; those with epochs.
 
-    Commands are easy: a network that has learned to follow them learns hard speech from the start, instead of
-    lingering at guessing letters. Synthetic speech teaches what words sound like; recorded speech
-    comes last.
+    Commands are easy: a network that has learned to align them learns from difficult speech from the start,
+    instead of predicting frequent letters for many epochs. Recorded speech comes last, because the
+    target speakers are recorded too.
+
+    Raises:
+        SamlError: `opening` or `closing` has epochs and the pool has no speech for it.
     """
     train = examples.part("train")
-    commands = [cut for cut in train if _made(cut) == "commands"]
-    others = [cut for cut in train if _made(cut) != "commands"]
-    recorded = [cut for cut in train if not _made(cut)]
-    phases = [("opening", commands), ("main", others), ("closing", recorded)]
-    if not commands and how["opening"]["epochs"]:
+    commands = [cut for cut in train if _synthetic(cut) == "commands"]
+    others = [cut for cut in train if _synthetic(cut) != "commands"]
+    recorded = [cut for cut in train if _synthetic(cut) is None]
+    if not commands and how.opening.epochs:
         raise SamlError(
             "base_training.opening: the pool has no commands; set its epochs to 0, "
             "or synthetic_speech.commands"
         )
-    if not recorded and how["closing"]["epochs"]:
+    if not recorded and how.closing.epochs:
         raise SamlError("base_training.closing: the pool has synthetic speech only; set its epochs to 0")
-    settings = {name: {**how, **how.get(name, {})} if name != "main" else dict(how) for name, _ in phases}
-    return [(name, speech, settings[name]) for name, speech in phases if settings[name]["epochs"]]
+    every = (
+        Phase("opening", commands, how.opening.epochs, how.opening.learning_rate),
+        Phase("main", others, how.epochs, how.learning_rate),
+        Phase("closing", recorded, how.closing.epochs, how.closing.learning_rate),
+    )
+    return [phase for phase in every if phase.epochs]
 
 
-def _made(cut: MonoCut) -> str | None:
-    """What kind of synthetic speech an utterance is; None where somebody spoke it."""
+def _synthetic(cut: MonoCut) -> str | None:
+    """The kind of synthetic speech of an utterance; None for a recording of a person."""
     return (cut.supervisions[0].custom or {}).get("synthetic")
 
 
-def _task(
-    name: str,
-    train: Sequence[MonoCut],
-    how: Mapping[str, Any],
-    recogniser: Recogniser,
-    examples: Examples,
-) -> Task:
+def _training(
+    phase: Phase, how: BaseTrainingSettings, recogniser: Recogniser, examples: Examples, record: RunRecord
+) -> Training:
     module = as_module(recogniser).to(device())
-    steps = sum(len(_epoch(train, how, index)) for index in range(how["epochs"]))
-    return Task(
-        name=f"training the base model ({name})",
-        curve="" if name == "main" else f"{name}/",
+    model = WholeModel(recogniser)
+    steps = sum(len(_epoch(phase, how, index)) for index in range(phase.epochs))
+    name = f"training the base model ({phase.name})"
+    task = Task(
+        name=name,
+        record=record,
+        curve="" if phase.name == "main" else f"{phase.name}/",
+        batches=partial(_epoch, phase, how),
+        utterances=phase.epochs * len(phase.speech),
+        # The dev part is not like the speech of the opening, whose last state is kept.
+        dev=in_order(examples.part("dev")) if phase.name != "opening" else (),
+        get_state=model.full_state,
+        set_state=model.load_full_state,
+        select=how.select,
+        initial_counts=phase.name == "closing",
+        average=how.average,
+        average_by=how.average_by,
+    )
+    return Training(
+        name=name,
         recogniser=recogniser,
+        model=model,
         examples=examples,
-        batches=lambda index: [(batch, None) for batch in _epoch(train, how, index)],
-        utterances=how["epochs"] * len(train),
-        # Speech to open with is not what the dev part is like: its last state goes on.
-        dev=in_order(examples.part("dev")) if name != "opening" else (),
+        tasks=[task],
         updates=WarmUpUpdates(
             [parameter for parameter in module.parameters() if parameter.requires_grad],
             steps=steps,
-            schedule=how.get("schedule", "cosine"),
-            **{key: how[key] for key in ("learning_rate", "weight_decay", "warm_up_share", "clip_norm")},
+            schedule=how.schedule,
+            learning_rate=phase.learning_rate,
+            weight_decay=how.weight_decay,
+            warm_up_share=how.warm_up_share,
+            clip_norm=how.clip_norm,
         ),
-        get_state=partial(full_state, recogniser),
-        set_state=lambda state: _restore(module, state),
-        train=lambda: _mode(module, training=True),
-        eval=lambda: _mode(module, training=False),
-        select=how["select"],
-        judge_start=name == "closing",
-        average=max(1, how.get("average", 1)),
-        average_by=how.get("average_by", "saml"),
-        bfloat16=in_bfloat16(how),
-        ctc_weight=how["ctc_weight"],
-        ctc_backend=how.get("ctc_backend", "torch"),
-        label_smoothing=how["label_smoothing"],
-        prepare=partial(_augment, how=how),
+        ctc_weight=how.ctc_weight,
+        ctc_backend=how.ctc_backend,
+        label_smoothing=how.label_smoothing,
+        bfloat16=uses_bfloat16(how.precision),
+        augment=partial(_augment, how=how),
         device=device(),
     )
 
 
-def _epoch(train: Sequence[MonoCut], how: Mapping[str, Any], index: int) -> list[list[MonoCut]]:
-    return batches(train, max_seconds=how["batch_seconds"], seed=how["seed"], epoch=index)
+def _trained(training: Training, checkpoints: Checkpoints) -> Scores:
+    """Run a phase; returns the dev scores of the kept state, or without a dev part the number of epochs."""
+    (progression,) = training.run(checkpoints)
+    progression.check()
+    kept = progression.kept
+    if not kept:
+        return {"epoch": float(progression.at.epochs)}
+    if len(kept) == 1:
+        return kept[0].dev
+    return {**training.evaluate(progression), "epoch": kept[0].dev["epoch"], "averaged": float(len(kept))}
 
 
-def _augment(batch: Batch, how: Mapping[str, Any]) -> Batch:
-    if how["time_stretch"] is not None:
-        batch = stretch_time(batch, how["time_stretch"])
-    return spec_augment(batch, how["spec_augment"])
+def _epoch(phase: Phase, how: BaseTrainingSettings, index: int) -> list[list[MonoCut]]:
+    return batches(phase.speech, max_seconds=how.batch_seconds, seed=how.seed, epoch=index)
 
 
-def _mode(module: torch.nn.Module, *, training: bool) -> None:
-    module.train(training)
-
-
-def _restore(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    # Not strict: tied and computed tensors are left out of the state.
-    module.load_state_dict(dict(state), strict=False)
+def _augment(batch: Batch, how: BaseTrainingSettings) -> Batch:
+    if how.time_stretch is not None:
+        batch = stretch_time(batch, how.time_stretch)
+    return spec_augment(batch, asdict(how.spec_augment))

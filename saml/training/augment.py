@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from saml.compat.torchaudio import ensure
-from saml.training.batch import Batch
+from saml.training.data import Batch
 
 ensure()
 from torchaudio.functional import mask_along_axis_iid  # noqa: E402

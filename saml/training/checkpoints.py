@@ -6,13 +6,19 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
+from lhotse import MonoCut
 
-from saml.runtime.files import open_atomically
+from saml import __version__
+from saml.runtime.devices import device
+from saml.runtime.files import checksum, open_atomically
+
+# Part of a job's identity: a checkpoint of another layout is ignored.
+_LAYOUT = 3
 
 # A file is the checksum of what follows, in hexadecimal digits and a line end, then what torch wrote.
 _DIGEST = hashlib.sha256
@@ -139,3 +145,25 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError("its checksum is wrong")
     content: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     return content
+
+
+def identity(
+    settings: Mapping[str, Any], seed: object, cuts: Iterable[MonoCut], *inputs: Path | None
+) -> dict[str, Any]:
+    """Everything that the result of a training depends on, by which a checkpoint is matched to its job.
+
+    Features count by their bytes, not only by the manifest that names them; so do all other `inputs`. A
+    training that began on one kind of device is not resumed on another.
+    """
+    archives = sorted({Path(cut.features.storage_path) for cut in cuts})
+    files = [path for path in inputs if path is not None] + archives
+    return {
+        "settings": settings,
+        "seed": seed,
+        "saml": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
+        "layout": _LAYOUT,
+        "inputs": [checksum(path) for path in files],
+    }

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saml.compat import k2 as k2_ctc
+from saml.compat import k2
 from saml.models.recogniser import Encoded, Recogniser
-from saml.training.batch import IGNORED, Batch
+from saml.training.data import IGNORED, Batch
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch, backend: 
     scores = recogniser.ctc_logits(encoded).float().log_softmax(dim=-1).cpu()
     frames, blank = encoded.mask.sum(dim=1).cpu(), recogniser.tokeniser.pad
     if backend == "k2":
-        losses = k2_ctc.ctc_losses(scores, text, frames, lengths.cpu(), blank=blank)
+        losses = k2.ctc_losses(scores, text, frames, lengths.cpu(), blank=blank)
     else:
         losses = F.ctc_loss(
             scores.transpose(0, 1),  # (time, batch, vocabulary)
@@ -76,13 +75,3 @@ def ctc_losses(recogniser: Recogniser, encoded: Encoded, batch: Batch, backend: 
             zero_infinity=True,
         )
     return losses.to(lengths.device) / lengths.clamp(min=1)
-
-
-def grouped_mean(losses: Tensor, groups: Tensor, counts: Tensor | None = None) -> Tensor:
-    """The sum over groups of each group's mean loss (a scalar).
-
-    The gradient that reaches a group's own parameters is that of its own mean, as if it were alone.
-    `counts` are each group's utterances where `losses` are a part of a batch: values of parts add up.
-    """
-    counts = torch.bincount(groups) if counts is None else counts
-    return (losses / counts[groups]).sum()

@@ -1,4 +1,4 @@
-"""How parameters move: what differs between the stages, behind the same few methods."""
+"""Optimisers: AdamW with a schedule for a base model, Adam for every adapter by itself."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,25 +6,24 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
-
-from saml.training.optimisers import Adam, AdamW
 
 
 class Updates(Protocol):
-    """Takes one step from the gradients in place, and clears them."""
+    """Takes a step from the gradients in place, and clears them."""
 
-    def step(self, groups: Tensor) -> None:
-        """Move what is trained; `groups` `(batch,)` are the experts or members that the batch belonged to."""
+    def step(self, adapters: Tensor) -> None:
+        """Update the parameters; `adapters` are the indices of those that took part in the step."""
 
-    def end_epoch(self) -> None:
-        """An epoch over the data has ended: whoever lowers rates by epochs does."""
+    def end_epoch(self, adapter: int) -> None:
+        """An adapter has ended an epoch: lower its learning rates, where the schedule is by epochs."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 class WarmUpUpdates:
@@ -43,7 +42,7 @@ class WarmUpUpdates:
         steps: int,
         warm_up_share: float,
         clip_norm: float,
-        schedule: str = "cosine",
+        schedule: str,
     ) -> None:
         self._parameters = list(parameters)
         self._clip_norm = clip_norm
@@ -61,32 +60,34 @@ class WarmUpUpdates:
 
         self._schedule = LambdaLR(self._optimiser, factor)
 
-    def step(self, groups: Tensor) -> None:
+    def step(self, adapters: Tensor) -> None:
         """One AdamW step on gradients clipped to `clip_norm`."""
         nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self._optimiser.step()
         self._schedule.step()
         self._optimiser.zero_grad()
 
-    def end_epoch(self) -> None:
-        """Nothing: the schedule goes by steps."""
+    def end_epoch(self, adapter: int) -> None:
+        """Nothing: the schedule is by steps."""
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and schedule position."""
         return {"optimiser": self._optimiser.state_dict(), "schedule": self._schedule.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
 
 
-class AlternatingUpdates:
-    """Adam for routers and Adam for experts on alternate steps, the first step for the routers (paper.md).
+class AdapterUpdates:
+    """Adam for the routers and the experts of every adapter, on alternate steps or jointly.
 
-    Without routers every step is the experts', without experts (frozen ones) every step is the routers'. Not
-    `interleaved`, both take every step: then experts move as often as one LoRA does for the same speech.
-    Learning rates fall by `decay` each epoch.
+    Alternating, the first step is the routers' (SAML's released code); without routers every step is the
+    experts', with frozen experts every step is the routers'. Jointly (`interleaved` false) both take every
+    step, so experts are updated as often as one LoRA is for the same speech. Every adapter takes part from
+    the first step until it is finished, so the turn is the same for all. Its learning rates fall by `decay`
+    with each of its own epochs.
     """
 
     def __init__(
@@ -96,54 +97,49 @@ class AlternatingUpdates:
         *,
         learning_rate: Mapping[str, float],
         clip_norm: float,
-        decay: float = 1.0,
-        interleaved: bool = True,
+        decay: float,
+        interleaved: bool,
     ) -> None:
         groups = {"router": list(routers), "expert": list(experts)}
-        self._groups = [group for group in groups.values() if group]
-        self._optimisers = [Adam(group, lr=learning_rate[name]) for name, group in groups.items() if group]
-        self._clip_norm = clip_norm
-        self._decay = decay
+        self._groups = [
+            SeparateAdam(group, learning_rate=learning_rate[name], clip_norm=clip_norm, decay=decay)
+            for name, group in groups.items()
+            if group
+        ]
         self._interleaved = interleaved
         self._steps = 0
 
-    def step(self, groups: Tensor) -> None:
-        """One step of the group whose turn it is, or of both; gradients that are not used are thrown away."""
+    def step(self, adapters: Tensor) -> None:
+        """One step of the adapters in `adapters`, of the others none. Unused gradients are dropped."""
         turn = self._steps % len(self._groups)
-        for index, (group, optimiser) in enumerate(zip(self._groups, self._optimisers, strict=True)):
+        for index, group in enumerate(self._groups):
             if index == turn or not self._interleaved:
-                nn.utils.clip_grad_norm_(group, self._clip_norm)
-                optimiser.step()
+                group.step(adapters)
+            group.clear()
         self._steps += 1
-        for optimiser in self._optimisers:
-            optimiser.zero_grad()
 
-    def end_epoch(self) -> None:
-        """Lower the learning rates."""
-        for optimiser in self._optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] *= self._decay
+    def end_epoch(self, adapter: int) -> None:
+        """Lower the learning rates of `adapter`."""
+        for group in self._groups:
+            group.end_epoch(adapter)
 
     def state_dict(self) -> dict[str, Any]:
-        """Both optimisers and whose turn it is."""
-        return {
-            "steps": self._steps,
-            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
-        }
+        """All moments and rates, and whose turn it is."""
+        return {"steps": self._steps, "groups": [group.state_dict() for group in self._groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._steps = state["steps"]
-        for optimiser, own in zip(self._optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
+        for group, own in zip(self._groups, state["groups"], strict=True):
+            group.load_state_dict(own)
 
 
-class SeparateUpdates:
+class SeparateAdam:
     """Adam as if every slice along the parameters' first dimension were trained alone.
 
-    Slice e of all parameters together is one expert (or one speaker's LoRA). Each has its own gradient
-    clipping, moments and step count; one that is absent from a batch does not move at all, where a
-    plain Adam would move it on by momentum. Formulas: Kingma and Ba 2015, algorithm 1.
+    Slice i of all parameters together is one adapter. Each has its own gradient clipping, moments, step count
+    and learning rate; one that is absent from a batch does not move at all, where a plain Adam would move it
+    on by momentum. Formulas: Kingma and Ba 2015, algorithm 1.
     """
 
     def __init__(
@@ -152,26 +148,28 @@ class SeparateUpdates:
         *,
         learning_rate: float,
         clip_norm: float,
-        decay: float = 1.0,
+        decay: float,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
+        """Raises ValueError where the parameters differ in their first dimension."""
         self._parameters = list(parameters)
-        slices = {len(parameter) for parameter in self._parameters}
-        if len(slices) != 1:
-            raise ValueError(f"parameters must agree in their first dimension, the experts: {sorted(slices)}")
-        self._rate, self._clip_norm, self._betas, self._epsilon = learning_rate, clip_norm, betas, epsilon
-        self._decay = decay
-        self._steps = torch.zeros(slices.pop(), device=self._parameters[0].device)
+        sizes = {len(parameter) for parameter in self._parameters}
+        if len(sizes) != 1:
+            raise ValueError(f"parameters must agree in their first dimension, the adapters: {sorted(sizes)}")
+        self._clip_norm, self._betas, self._epsilon, self._decay = clip_norm, betas, epsilon, decay
+        self._steps = torch.zeros(sizes.pop(), device=self._parameters[0].device)
+        self._rates = torch.full_like(self._steps, learning_rate, dtype=torch.float64)
         self._first = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._second = [torch.zeros_like(parameter) for parameter in self._parameters]
 
     @torch.no_grad()
-    def step(self, groups: Tensor) -> None:
-        """One step of the experts that occur in `groups` `(batch,)`."""
+    def step(self, adapters: Tensor) -> None:
+        """One step of the slices in `adapters`."""
         active = torch.zeros_like(self._steps)
-        active[groups.unique()] = 1.0
+        active[adapters.unique()] = 1.0
         self._steps += active
+        rates = active * self._rates.to(active)
         clip = self._clipping()
         beta1, beta2 = self._betas
         correction1 = 1 - beta1 ** self._steps.clamp(min=1)
@@ -184,31 +182,31 @@ class SeparateUpdates:
             first.lerp_(gradient, (1 - beta1) * here)
             second.lerp_(gradient.square(), (1 - beta2) * here)
             denominator = (second / correction2.view(shape)).sqrt() + self._epsilon
-            parameter.sub_(self._rates(here) * (first / correction1.view(shape)) / denominator)
+            parameter.sub_(rates.view(shape) * (first / correction1.view(shape)) / denominator)
+
+    def clear(self) -> None:
+        """Drop the gradients."""
+        for parameter in self._parameters:
             parameter.grad = None
 
-    def _rates(self, here: Tensor) -> Tensor:
-        """The learning rate of each slice, 0 where it is absent; `here` is 1 or 0, `(slices, 1, ...)`."""
-        return here * self._rate
+    def end_epoch(self, adapter: int) -> None:
+        """Lower the learning rate of one slice."""
+        self._rates[adapter] *= self._decay
 
     def _clipping(self) -> Tensor:
-        """The factor `(experts,)` that brings each expert's gradient norm to `clip_norm` at most."""
+        """The factor `(adapters,)` that brings each gradient norm to `clip_norm` at most."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         squares = torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)
         # torch.nn.utils.clip_grad_norm_ divides in the same way.
         return (self._clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
 
-    def end_epoch(self) -> None:
-        """Lower the learning rate."""
-        self._rate *= self._decay
-
     def state_dict(self) -> dict[str, Any]:
-        """Learning rate, step counts and moments."""
-        return {"rate": self._rate, "steps": self._steps, "first": self._first, "second": self._second}
+        """Learning rates, step counts and moments."""
+        return {"rates": self._rates, "steps": self._steps, "first": self._first, "second": self._second}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        self._rate = state["rate"]
+        """Restore what `state_dict` returned."""
+        self._rates.copy_(state["rates"])
         self._steps.copy_(state["steps"])
         for own, other in zip(
             [*self._first, *self._second], [*state["first"], *state["second"]], strict=True

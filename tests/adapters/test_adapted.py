@@ -27,7 +27,7 @@ def adapted(make: Make, **changes: object) -> AdaptedRecogniser:
         if name.endswith(".up"):
             torch.nn.init.normal_(parameter, std=0.5)
     for parameter in made.router_parameters().values():
-        if parameter.dim() > 1:
+        if parameter.dim() > 2:
             torch.nn.init.normal_(parameter, std=1.0)
     return made
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saml.adapters.dropout import Dropout
+from saml.adapters.cpu_kernels import Dropout
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])

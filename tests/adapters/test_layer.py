@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saml.adapters import MixtureLinear, Route
+from saml.adapters import MixtureLinear, Route, Rows
 from saml.compat.torchaudio import ensure
 
 
@@ -13,15 +13,22 @@ def layer(
 ) -> MixtureLinear:
     torch.manual_seed(11)
     made = MixtureLinear(
-        nn.Linear(inputs, outputs), Route(), experts=experts, rank=rank, alpha=4.0, dropout=0.0, mixing=mixing
+        nn.Linear(inputs, outputs),
+        Route(),
+        Rows(1),
+        experts=experts,
+        rank=rank,
+        alpha=4.0,
+        dropout=0.0,
+        mixing=mixing,
     )
     nn.init.normal_(made.up)
     return made
 
 
-def by_the_equation(made: MixtureLinear, x: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+def by_the_equation(made: MixtureLinear, x: torch.Tensor, p: torch.Tensor, adapter: int = 0) -> torch.Tensor:
     """y for one vector x and one route p, one expert after another."""
-    a, b, experts = made.down, made.up, range(made.experts)
+    a, b, experts = made.down[adapter], made.up[adapter], range(made.experts)
     if made.mixing == "merge":
         mixed_b = sum(p[e] * b[e] for e in experts)
         mixed_a = sum(p[e] * a[e] for e in experts)
@@ -35,7 +42,7 @@ def by_the_equation(made: MixtureLinear, x: torch.Tensor, p: torch.Tensor) -> to
 @pytest.mark.parametrize("mixing", ["merge", "output"])
 @pytest.mark.parametrize(("experts", "rank"), [(1, 1), (3, 1), (4, 2)])
 def test_equals_the_equation_per_utterance(mixing: str, experts: int, rank: int, training: bool) -> None:
-    """With a gradient and without one: these are computed in different orders."""
+    """With a gradient and without one."""
     made = layer(experts, rank, mixing)
     x = torch.randn(2, 7, 6)
     p = torch.softmax(torch.randn(2, experts), dim=-1)
@@ -55,7 +62,7 @@ def test_one_hot_routes_are_separate_loras(mixing: str) -> None:
     made.route.weights = torch.eye(3)
     y = made(x)
     for e in range(3):
-        weight = made.base.weight + 2.0 * made.up[e] @ made.down[e]
+        weight = made.base.weight + 2.0 * made.up[0, e] @ made.down[0, e]
         torch.testing.assert_close(y[e], nn.functional.linear(x[e], weight, made.base.bias))
 
 
@@ -70,24 +77,25 @@ def test_equals_peft_lora_output_and_gradients() -> None:
         LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, target_modules=["0"]), holder
     )
     theirs = peft[0]
-    theirs.lora_A["default"].weight.data.copy_(made.down[0])
-    theirs.lora_B["default"].weight.data.copy_(made.up[0])
+    theirs.lora_A["default"].weight.data.copy_(made.down[0, 0])
+    theirs.lora_B["default"].weight.data.copy_(made.up[0, 0])
     x = torch.randn(2, 7, 6)
     ours = made(x)
     torch.testing.assert_close(ours, peft(x))
     ours.square().sum().backward()
     peft(x).square().sum().backward()
-    torch.testing.assert_close(made.down.grad[0], theirs.lora_A["default"].weight.grad)
-    torch.testing.assert_close(made.up.grad[0], theirs.lora_B["default"].weight.grad)
+    torch.testing.assert_close(made.down.grad[0, 0], theirs.lora_A["default"].weight.grad)
+    torch.testing.assert_close(made.up.grad[0, 0], theirs.lora_B["default"].weight.grad)
 
 
 def test_starts_as_its_base_with_independent_experts() -> None:
-    made = layer(3, 1)
-    made.reset()
+    made = MixtureLinear(
+        nn.Linear(6, 5), Route(), Rows(1), experts=3, rank=1, alpha=4.0, dropout=0.0, mixing="merge"
+    )
     made.route.weights = torch.full((2, 3), 1 / 3)
     x = torch.randn(2, 4, 6)
     torch.testing.assert_close(made(x), made.base(x))
-    assert not torch.equal(made.down[0], made.down[1])
+    assert not torch.equal(made.down[0, 0], made.down[0, 1])
     bound = 1 / 6**0.5  # Kaiming-uniform with a = sqrt 5: 1 / sqrt(inputs)
     assert made.down.abs().max() <= bound
 
@@ -106,5 +114,30 @@ def test_rows_that_routes_do_not_fit_are_refused() -> None:
     with pytest.raises(RuntimeError, match="before its route was set"):
         made(torch.randn(2, 3, 6))
     made.route.weights = torch.full((2, 2), 0.5)
-    with pytest.raises(RuntimeError, match="3 input rows cannot share 2 routes"):
+    with pytest.raises(RuntimeError, match="3 input rows cannot belong to 2 utterances"):
         made(torch.randn(3, 3, 6))
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+@pytest.mark.parametrize("experts", [1, 3])
+def test_every_row_has_the_equation_of_its_own_adapter(mixing: str, experts: int) -> None:
+    """Three adapters, one of them absent; the gradient of an absent adapter is zero."""
+    torch.manual_seed(11)
+    rows = Rows(3)
+    made = MixtureLinear(
+        nn.Linear(6, 5), Route(), rows, experts=experts, rank=2, alpha=4.0, dropout=0.0, mixing=mixing
+    )
+    nn.init.normal_(made.down)
+    nn.init.normal_(made.up)
+    assigned = [2, 0, 2, 2]
+    rows.assign(assigned, torch.device("cpu"))
+    x, p = torch.randn(4, 3, 6), torch.softmax(torch.randn(4, experts), dim=-1)
+    made.route.weights = p
+    y = made(x)
+    for row, adapter in enumerate(assigned):
+        for time in range(3):
+            expected = by_the_equation(made, x[row, time], p[row], adapter)
+            torch.testing.assert_close(y[row, time], expected)
+    y.square().sum().backward()
+    assert not made.down.grad[1].any() and not made.up.grad[1].any()
+    assert made.down.grad[0].any() and made.down.grad[2].any()

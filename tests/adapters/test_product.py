@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saml.adapters.product import adapted_product
+from saml.adapters.cpu_kernels import adapted_product
 
 ROWS, TIME, INPUTS, OUTPUTS, RANK = 3, 5, 6, 4, 2
 

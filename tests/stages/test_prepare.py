@@ -14,7 +14,8 @@ import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSet
 from lhotse.qa import validate
 
-from saml.features.log_mel import collate, load_features
+from saml.features.batching import collate
+from saml.features.store import load_features
 from saml.runtime.errors import SamlError
 from saml.stages import prepare as stages
 
@@ -26,8 +27,17 @@ SETTINGS = {
         "on_bad_utterance": "error",
         "min_seconds": 0.2,
         "max_seconds": 2.0,
-        "folder": {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.25, "seed": 1},
+        "folder": {
+            "root": "mine",
+            "manifest": "manifest.tsv",
+            "roles": {},
+            "dev_share": 0.25,
+            "heldout_utterances": None,
+            "synthetic_speech": {"voices": 0},
+            "seed": 1,
+        },
     },
+    "base_training": {"speed_perturbation": None},
     "model": {"family": "conformer", "conformer": {"characters": " 'abcdefghijklmnopqrstuvwxyz"}},
     "partition": {"scheme": "contiguous", "folds": 5, "seed": 1},
 }
@@ -215,7 +225,8 @@ def test_bad_durations(workplace):
 def test_whisper_sets_the_longest_utterance(workplace):
     run("corpus", "out")
     settings = copy.deepcopy(SETTINGS)
-    own = {"features": {"pad_seconds": 0.66}, "characters": SETTINGS["model"]["conformer"]["characters"]}
+    padded = {"bins": 80, "pad_seconds": 0.66, "tail_seconds": None}
+    own = {"features": padded, "characters": SETTINGS["model"]["conformer"]["characters"]}
     settings["model"] = {"family": "whisper", "whisper": own}
     with pytest.raises(SamlError, match=r"anna-4 .* longer than the model takes \(0.66 s\)"):
         run("pool", "out", settings, role="base")
@@ -236,11 +247,21 @@ def test_bad_requests(workplace):
         run("pool", "out", role="base")
 
 
+def test_only_the_train_part_of_base_has_copies_at_other_speeds(workplace):
+    run("corpus", "out")
+    faster = {**SETTINGS, "base_training": {"speed_perturbation": [1.0, 1.1]}}
+    for role, copies in (("base", True), ("pretrain", False), ("heldout", False)):
+        cuts = list(CutSet.from_file(run("pool", "out", faster, role=role) / "cuts.jsonl.gz"))
+        originals = [cut for cut in cuts if "_sp" not in cut.id]
+        train = [cut for cut in originals if cut.custom["part"] == "train"]
+        assert len(originals) == 6 and len(cuts) == 6 + len(train) * copies
+
+
 def test_a_role_that_nobody_has(workplace):
     edit_manifest("\theldout\t", "\tpool\t")
     run("corpus", "out")
     with pytest.raises(
-        SamlError, match="nobody has the role heldout in corpus folder; give it to speakers in corpus"
+        SamlError, match="no speaker has the role heldout in corpus folder; give it to speakers in corpus"
     ):
         run("pool", "out", role="heldout")
 

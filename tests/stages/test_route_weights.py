@@ -8,7 +8,7 @@ import torch
 from lhotse import CutSet, MonoCut
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.features.log_mel import collate
+from saml.features.batching import collate
 from saml.models.recogniser import Recogniser, as_module
 from saml.stages.routes import route, routes_table
 from tests.training.conftest import write_pool
@@ -28,7 +28,7 @@ def adapted(make_recogniser: Callable[[], Recogniser]) -> AdaptedRecogniser:
     made = AdaptedRecogniser(make_recogniser(), SPEC, seed=1)
     torch.manual_seed(4)
     for parameter in made.router_parameters().values():
-        if parameter.dim() > 1:
+        if parameter.dim() > 2:
             torch.nn.init.normal_(parameter, std=0.2)
     return made
 

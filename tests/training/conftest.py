@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from lhotse import CutSet, Features, MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from saml.features.archive import ArchiveWriter
+from saml.features.store import ArchiveWriter
 from tests.conftest import TINY
 
 WORDS = ["bin blue", "lay red", "set green", "place white", "bin a", "lay b", "set c", "place d"]
@@ -20,15 +21,21 @@ SETTINGS: dict[str, Any] = {
     "model": {"family": "conformer", "conformer": TINY},
     "base_training": {
         "epochs": 2,
+        "average": 1,
+        "average_by": "saml",
         "batch_seconds": 4,
         "learning_rate": 1e-3,
         "warm_up_share": 0.2,
+        "schedule": "cosine",
         "weight_decay": 0.01,
         "ctc_weight": 0.3,
+        "ctc_backend": "torch",
         "label_smoothing": 0.1,
         "clip_norm": 5.0,
         "select": "loss",
         "time_stretch": [0.9, 1.1],
+        "speed_perturbation": None,
+        "precision": "fp32",
         "opening": {"epochs": 0, "learning_rate": 1e-3},
         "closing": {"epochs": 1, "learning_rate": 1e-3},
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
@@ -41,6 +48,7 @@ SETTINGS: dict[str, Any] = {
         "dropout": 0.2,
         "feed_forward": True,
         "mixing": "merge",
+        "decoder_routing": "encoder",
         "temperature": 1.0,
     },
     "initial_speakers": None,
@@ -48,10 +56,14 @@ SETTINGS: dict[str, Any] = {
         "utterances": 22,
         "initialisation_share": 0.5,
         "batch_utterances": 4,
-        "learning_rate": {"expert": 1e-2, "router": 1e-2},
+        "learning_rate": {"expert": 1e-2, "router": 1e-2, "initialisation": None},
         "interleaved": True,
+        "frozen": None,
+        "decay": 1.0,
         "clip_norm": 5.0,
         "ctc_weight": 0.3,
+        "ctc_backend": "torch",
+        "precision": "fp32",
         "select": "loss",
     },
     "adaptation": {
@@ -59,18 +71,21 @@ SETTINGS: dict[str, Any] = {
         "batch_utterances": 4,
         "learning_rate": {"expert": 1e-2, "router": 1e-2},
         "interleaved": True,
+        "frozen": None,
         "decay": 0.9,
         "clip_norm": 5.0,
         "ctc_weight": 0.3,
+        "ctc_backend": "torch",
+        "precision": "fp32",
         "select": "loss",
     },
     "partition": {"enrolment": None},
-    "decoding": {"beams": 2, "batch_seconds": 20, "max_tokens_per_second": 10.0},
+    "decoding": {"beams": 2, "batch_seconds": 20, "max_tokens_per_second": 10.0, "ctc_weight": 0.0},
     "scoring": {"scorers": ["released", "whisper"]},
 }
 SAML_ARM = {"precision": "nf4", "adapted": True, "experts": 2, "pretrained": True, "routed": True}
-PQM_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": True}
-LORA_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": False}
+PQM_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": True, "routed": False}
+LORA_ARM = {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": False, "routed": False}
 
 
 def settings(*sections: str, arm: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -174,7 +189,7 @@ def train_base(folder: Path, name: str, work: Path | None = None, **changes: Any
 
 def quantise(folder: Path, base: str = "base", name: str = "nf4") -> None:
     """Run quantise on `<base>.safetensors` into `<name>.safetensors`."""
-    from saml.models.nf4 import quantise as stage
+    from saml.stages.quantise import quantise as stage
 
     stage(
         experiment="test",
@@ -189,9 +204,10 @@ def quantise(folder: Path, base: str = "base", name: str = "nf4") -> None:
 
 def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes: Any) -> None:
     """Run initialise-experts or pretrain into `<name>.safetensors`."""
-    from saml.stages import pretrain as mixtures
+    from saml.stages.initialise import initialise_experts
+    from saml.stages.pretrain import pretrain
 
-    function: Callable[..., None] = getattr(mixtures, stage)
+    function: Callable[..., None] = {"initialise_experts": initialise_experts, "pretrain": pretrain}[stage]
     chosen = settings("adapters", "pretraining", "initial_speakers", arm=arm)
     function(
         **{
@@ -212,9 +228,7 @@ def mixture(folder: Path, stage: str, name: str, arm: dict[str, Any], **changes:
 
 def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **changes: Any) -> None:
     """Run adapt into `<out>.safetensors`."""
-    from saml.stages.adapt import adapt as stage
-
-    stage(
+    adapt_one(
         **{
             "experiment": "test",
             "settings": settings("adapters", "adaptation", "partition", arm=arm),
@@ -225,14 +239,34 @@ def adapt(folder: Path, out: str, arm: dict[str, Any], start: str | None, **chan
             "description": folder / "nf4.json",
             "cuts": folder / "target/cuts.jsonl.gz",
             "splits": folder / "splits.json",
-            "adapter": folder / f"{start}.safetensors" if start else None,
-            "adapter_description": folder / f"{start}.json" if start else None,
             "out_adapter": folder / f"{out}.safetensors",
             "out_description": folder / f"{out}.json",
             "record": folder / f"{out}.run.jsonl",
+            "adapter": folder / f"{start}.safetensors" if start else None,
+            "adapter_description": folder / f"{start}.json" if start else None,
             **changes,
         }
     )
+
+
+def adapt_one(**options: Any) -> None:
+    """The stage `adapt` for one speaker, whose id and files stand among the options."""
+    from saml.stages.adapt import Speaker, adapt
+
+    adapt(**_with_own(options, "speakers", Speaker))
+
+
+def decode_one(**options: Any) -> None:
+    """The stage `decode` for one speaker, likewise, or for the held-out pool alone."""
+    from saml.stages.decode import Decoding, decode
+
+    decode(**_with_own(options, "decodings", Decoding))
+
+
+def _with_own(options: dict[str, Any], name: str, kind: Any) -> dict[str, Any]:
+    own = {field.name for field in fields(kind)}
+    common = {key: value for key, value in options.items() if key not in own}
+    return {**common, name: [kind(**{key: options[key] for key in own & options.keys()})]}
 
 
 def batch_sizes(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[int]:

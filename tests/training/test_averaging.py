@@ -1,18 +1,18 @@
 """What a training keeps: the best epoch, or the mean of several; and what it computes in."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from saml.runtime.devices import uses_bfloat16
 from saml.runtime.errors import SamlError
 from saml.stages import train_base as base
-from saml.tracking import read_record
-from saml.training import engine as loop
-from saml.training.common import in_bfloat16
+from saml.tracking import RunRecord, read_record
+from saml.training import task as tasks
+from saml.training.task import Progression, Task
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
@@ -25,13 +25,14 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, State]]:
     more = {"epochs": 4, "closing": {"epochs": 0, "learning_rate": 1e-3}, "average": 2, "learning_rate": 3e-3}
     monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
     seen: list[tuple[float, State]] = []
-    judge = loop.judge
+    judge = Progression.judge
 
-    def judging(task: loop.Task, kept: Any, scores: dict[str, float], *rest: Any) -> None:
-        seen.append((scores["loss"], {name: tensor.clone() for name, tensor in task.get_state().items()}))
-        judge(task, kept, scores, *rest)
+    def judging(self: Progression, dev: dict[str, float], epoch: int) -> None:
+        state = {name: tensor.clone() for name, tensor in self.task.get_state().items()}
+        seen.append((dev["loss"], state))
+        judge(self, dev, epoch)
 
-    monkeypatch.setattr(loop, "judge", judging)
+    monkeypatch.setattr(Progression, "judge", judging)
     return seen
 
 
@@ -61,7 +62,7 @@ def test_icefall_may_compute_the_mean(made: Path, epochs: Any, monkeypatch: pyte
         run.train_base(made, "icefall")
     assert not epochs, "it is said before anything is trained"
     monkeypatch.setattr(base, "load", lambda *_: None)
-    monkeypatch.setattr(loop.icefall_average, "mean_state", mean)
+    monkeypatch.setattr(tasks.icefall, "mean_state", mean)
     run.train_base(made, "icefall")
     assert asked == [(2, "base_training.average_by: icefall")]
     _, second = (state for _, state in sorted(epochs, key=lambda each: each[0])[:2])
@@ -70,14 +71,30 @@ def test_icefall_may_compute_the_mean(made: Path, epochs: Any, monkeypatch: pyte
     )
 
 
-def test_equal_epochs_leave_the_earlier_one_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    task: Any = SimpleNamespace(curve="", select="loss", average=2)
-    kept: list[Any] = []
-    record: Any = SimpleNamespace(curve=lambda *_: None)
-    for index, loss in enumerate([2.0, 1.0, 3.0, 1.0, 1.0], start=1):
-        task.get_state = lambda index=index: {"w": torch.tensor([float(index)])}
-        loop.judge(task, kept, {"loss": loss, "accuracy": 0.0}, index, record)
-    assert [each.dev["epoch"] for each in kept] == [2, 4]
+@pytest.mark.parametrize(
+    ("select", "average", "best"),
+    [("loss", 1, [2]), ("loss", 2, [2, 4]), ("accuracy", 1, [3]), ("accuracy", 2, [3, 5])],
+)
+def test_the_best_epochs_by_loss_or_accuracy_are_kept(select: str, average: int, best: list[int]) -> None:
+    """The lowest loss, or the highest accuracy; of equal epochs the earlier is the better."""
+    epoch = 0
+    record = RunRecord(stage="adapt", experiment="test")
+    task = Task(
+        name="test",
+        record=record,
+        batches=lambda index: [],
+        utterances=1,
+        get_state=lambda: {"w": torch.tensor([float(epoch)])},
+        set_state=lambda state: None,
+        select=select,
+        average=average,
+    )
+    progression = Progression(0, task)
+    scores = zip([2.0, 1.0, 3.0, 1.0, 1.0], [0.1, 0.2, 0.9, 0.2, 0.5], strict=True)
+    for epoch, (loss, accuracy) in enumerate(scores, start=1):
+        progression.judge({"loss": loss, "accuracy": accuracy}, epoch)
+    assert [each.dev["epoch"] for each in progression.kept] == best
+    assert [each.state["w"].item() for each in progression.kept] == best
 
 
 def test_bfloat16_trains(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,4 +124,4 @@ def fp32_adaptation() -> dict[str, Any]:
 def test_auto_waits_for_a_gpu(precision: str, gpu: bool, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
-    assert in_bfloat16({"precision": precision}) is half and not in_bfloat16({})
+    assert uses_bfloat16(precision) is half

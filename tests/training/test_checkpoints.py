@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from saml.crowd import loop as crowd_loop
+from saml.corpora.manifests import read_cuts
 from saml.runtime.errors import Interrupted
 from saml.tracking import read_record
-from saml.training import common
-from saml.training import engine as loop
-from saml.training.checkpoints import Checkpoints
-from saml.training.common import identity, read_cuts
+from saml.training import checkpoints as checkpoints_module
+from saml.training import engine
+from saml.training.checkpoints import Checkpoints, identity
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, SAML_ARM
 
@@ -31,15 +30,14 @@ class Stopped(Exception):
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     """Let the given call of the loss, in training or on the dev part, end the job."""
-    real, count = loop.utterance_losses, iter(range(calls))
+    real, count = engine.utterance_losses, iter(range(calls))
 
     def losses(*arguments: Any, **options: Any) -> Any:
         if next(count, None) is None:
             raise Stopped
         return real(*arguments, **options)
 
-    for module in (loop, crowd_loop):
-        monkeypatch.setattr(module, "utterance_losses", losses)
+    monkeypatch.setattr(engine, "utterance_losses", losses)
 
 
 def job(stage: str, made: Path) -> Callable[..., None]:
@@ -105,20 +103,22 @@ def test_a_damaged_checkpoint_is_named_and_not_used(
     assert f"{path}: unreadable checkpoint ignored" in capsys.readouterr().err
 
 
-def test_how_often_is_no_part_of_what_a_checkpoint_is_for(tmp_path: Path) -> None:
+def test_the_interval_is_no_part_of_the_identity(tmp_path: Path) -> None:
     Checkpoints(tmp_path, {"seed": 1}, seconds=0.0).save({"shown": 3})
     assert Checkpoints(tmp_path, {"seed": 1}, seconds=60.0).load() == {"shown": 3}
     assert Checkpoints(tmp_path, {"seed": 2}, seconds=0.0).load() is None
 
 
-def test_what_one_kind_of_processor_began_another_does_not_go_on_with(
+def test_identity_includes_seed_settings_inputs_and_processor(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its bytes would be neither's."""
+    """A checkpoint of any other would give other bytes."""
     cuts = read_cuts(made / "target/cuts.jsonl.gz")
     here = identity({}, 1, cuts)
     assert here == identity({}, 1, cuts) and here["device"] == "cpu"
-    monkeypatch.setattr(common, "device", lambda: torch.device("cuda"))
+    assert here != identity({}, 2, cuts) and here != identity({"adapters": {}}, 1, cuts)
+    assert here != identity({}, 1, cuts, made / "target/cuts.jsonl.gz")
+    monkeypatch.setattr(checkpoints_module, "device", lambda: torch.device("cuda"))
     there = []
     for name in ("NVIDIA H200", "NVIDIA A100"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
@@ -197,7 +197,7 @@ def test_a_job_that_is_asked_to_stop_saves_and_goes_on_later(made: Path, tmp_pat
         "adapt",
         "--experiment=test",
         "--arm=lora",
-        "--speaker=t",
+        "--speakers=t",
     ]
     command += ["--seed=1", f"--settings={json.dumps(settings)}", f"--splits={made / 'splits.json'}"]
     command += [f"--{name}={made / file}" for name, file in files.items()]

@@ -10,11 +10,11 @@ import torch
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
-from saml.features.log_mel import collate
+from saml.corpora.manifests import read_cuts
+from saml.features.batching import collate
 from saml.models.store import load_model
 from saml.runtime.errors import SamlError
 from saml.stages.embed import encode
-from saml.training.common import read_cuts
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
@@ -94,6 +94,6 @@ def test_without_an_adapter_it_is_the_bare_model(speaker: Path) -> None:
 def test_folds_that_are_not_the_speakers(speaker: Path) -> None:
     files = {"adapter": speaker / "folds.safetensors", "adapter_description": speaker / "folds.json"}
     with pytest.raises(
-        SamlError, match=r"folds\.safetensors: was adapted to other speech than .*; adapt again"
+        SamlError, match=r"folds\.safetensors: was adapted to other train and dev utterances .*; adapt again"
     ):
         encoded(speaker, splits=speaker / "splits.json", **files)

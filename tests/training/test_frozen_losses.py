@@ -7,6 +7,7 @@ trained on a base that has taken none.
 """
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -60,5 +61,8 @@ def trained(made: Path) -> Path:
 def test_losses_are_what_they_were(trained: Path, stage: str) -> None:
     points = read_record(trained / f"frozen-{stage}.run.jsonl").points
     kind = "train/loss" if stage == "base" else "loss"
-    losses = [point.value for point in points if point.name.endswith(kind)][:4]
-    assert losses == pytest.approx(FROZEN[stage], abs=1e-4)
+    losses = [point.value for point in points if point.name.endswith(kind)]
+    if stage == "experts":  # a curve for each of two experts, which see as many utterances
+        points = [point for point in points if point.name.endswith("train/loss")]
+        losses = [fmean(point.value for point in points if point.step == step) for step in range(1, 5)]
+    assert losses[:4] == pytest.approx(FROZEN[stage], abs=1e-4)

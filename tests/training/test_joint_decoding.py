@@ -12,10 +12,8 @@ from tests.training import conftest as run
 
 
 def decode(made: Path, out: Path, **decoding: Any) -> list[dict[str, Any]]:
-    from saml.stages.decode import decode as stage
-
     settings = run.settings("decoding", "scoring", arm={"precision": "nf4", "adapted": False})
-    stage(
+    run.decode_one(
         experiment="test",
         settings={**settings, "decoding": {**settings["decoding"], **decoding}},
         arm="nf4",
@@ -42,7 +40,7 @@ def test_a_model_without_a_ctc_head_is_named(
 ) -> None:
     monkeypatch.setattr(ConformerRecogniser, "has_ctc", False)
     with pytest.raises(
-        SamlError, match=r"arm nf4: .*nf4\.safetensors has no CTC head.* \(0\.3\) needs; say 0"
+        SamlError, match=r"arm nf4: .*nf4\.safetensors has no CTC head.* \(0\.3\) needs; set it to 0"
     ):
         decode(made, tmp_path, ctc_weight=0.3)
     assert not (tmp_path / "hypotheses.jsonl").exists()

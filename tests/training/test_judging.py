@@ -1,4 +1,4 @@
-"""What trials lose on unheard sentences, beside the same computed one utterance at a time."""
+"""Losses of trials on unseen utterances, against the same computed one utterance at a time."""
 
 import json
 import math
@@ -14,12 +14,12 @@ import torch
 from saml.adapters import AdaptedRecogniser
 from saml.adapters.store import load_adapter, save_adapter
 from saml.cli import main as cli
+from saml.corpora.manifests import read_cuts
 from saml.models.store import load_model
 from saml.tracking import Record, read_record
-from saml.training.common import read_cuts
 from saml.training.data import Examples
 from saml.training.losses import utterance_losses
-from saml.tuning.trial import lose
+from saml.tuning.trial import write_diverged
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
@@ -106,7 +106,7 @@ def stir(made: Path, folder: Path) -> None:
         {name: torch.randn(tensor.shape, generator=chance) for name, tensor in state.items()}
         for state in stored.folds
     ]
-    origin = {name: stored.description[name] for name in ("arm", "speaker", "seed", "heard", "settings")}
+    origin = {name: stored.description[name] for name in ("arm", "speaker", "seed", "trained_on", "settings")}
     save_adapter(*files, spec=stored.spec, folds=states, base=base, origin=origin)
 
 
@@ -165,7 +165,7 @@ def lost(results: Path, speaker: str) -> None:
     """What an adaptation that diverged leaves."""
     folder = results / "tuning/saml/adaptation/lr0.01" / speaker / "seed1"
     folder.mkdir(parents=True)
-    lose(folder / "adapter.safetensors", folder / "adapter.json")
+    write_diverged(folder / "adapter.safetensors", folder / "adapter.json")
 
 
 def test_who_diverged_is_noted_and_the_others_are_judged(made: Path, results: Path) -> None:
@@ -189,7 +189,7 @@ def test_where_everybody_diverged_that_is_all_there_is(made: Path, results: Path
 def test_a_loss_that_is_no_number_counts_as_diverged(
     made: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import saml.tuning.judging as module
+    import saml.tuning.judge_rate as module
 
     def infinite(*inputs: Any, **options: Any) -> Any:
         each = utterance_losses(*inputs, **options)
@@ -206,4 +206,4 @@ def test_what_is_wrong_is_said(made: Path, results: Path, capsys: pytest.Capture
     assert cli.main(command(made, results, "adaptation")) == 1
     assert "u%20u/seed1/adapter.json" in capsys.readouterr().err
     assert cli.main(command(made, results, "adaption")) == 1
-    assert "--kind adaption: no such trials; say pretraining or adaptation" in capsys.readouterr().err
+    assert "--kind adaption: no such trials; use pretraining or adaptation" in capsys.readouterr().err

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from saml.crowd import loop
 from saml.models.recogniser import as_module
+from saml.training import engine
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
 
 def test_dropout_is_on_again_after_validation(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An adaptation: the dev part, then twice a step and the dev part again."""
-    computed, seen = loop.utterance_losses, []
+    computed, seen = engine.utterance_losses, []
 
     def noted(recogniser: Any, *arguments: Any, **options: Any) -> Any:
         dropout = {layer.dropout.training for layer in recogniser.layers.values()}
@@ -23,7 +23,7 @@ def test_dropout_is_on_again_after_validation(made: Path, monkeypatch: pytest.Mo
         seen.append((dropout, norms))
         return computed(recogniser, *arguments, **options)
 
-    monkeypatch.setattr(loop, "utterance_losses", noted)
+    monkeypatch.setattr(engine, "utterance_losses", noted)
     run.adapt(made, "modes", SAML_ARM, "saml")
     step, dev = ({True}, {False}), ({False}, {False})
     assert seen == [dev, step, dev, step, dev]

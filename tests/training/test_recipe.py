@@ -8,13 +8,12 @@ import pytest
 from lhotse import CutSet
 
 from saml.config.load import load, stage_settings, validate
-from saml.models.nf4 import quantise
 from saml.models.store import load_model
-from saml.stages.adapt import adapt
-from saml.stages.decode import decode
 from saml.stages.prepare import prepare_corpus, prepare_pool, prepare_speaker
+from saml.stages.quantise import quantise
 from saml.stages.train_base import train_base
 from saml.tracking import read_record
+from tests.training.conftest import adapt_one, decode_one
 
 ROOT = Path(__file__).parents[2]
 SPEAKER = "de_f2_r155_p55"
@@ -100,7 +99,7 @@ def test_from_speech_to_hypotheses(config: dict[str, Any], tmp_path: Path, monke
     assert content["tokeniser"]["kind"] == "subwords" and tokeniser.size == 60
     assert tokeniser.decode(tokeniser.encode("set blue in z nine")) == "set blue in z nine"
     model = {"weights": Path("nf4.safetensors"), "description": Path("nf4.json")}
-    adapt(
+    adapt_one(
         **settings("arm", "adapters", "adaptation", "partition.enrolment", arm="nf4-lora"),
         **{"arm": "nf4-lora", "speaker": SPEAKER, "seed": 1},
         **model,
@@ -109,7 +108,7 @@ def test_from_speech_to_hypotheses(config: dict[str, Any], tmp_path: Path, monke
         out_description=Path("adapter.json"),
         record=Path("adapter.run.jsonl"),
     )
-    decode(
+    decode_one(
         **settings("arm", "decoding", "scoring.scorers", arm="nf4-lora"),
         **{"arm": "nf4-lora", "speaker": SPEAKER, "seed": 1},
         **model,

@@ -10,15 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from saml.config.settings import PretrainingSettings, typed
 from saml.corpora.splits import enrolled
-from saml.crowd.loop import CrowdTraining
 from saml.runtime.errors import SamlError
-from saml.stages.pretrain import initial_speakers, joint_batches, shares
+from saml.stages.initialise import initial_speakers, utterance_shares
 from saml.tracking import read_record
-from saml.training import engine as loop
-from saml.training import parts
+from saml.training import engine
+from saml.training.engine import Step, Training
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
+
+RATES_OF_ZERO = {"expert": 0.0, "router": 0.0, "initialisation": None}
 
 
 def curve(path: Path, name: str) -> list[float]:
@@ -56,11 +58,11 @@ def test_experts_initialised_in_parts_are_those_initialised_at_once(
 ) -> None:
     """Dropout off, which draws part by part: what is computed at once decides nothing but rounding."""
     arm = {**SAML_ARM, "dropout": 0.0}
-    sizes = run.batch_sizes(monkeypatch, loop)
+    sizes = run.batch_sizes(monkeypatch, engine)
     run.mixture(made, "initialise_experts", "whole", arm)
     at_once = list(sizes)
     sizes.clear()
-    monkeypatch.setattr(parts, "_SECONDS_AT_ONCE", {"cpu": 1.0, "cuda": 1.0})
+    monkeypatch.setattr(engine, "seconds_at_once", lambda device: 1.0)
     run.mixture(made, "initialise_experts", "in-parts", arm)
     assert sum(sizes) == sum(at_once) == 11 and max(sizes) < max(at_once)
     whole, in_parts = load_file(made / "whole.safetensors"), load_file(made / "in-parts.safetensors")
@@ -71,7 +73,7 @@ def test_experts_initialised_in_parts_are_those_initialised_at_once(
 def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -> None:
     """With learning rates of zero, pre-training shows what it started from."""
     arm, chosen = SAML_ARM, run.settings("adapters", "pretraining", "initial_speakers", arm=SAML_ARM)
-    chosen["pretraining"] = {**chosen["pretraining"], "learning_rate": {"expert": 0.0, "router": 0.0}}
+    chosen["pretraining"] = {**chosen["pretraining"], "learning_rate": RATES_OF_ZERO}
     start = {"experts": made / "experts.safetensors", "experts_description": made / "experts.json"}
     run.mixture(made, "pretrain", "still", arm, settings=chosen, **start)
     still, experts = load_file(made / "still.safetensors"), load_file(made / "experts.safetensors")
@@ -83,7 +85,7 @@ def test_saml_keeps_the_experts_and_starts_its_feed_forward_afresh(made: Path) -
 
 
 @pytest.mark.parametrize(("arm", "start"), [(LORA_ARM, None), (PQM_ARM, "pqm"), (SAML_ARM, "saml")])
-def test_adaptation_keeps_its_best_pass(made: Path, arm: dict[str, Any], start: str | None) -> None:
+def test_adaptation_keeps_its_best_epoch(made: Path, arm: dict[str, Any], start: str | None) -> None:
     run.adapt(made, "adapted", arm, start)
     losses = curve(made / "adapted.run.jsonl", "dev/loss")
     assert len(losses) == 1 + 2  # before the first epoch, and after each of two
@@ -141,18 +143,18 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
 
     run.train_base(made, "whole", None)
-    one_epoch = loop._one_epoch
+    step = Training.step
 
-    def interrupted(task: loop.Task, index: int, *rest: Any) -> int:
-        if index == 1:
+    def interrupted(self: Training, batches: Step) -> float:
+        if batches[0][0].at.epochs == 1:
             raise KeyboardInterrupt
-        return one_epoch(task, index, *rest)
+        return step(self, batches)
 
-    monkeypatch.setattr(loop, "_one_epoch", interrupted)
+    monkeypatch.setattr(Training, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.train_base(made, "parts", tmp_path / "work")
     assert list((tmp_path / "work").rglob("checkpoint.pt"))
-    monkeypatch.setattr(loop, "_one_epoch", one_epoch)
+    monkeypatch.setattr(Training, "step", step)
     capsys.readouterr()
     run.train_base(made, "parts", tmp_path / "work")
     assert "done before" in capsys.readouterr().err
@@ -200,21 +202,25 @@ def test_initial_speakers_are_checked(made: Path) -> None:
         initial_speakers(cuts, ["d", "x"], 2)
 
 
-def test_joint_batches_show_every_speaker_its_own_pass(made: Path) -> None:
-    """Five utterances each in fours: two steps, and every utterance once in its own group."""
-    cuts = list(run.CutSet.from_file(made / "pretrain/cuts.jsonl.gz"))
-    train = [cut for cut in cuts if cut.custom["part"] == "train"]
-    own = [[cut for cut in train if cut.supervisions[0].speaker == speaker] for speaker in "def"]
-    own[2] = own[2][:1]
-    joined = joint_batches(own, {"batch_utterances": 4}, 1, 0)
-    assert len(joined) == 2 and joined[0][1][:3] == [0, 1, 2]  # they take turns
-    shown = [(cut.id, group) for batch, groups in joined for cut, group in zip(batch, groups, strict=True)]
-    assert sorted(shown) == sorted((cut.id, group) for group, cuts in enumerate(own) for cut in cuts)
+def test_every_expert_sees_its_own_speaker_and_its_share(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """11 utterances for two experts: six and five, each in epochs over five utterances of one speaker."""
+    seen: dict[int, list[str]] = {}
+    step = Training.step
+
+    def watched(self: Training, batches: Step) -> float:
+        for progression, cuts in batches:
+            seen.setdefault(progression.adapter, []).extend(cut.id for cut in cuts)
+        return step(self, batches)
+
+    monkeypatch.setattr(Training, "step", watched)
+    run.mixture(made, "initialise_experts", "watched", SAML_ARM)
+    assert [len(seen[expert]) for expert in (0, 1)] == [6, 5]
+    for expert, speaker in enumerate(["d", "e"]):
+        assert len(set(seen[expert][:5])) == 5
+        assert {utterance.partition("-")[0] for utterance in seen[expert]} == {speaker}
 
 
 def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
-    from saml.stages.decode import decode
-
     run.adapt(made, "decoded", SAML_ARM, "saml", splits=made / "cv.json")
     chosen = run.settings("decoding", "scoring", arm=SAML_ARM)
     options: dict[str, Any] = {
@@ -234,7 +240,7 @@ def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
         "hypotheses": made / "hypotheses.jsonl",
         "record": made / "run.jsonl",
     }
-    decode(**options)
+    run.decode_one(**options)
     lines = [json.loads(line) for line in (made / "hypotheses.jsonl").read_text().splitlines()]
     assert [(line["part"], line["fold"], line["utterance"]) for line in lines] == [
         ("heldout", 0, "g-0"),
@@ -247,22 +253,26 @@ def test_decoding_writes_hypotheses_with_counts(made: Path) -> None:
     record = read_record(made / "run.jsonl")
     assert "wer/released" in record.scores and curve(made / "run.jsonl", "fold0/dev/loss")
     first = (made / "hypotheses.jsonl").read_bytes()
-    decode(**options)
+    run.decode_one(**options)
     assert (made / "hypotheses.jsonl").read_bytes() == first
 
-    # Adapted to one division and tested on another, an adapter would have heard what it is tested on.
+    # Adapted to one split and tested on another, an adapter may have been trained on what it is tested on.
     others = {**options, "splits": made / "splits.json", "hypotheses": made / "others.jsonl"}
-    with pytest.raises(SamlError, match=r"decoded\.safetensors: was adapted to other speech than"):
-        decode(**others)
+    with pytest.raises(
+        SamlError, match=r"decoded\.safetensors: was adapted to other train and dev utterances"
+    ):
+        run.decode_one(**others)
     assert not (made / "others.jsonl").exists()
     # So it would with as many folds of other parts.
     folds = json.loads((made / "cv.json").read_text())["folds"]
     (made / "other.json").write_text(json.dumps({"folds": folds[::-1]}))
-    with pytest.raises(SamlError, match=r"decoded\.safetensors: was adapted to other speech than"):
-        decode(**{**others, "splits": made / "other.json"})
-    # One that is pre-trained has heard nobody's.
+    with pytest.raises(
+        SamlError, match=r"decoded\.safetensors: was adapted to other train and dev utterances"
+    ):
+        run.decode_one(**{**others, "splits": made / "other.json"})
+    # A pre-trained adapter has been trained on no speech of the speaker.
     pretrained = {"adapter": made / "saml.safetensors", "adapter_description": made / "saml.json"}
-    decode(**{**options, **pretrained, "hypotheses": made / "others.jsonl"})
+    run.decode_one(**{**options, **pretrained, "hypotheses": made / "others.jsonl"})
     assert len((made / "others.jsonl").read_text().splitlines()) == len(lines)
 
 
@@ -277,14 +287,14 @@ def test_a_checkpoint_of_other_speech_is_not_taken_up(
         cut.features.storage_path = str(pool / "features.bin")
         cut.features.storage_key = unchecked(cut.features.storage_key)
     manifest.to_file(pool / "cuts.jsonl.gz")
-    step = CrowdTraining.step
+    step = Training.step
 
-    def interrupted(self: CrowdTraining, parts: Any) -> float:
-        if self.members[0].at.epochs == 1:
+    def interrupted(self: Training, batches: Step) -> float:
+        if batches[0][0].at.epochs == 1:
             raise KeyboardInterrupt
-        return step(self, parts)
+        return step(self, batches)
 
-    monkeypatch.setattr(CrowdTraining, "step", interrupted)
+    monkeypatch.setattr(Training, "step", interrupted)
     chosen: dict[str, Any] = {"cuts": pool / "cuts.jsonl.gz", "work": tmp_path / "work"}
     with pytest.raises(KeyboardInterrupt):
         run.adapt(made, "other", LORA_ARM, None, **chosen)
@@ -311,11 +321,15 @@ def test_adapters_made_with_other_settings_are_refused(made: Path) -> None:
 
 
 def test_an_arm_may_have_another_budget_of_pre_training() -> None:
-    common = {"utterances": 1000, "initialisation_share": 0.3}
-    assert shares({"pretraining": common, "arm": {}}) == (300, 700)
-    assert shares({"pretraining": common, "arm": {"pretraining": {"utterances": 200}}}) == (60, 140)
-    own = {"utterances": 10, "initialisation_share": 0.25}
-    assert shares({"pretraining": common, "arm": {"pretraining": own}}) == (2, 8)
+    section = {**run.SETTINGS["pretraining"], "utterances": 1000, "initialisation_share": 0.3}
+
+    def shares(**own: Any) -> tuple[int, int]:
+        arm = {"pretraining": own} if own else {}
+        return utterance_shares(typed(PretrainingSettings, {"pretraining": section, "arm": arm}))
+
+    assert shares() == (300, 700)
+    assert shares(utterances=200) == (60, 140)
+    assert shares(utterances=10, initialisation_share=0.25) == (2, 8)
 
 
 SPLITS = {
@@ -348,7 +362,7 @@ def test_a_pool_without_a_part_is_named(made: Path, tmp_path: Path) -> None:
 
 def test_experts_that_are_not_finite_are_not_saved(made: Path) -> None:
     chosen = copy.deepcopy(run.settings("adapters", "pretraining", "initial_speakers", arm=SAML_ARM))
-    chosen["pretraining"]["learning_rate"] = {"expert": 1e38, "router": 1e38}
+    chosen["pretraining"]["learning_rate"] = {"expert": 1e38, "router": 1e38, "initialisation": None}
     with pytest.raises(SamlError, match="not finite"):
         run.mixture(made, "initialise_experts", "huge", SAML_ARM, settings=chosen)
     assert not (made / "huge.safetensors").exists()

@@ -22,7 +22,7 @@ def command(made: Path, stage: str, out: Path, rate: float, *more: str) -> list[
         chosen = with_rate(run.settings("adapters", "adaptation", arm=LORA_ARM), "adaptation", rate)
         chosen["partition"] = {"enrolment": None}
         speech = ["--cuts", "target/cuts.jsonl.gz", "--splits", "splits.json"]
-        who = ["--arm", "lora", "--speaker", "t"]
+        who = ["--arm", "lora", "--speakers", "t"]
     else:
         sections = run.settings("adapters", "pretraining", "initial_speakers", arm=SAML_ARM)
         chosen = with_rate(copy.deepcopy(sections), "pretraining", rate)
@@ -63,7 +63,7 @@ def test_what_diverges_is_lost_with_all_that_stands_on_it(
     experts, pretrained = tmp_path / "experts", tmp_path / "pretrained"
     assert cli.main(command(made, "initialise-experts", experts, HUGE, "--trial")) == 0
     assert_lost(experts)
-    assert "initialise-experts: noted as diverged: initialising 2 experts" in capsys.readouterr().err
+    assert "initialise-experts: recorded as diverged: initialising expert 0" in capsys.readouterr().err
     start = [
         f"--experts={experts / 'adapter.safetensors'}",
         f"--experts-description={experts / 'adapter.json'}",

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from saml.models.checkpoints.transformers import import_base
 from saml.models.store import load_model
-from saml.stages.decode import decode
+from saml.stages.import_base import import_base
 from saml.tracking import read_record
 from tests.conftest import TINY_WHISPER
 from tests.models.conftest import save_checkpoint, section
@@ -60,7 +59,7 @@ def test_from_a_checkpoint_to_counted_hypotheses(folder: Path, monkeypatch: pyte
     run.mixture(folder, "pretrain", "saml", SAML_ARM, **start)
     run.adapt(folder, "adapted", SAML_ARM, "saml")
     chosen: dict[str, Any] = run.settings("decoding", "scoring", arm=SAML_ARM)
-    decode(
+    run.decode_one(
         experiment="test",
         settings=chosen,
         arm="saml",

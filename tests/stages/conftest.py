@@ -1,4 +1,4 @@
-"""Three speakers of unequal enrolment, tiny models, and both ways to adapt to them: alone, and at once."""
+"""Three speakers with different numbers of utterances, tiny models, and adaptation naively and together."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from saml.adapters import AdaptedRecogniser, adapter_spec
+from saml.adapters import AdaptedRecogniser
 from saml.adapters.store import save_adapter
 from saml.models.recogniser import Recogniser
 from saml.models.store import read_description, save_model
-from saml.stages.adapt import Speaker, adapt_crowd
-from tests.crowd.one_by_one import adapt_one_by_one
+from saml.stages.adapt import Speaker, adapt
+from saml.training.adapter_training import adapter_spec
+from tests.stages.naive_adaptation import Losses, adapt_naively
 from tests.training import conftest as run
 
 # Training and dev utterances. In batches of 2 the speakers have 5, 3 and 6 steps an epoch.
@@ -57,7 +58,7 @@ class Project:
         if not ARMS[arm]["pretrained"]:
             return options
         paths = self.folder / f"{arm}.safetensors", self.folder / f"{arm}.json"
-        adapted = AdaptedRecogniser(self.make(), adapter_spec(settings["arm"], settings["adapters"]), seed=2)
+        adapted = AdaptedRecogniser(self.make(), adapter_spec(settings), seed=2)
         torch.manual_seed(3)
         state = {name: tensor + 0.05 * torch.randn_like(tensor) for name, tensor in adapted.state().items()}
         content = read_description(options["description"])
@@ -76,11 +77,12 @@ class Project:
             "record": folder / f"{way}.run.jsonl",
         }
 
-    def alone(self, arm: str, dropout: float = 0.0, speakers: Sequence[str] = tuple(ENROLMENT)) -> None:
-        """Adapt to one after another."""
-        options = self.options(arm, dropout)
-        for speaker in speakers:
-            adapt_one_by_one(**options, **self.files(speaker, "alone"))
+    def alone(
+        self, arm: str, speakers: Sequence[str] = tuple(ENROLMENT)
+    ) -> dict[str, tuple[Losses, list[dict[str, float]]]]:
+        """Adapt naively to one speaker after another, without dropout: losses and dev scores of each."""
+        options = self.options(arm, dropout=0.0)
+        return {speaker: adapt_naively(**options, **self.files(speaker, "alone")) for speaker in speakers}
 
     def at_once(
         self,
@@ -92,7 +94,7 @@ class Project:
     ) -> None:
         """Adapt to all at once."""
         chosen = [Speaker(**self.files(speaker, way)) for speaker in speakers]
-        adapt_crowd(**self.options(arm, dropout), speakers=chosen, **more)
+        adapt(**self.options(arm, dropout), speakers=chosen, **more)
 
 
 @pytest.fixture

@@ -9,24 +9,25 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from saml.adapters import AdaptedRecogniser, AdapterSpec, adapter_spec
+from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.adapters.store import load_adapter, save_adapter
-from saml.crowd.recogniser import CrowdRecogniser
+from saml.corpora.manifests import read_cuts
 from saml.decoding.transcription import Search, transcribe
 from saml.models.store import load_model, read_description
 from saml.runtime.errors import SamlError
-from saml.stages.decode import Decoding, decode, decode_crowd
+from saml.stages.decode import Decoding, decode
 from saml.tracking import RunRecord, read_record
-from saml.training.common import read_cuts
-from tests.crowd.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
+from saml.training.adapter_training import adapter_spec
+from tests.stages.conftest import ARMS, ENROLMENT, Project, only_conformer, write_folds
 from tests.training import conftest as run
+from tests.training.conftest import decode_one
 
 GENERAL = ["g", "h"]
 
 
 def spec_of(arm: str) -> AdapterSpec:
     settings = run.settings("adapters", arm=ARMS[arm])
-    return adapter_spec(settings["arm"], settings["adapters"])
+    return adapter_spec(settings)
 
 
 def write_adapter(project: Project, speaker: str, arm: str, folds: int = 1, spec: Any = None) -> None:
@@ -104,8 +105,8 @@ def heldout(project: Project, family: str) -> Path:
 def test_speakers_at_once_are_heard_as_alone(arm: str, project: Project) -> None:
     for speaker in ENROLMENT:
         write_adapter(project, speaker, arm)
-        decode(**options(project, arm), **files(project, speaker, "alone"))
-    decode_crowd(
+        decode_one(**options(project, arm), **files(project, speaker, "alone"))
+    decode(
         decodings=[Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT],
         **options(project, arm),
     )
@@ -136,7 +137,7 @@ def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project
     ]
     write_folds(project.folder / "t", folds)
     write_adapter(project, "t", arm, folds=3)
-    decode(**options(project, arm), **files(project, "t", "at_once"))
+    decode_one(**options(project, arm), **files(project, "t", "at_once"))
     content = read_description(project.folder / "model.json")
     own = files(project, "t", "")
     adapter = load_adapter(own["adapter"], own["adapter_description"], content)
@@ -165,9 +166,9 @@ def test_folds_at_once_are_heard_as_one_after_another(arm: str, project: Project
 def test_a_bare_model_hears_many_speakers_at_once(project: Project) -> None:
     common = {**options(project, "nf4-lora"), "heldout_cuts": None}
     for speaker in ENROLMENT:
-        decode(**common, **files(project, speaker, "alone", adapted=False))
+        decode_one(**common, **files(project, speaker, "alone", adapted=False))
     at_once = [Decoding(**files(project, speaker, "at_once", adapted=False)) for speaker in ENROLMENT]
-    decode_crowd(decodings=at_once, **common)
+    decode(decodings=at_once, **common)
     for speaker in ENROLMENT:
         assert lines(project, speaker, "at_once") == lines(project, speaker, "alone")
 
@@ -177,17 +178,17 @@ def test_utterances_of_several_speakers_are_in_a_batch(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[set[int]] = []
-    assign = CrowdRecogniser.assign
+    assign = AdaptedRecogniser.assign
 
-    def watched(self: CrowdRecogniser, members: Any, tokens: Any = None) -> None:
-        batches.append(set(members))
-        assign(self, members, tokens)
+    def watched(self: AdaptedRecogniser, adapters: Any, tokens: Any = None) -> None:
+        batches.append(set(adapters))
+        assign(self, adapters, tokens)
 
-    monkeypatch.setattr(CrowdRecogniser, "assign", watched)
+    monkeypatch.setattr(AdaptedRecogniser, "assign", watched)
     for speaker in ENROLMENT:
         write_adapter(project, speaker, "saml")
     decodings = [Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT]
-    decode_crowd(decodings=decodings, **options(project, "saml"))
+    decode(decodings=decodings, **options(project, "saml"))
     assert max(map(len, batches)) > 1 and set.union(*batches) == {0, 1, 2}
 
 
@@ -206,7 +207,7 @@ def test_who_fails_is_named_and_the_others_are_written(bad: str, says: str, proj
     for speaker in ENROLMENT:
         write_adapter(project, speaker, "saml")
     every = {speaker: Decoding(**files(project, speaker, "whole")) for speaker in ENROLMENT}
-    decode_crowd(decodings=list(every.values()), **options(project, "saml"))
+    decode(decodings=list(every.values()), **options(project, "saml"))
     if bad == "kind":
         write_adapter(project, "u", "saml", spec=AdapterSpec(**{**spec_of("saml").as_dict(), "alpha": 400}))
     elif bad == "shape":
@@ -224,7 +225,7 @@ def test_who_fails_is_named_and_the_others_are_written(bad: str, says: str, proj
         for speaker in ENROLMENT
     }
     with pytest.raises(SamlError, match=says + ".*; the other 2 are written$"):
-        decode_crowd(decodings=list(some.values()), **options(project, "saml"))
+        decode(decodings=list(some.values()), **options(project, "saml"))
     assert not (project.folder / "u/some.jsonl").exists()
     for speaker in ("t", "v"):
         assert lines(project, speaker, "some") == lines(project, speaker, "whole")
@@ -237,9 +238,9 @@ def test_other_searches(changes: dict[str, Any], project: Project) -> None:
     common["settings"]["decoding"] |= changes
     for speaker in ENROLMENT:
         write_adapter(project, speaker, "saml")
-        decode(**common, **files(project, speaker, "alone"))
+        decode_one(**common, **files(project, speaker, "alone"))
     at_once = [Decoding(**files(project, speaker, "at_once")) for speaker in ENROLMENT]
-    decode_crowd(decodings=at_once, **common)
+    decode(decodings=at_once, **common)
     for speaker in ENROLMENT:
         assert lines(project, speaker, "at_once") == lines(project, speaker, "alone")
 
@@ -249,7 +250,7 @@ def test_the_heldout_pool_alone_is_the_first_folds(project: Project) -> None:
     write_adapter(project, "t", "saml", folds=3)
     own = files(project, "t", "first")
     chosen = {name: own[name] for name in ("adapter", "adapter_description", "hypotheses", "record")}
-    decode(**options(project, "saml"), **chosen)
+    decode_one(**options(project, "saml"), **chosen)
     found = {line["utterance"]: line["hypothesis"] for line in lines(project, "t", "first")}
     stored = load_adapter(
         own["adapter"], own["adapter_description"], read_description(project.folder / "model.json")
@@ -261,10 +262,10 @@ def test_the_heldout_pool_alone_is_the_first_folds(project: Project) -> None:
 
 
 @only_conformer()
-def test_nobody_and_twice_the_same_are_refused(project: Project) -> None:
+def test_no_speaker_and_one_given_twice_are_refused(project: Project) -> None:
     write_adapter(project, "t", "saml")
     one = Decoding(**files(project, "t", "at_once"))
-    with pytest.raises(SamlError, match="nobody to decode"):
-        decode_crowd(decodings=[], **options(project, "saml"))
+    with pytest.raises(SamlError, match="there is no speaker to decode"):
+        decode(decodings=[], **options(project, "saml"))
     with pytest.raises(SamlError, match=r"t/at_once\.jsonl: would be written twice"):
-        decode_crowd(decodings=[one, one], **options(project, "saml"))
+        decode(decodings=[one, one], **options(project, "saml"))

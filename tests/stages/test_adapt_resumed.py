@@ -1,4 +1,4 @@
-"""A crowd that is interrupted, and one of which a member cannot go on."""
+"""Adaptation to several speakers that is interrupted, or diverges for one of them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 import torch
 from lhotse import MonoCut
 
-from saml.crowd.loop import CrowdTraining
-from saml.features.log_mel import load_features
+from saml.features.store import load_features
 from saml.runtime.errors import Diverged, SamlError
 from saml.training import data as examples
-from tests.crowd.conftest import Project, only_conformer
-from tests.crowd.test_crowd_equals_alone import assert_same_adapter
+from saml.training.engine import Training
+from tests.stages.conftest import Project, only_conformer
+from tests.stages.test_adapt_together import assert_same_adapter
 
 pytestmark = only_conformer()
 
@@ -25,10 +25,10 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     project.epochs = 3
     project.at_once("saml", dropout=0.2, way="whole")
     work = project.folder / "work"
-    step = CrowdTraining.step
+    step = Training.step
     left = 11
 
-    def interrupted(self: CrowdTraining, parts: Any) -> float:
+    def interrupted(self: Training, parts: Any) -> float:
         nonlocal left
         if not left:
             raise KeyboardInterrupt
@@ -36,7 +36,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         return step(self, parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CrowdTraining, "step", interrupted)
+        patch.setattr(Training, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             project.at_once("saml", dropout=0.2, way="parts", work=work, checkpoint_seconds=seconds)
     assert list(work.rglob("checkpoint.pt")) and not (project.folder / "u/parts.safetensors").exists()
@@ -49,13 +49,13 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     assert not work.exists()
 
 
-def test_a_checkpoint_of_another_crowd_is_not_taken_up(
+def test_a_checkpoint_of_other_speakers_is_ignored(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.epochs = 1
     work = project.folder / "work"
     with monkeypatch.context() as patch:
-        patch.setattr("saml.stages.adapt._write", lambda *_: 1 / 0)
+        patch.setattr("saml.stages.adapt.save_adapter", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             project.at_once("pqm", speakers=["t", "u"], work=work)
     project.at_once("pqm", speakers=["u", "t"], work=work)
@@ -63,10 +63,10 @@ def test_a_checkpoint_of_another_crowd_is_not_taken_up(
 
 
 @pytest.mark.parametrize("utterance", ["u-1", "u-6"], ids=["in training", "in the dev part"])
-def test_who_diverges_is_named_and_stops_alone(
+def test_a_speaker_that_diverges_is_named_and_stops_alone(
     utterance: str, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recording that gives no number; the others' adapters are those of adapting alone."""
+    """A recording whose loss is not a number; the others' adapters are those of adapting alone."""
     project.epochs = 2
     project.alone("saml", speakers=["t", "v"])
 
@@ -87,8 +87,8 @@ def test_who_diverges_is_named_and_stops_alone(
         assert_same_adapter(project.folder / speaker)
 
 
-def test_what_cannot_be_a_crowd(project: Project) -> None:
-    with pytest.raises(SamlError, match="'t' is there twice"):
+def test_speakers_that_cannot_be_adapted_to_together(project: Project) -> None:
+    with pytest.raises(SamlError, match="'t' is given twice"):
         project.at_once("pqm", speakers=["t", "u", "t"])
     with pytest.raises(SamlError, match="no speaker"):
         project.at_once("pqm", speakers=[])

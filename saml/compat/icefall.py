@@ -1,4 +1,4 @@
-"""The mean of several states of a network by icefall's own function, for whoever asks for it."""
+"""Checkpoint averaging by icefall, which is optional."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ def mean_state(states: Sequence[Mapping[str, Tensor]], setting: str) -> dict[str
     """The mean of each tensor over `states`, as icefall averages checkpoints.
 
     Raises:
-        SamlError: icefall, which `setting` asks for, cannot be imported.
+        SamlError: icefall cannot be imported; `setting`, which asks for it, is named.
     """
     checkpoint = load("icefall.checkpoint", setting, "saml")
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:

@@ -1,11 +1,11 @@
-"""The CTC loss by k2, for whoever asks for it: the same number as torch's, from a lattice."""
+"""The CTC loss by k2, which is optional: the same number as torch's, from a lattice."""
 
 import torch
 from torch import Tensor
 
 from saml.compat.optional import load
 
-# k2 drops paths so much less likely than the best one, as logarithm: those that change no digit of a sum.
+# k2 drops paths whose log-likelihood is so much below the best: they change no digit of the sum.
 _BEAM = 100.0
 
 
@@ -14,10 +14,10 @@ def ctc_losses(scores: Tensor, text: Tensor, frames: Tensor, lengths: Tensor, *,
 
     Args:
         scores: log-probabilities `(batch, time, vocabulary)`, on the CPU.
-        text: token ids `(batch, tokens)`; what stands behind an utterance's length is not looked at.
-        frames: how many frames of each utterance are real, `(batch,)`.
-        lengths: how many tokens, `(batch,)`.
-        blank: the id that is none.
+        text: token ids `(batch, tokens)`; those after an utterance's length are ignored.
+        frames: number of frames of each utterance, `(batch,)`.
+        lengths: number of tokens of each utterance, `(batch,)`.
+        blank: the id of the CTC blank.
 
     Raises:
         SamlError: k2 cannot be imported.
@@ -25,7 +25,7 @@ def ctc_losses(scores: Tensor, text: Tensor, frames: Tensor, lengths: Tensor, *,
     k2 = load("k2", "ctc_backend: k2", "torch")
     order = frames.argsort(descending=True, stable=True)  # k2 wants the longest first
     segments = torch.stack([order, torch.zeros_like(order), frames[order]], dim=1).to(torch.int32)
-    # k2 counts on a blank of 0: it goes to the front, and what stood before it one place on.
+    # k2 expects the blank to be 0: it moves to the front, and the ids before it one place on.
     vocabulary = torch.arange(scores.shape[2])
     first = torch.cat([vocabulary[blank : blank + 1], vocabulary[:blank], vocabulary[blank + 1 :]])
     ids = torch.where(text < blank, text + 1, text)

@@ -1,12 +1,12 @@
 """The Conformer attention encoder-decoder (transformers' CohereAsr), with a CTC head for training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saml.compat.transformers import ensure
+from saml.compat.torchaudio import ensure
 from saml.models.recogniser import Encoded, Tokeniser
 
 ensure()
@@ -14,6 +14,7 @@ from transformers.models.cohere_asr import CohereAsrConfig, CohereAsrForConditio
 from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput  # noqa: E402
 
 _PROJECTIONS = r"\.(?:q|k|v|o)_proj"
+_HALVINGS = 2  # convolutions of stride 2 before the encoder's layers
 
 
 class ConformerRecogniser(nn.Module):
@@ -35,6 +36,7 @@ class ConformerRecogniser(nn.Module):
     positions: tuple[str, ...] = ("network.model.decoder.pos_emb.weight",)
     computed: tuple[str, ...] = positions
     has_ctc = True
+    routed_by_input = False  # only adapters are routed
 
     def __init__(self, settings: Mapping[str, Any], tokeniser: Tokeniser) -> None:
         super().__init__()
@@ -42,9 +44,14 @@ class ConformerRecogniser(nn.Module):
         self.tokeniser = tokeniser
         self.network = CohereAsrForConditionalGeneration(network_config(settings, tokeniser))
         self.ctc_head = nn.Linear(settings["hidden_size"], tokeniser.size)
-        positions = self.network.model.decoder.pos_emb.weight
-        positions.requires_grad_(False)
-        positions.copy_(sinusoids(*positions.shape))
+        self.fill_computed()
+
+    def fill_computed(self) -> None:
+        """Compute the positions of encoder and decoder, which are neither trained nor stored."""
+        decoder = self.network.model.decoder.pos_emb
+        decoder.weight = nn.Parameter(sinusoids(*decoder.weight.shape), requires_grad=False)
+        encoder = self.network.model.encoder.encode_positions
+        encoder.inv_freq = encoder.compute_default_relative_positional_parameters(encoder.config)
 
     @property
     def width(self) -> int:
@@ -56,9 +63,14 @@ class ConformerRecogniser(nn.Module):
         """The longest decoder input that there are positions for, start included."""
         return len(self.network.model.decoder.pos_emb.weight)
 
+    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+        """Nothing: there are no adapters."""
+
     def frame_mask(self, lengths: Tensor) -> Tensor:
         """Which encoder frames are real: `(batch, encoder time)` bool, from feature lengths `(batch,)`."""
-        out = self.network.model.encoder._get_subsampling_output_length(lengths)
+        out = lengths
+        for _ in range(_HALVINGS):
+            out = -(-out // 2)
         return torch.arange(int(out.max()), device=lengths.device) < out[:, None]
 
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
@@ -105,7 +117,7 @@ def network_config(settings: Mapping[str, Any], tokeniser: Tokeniser) -> CohereA
         "num_attention_heads": settings["heads"],
         "intermediate_size": settings["encoder_feed_forward"],
         "conv_kernel_size": settings["kernel_size"],
-        "subsampling_factor": 4,
+        "subsampling_factor": 2**_HALVINGS,
         "subsampling_conv_channels": settings["subsampling_channels"],
         "num_mel_bins": 80,
         "dropout": dropout,

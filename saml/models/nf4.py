@@ -9,19 +9,19 @@ de-quantisation bit for bit:
     <name>.scales   double only: float32, the mean of the scales, then one scale per 256 blocks
 """
 
-import sys
+import logging
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saml.compat.bitsandbytes import functional
 from saml.models.recogniser import Recogniser, as_module
 from saml.runtime.errors import SamlError
 
-bnb: Any = functional()
+# On a CPU it warns that it lacks a compiled 4-bit product, which nothing here needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+import bitsandbytes.functional as bnb  # noqa: E402
+
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 _NESTED_BLOCK = 256
 
@@ -93,49 +93,3 @@ def _stored(stored: Mapping[str, Tensor], name: str, dtype: torch.dtype, size: i
         what = f"{tensor.dtype} {tuple(tensor.shape)}, expected {dtype} ({size},)"
         raise SamlError(f"quantised model: tensor {name!r} is {what}")
     return tensor
-
-
-def quantise(
-    *,
-    experiment: str,
-    settings: Mapping[str, Any],
-    weights: Path,
-    description: Path,
-    out_weights: Path,
-    out_description: Path,
-    record: Path,
-    corpus: str | None = None,
-) -> None:
-    """The stage: write the NF4 model of a full-precision one and note both sizes.
-
-    `settings` has the config's section `quantisation`: block_size, and double to quantise the scales too.
-    """
-    from saml.models.store import full_state, load_model, save_model
-    from saml.tracking import RunRecord
-
-    recogniser, content = load_model(weights, description)
-    if content["precision"] != "fp32":
-        raise SamlError(f"{weights}: already quantised")
-    how = settings["quantisation"]
-    run = RunRecord(
-        stage="quantise", experiment=experiment, settings=settings, corpus=corpus, family=content["family"]
-    )
-    state = full_state(recogniser)
-    names = quantisable(recogniser)
-    packed: dict[str, Tensor] = {}
-    for name in names:
-        packed |= pack(state[name], name, block_size=how["block_size"], double=how["double"])
-    kept = {name: tensor for name, tensor in state.items() if name not in names}
-    save_model(recogniser, out_weights, out_description, quantisation=dict(how), state={**kept, **packed})
-    before, after = weights.stat().st_size, out_weights.stat().st_size
-    parameters = sum(tensor.numel() for tensor in state.values())
-    share = sum(state[name].numel() for name in names) / parameters
-    print(
-        f"{before / 1e6:.2f} MB -> {after / 1e6:.2f} MB, {before / after:.2f} times smaller", file=sys.stderr
-    )
-    for key, size in (("model", after), ("full_precision", before)):
-        run.size(key, size)
-    run.score("parameters", parameters)
-    run.score("quantised_share", share)
-    run.score("ratio", before / after)
-    run.write(record)

@@ -11,24 +11,24 @@ from torch import Tensor, nn
 class Encoded:
     """Encoder states `(batch, time, dim)` and which of them are real, `(batch, time)` bool.
 
-    `heard`, where it is given, is which of them the network itself attends to, `(batch, time)` bool; `rows`,
-    where these are not just the batch that was encoded, is where in it each of them stood, `(batch,)`.
+    `attended`, where it is given, is which of them the decoder attends to, `(batch, time)` bool; `rows`,
+    where this is a selection of the batch that was encoded, is each utterance's index in it, `(batch,)`.
     """
 
     states: Tensor
     mask: Tensor
-    heard: Tensor | None = None
+    attended: Tensor | None = None
     rows: Tensor | None = None
 
     def of(self, rows: Tensor) -> "Encoded":
         """The utterances at `rows` `(chosen,)`; one may be chosen several times."""
-        heard = None if self.heard is None else self.heard[rows]
+        attended = None if self.attended is None else self.attended[rows]
         origin = rows if self.rows is None else self.rows[rows]
-        return Encoded(self.states[rows], self.mask[rows], heard, origin)
+        return Encoded(self.states[rows], self.mask[rows], attended, origin)
 
 
 class Tokeniser(Protocol):
-    """Text to token ids and back; see `saml.models.tokenisers.characters`.
+    """Text to token ids and back; see `saml.models.tokenisers`.
 
     `prompt` is the decoder's input before the text, its start token first; no loss counts what stands in it.
     `end` closes a text; `pad` is no text, and the blank of the CTC loss. A search takes none of `never`,
@@ -68,8 +68,14 @@ class Tokeniser(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens; those that are no text are left out."""
 
+    def to_json(self) -> str:
+        """The content of tokenizer.json, beside a model's weights."""
+
     def describe(self) -> dict[str, Any]:
-        """What a model's description says of it, enough to build it again."""
+        """What a model's description says of it: with `to_json` enough to build it again.
+
+        It has the checksum of `to_json` under `sha256`.
+        """
 
 
 class Recogniser(Protocol):
@@ -78,6 +84,8 @@ class Recogniser(Protocol):
     `family` is its name in the config, `network` the module of transformers inside. `sites` says where
     adapters go: regular expressions of whole module names, by kind of routing. `positions` are parameters
     that stay as they are when the model is quantised, `computed` tensors that are computed and not stored.
+    `routed_by_input` is whether a row's result depends on the padding of its decoder input: only with
+    adapters whose decoder is routed by its input.
     """
 
     family: str
@@ -86,6 +94,10 @@ class Recogniser(Protocol):
     computed: tuple[str, ...]
     tokeniser: Tokeniser
     network: Any
+
+    @property
+    def routed_by_input(self) -> bool:
+        """See above."""
 
     @property
     def has_ctc(self) -> bool:
@@ -98,6 +110,9 @@ class Recogniser(Protocol):
     @property
     def max_tokens(self) -> int:
         """How many tokens the decoder takes, prompt included."""
+
+    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+        """Set the adapter of each row of the next batches; a model without adapters has nothing to set."""
 
     def frame_mask(self, lengths: Tensor) -> Tensor:
         """Which states are real, `(batch, time)` bool, of features with `lengths` `(batch,)` frames."""
@@ -116,6 +131,16 @@ class Recogniser(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What a model's description says of it, enough to build it again."""
+
+
+class BaseRecogniser(Recogniser, Protocol):
+    """A recogniser as it is built and stored, without adapters."""
+
+    def fill_computed(self) -> None:
+        """Compute what is neither trained nor stored: positions, and buffers that are not persistent.
+
+        Called when a network is built, and again when it was built without values, to be loaded.
+        """
 
 
 def as_module(recogniser: Recogniser) -> nn.Module:

@@ -1,8 +1,8 @@
-"""Models on disk: weights as safetensors, and a small JSON that says how to build the network for them."""
+"""Models on disk: weights as safetensors, a small JSON that says how to build the network, the tokeniser."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from saml import __version__
 from saml.models.build import rebuild
-from saml.models.recogniser import Recogniser, as_module
+from saml.models.recogniser import BaseRecogniser, Recogniser, Tokeniser, as_module
+from saml.models.tokenisers.kinds import tokeniser_of
 from saml.runtime.errors import SamlError, about, is_out_of_memory
 from saml.runtime.files import read_json_object, write_atomically
 
 FORMAT = 1
-# How networks fill their weights at random: methods, and functions of torch.nn.init. By name: transformers
-# puts others of the same names in their place.
-_DRAWING = frozenset(
-    ["normal_", "uniform_", "trunc_normal_", "orthogonal_"]
-    + [f"{who}_{how}_" for who in ("kaiming", "xavier") for how in ("normal", "uniform")]
-)
+TOKENIZER = "tokenizer.json"  # beside a model's description
+_COUNTERS = "num_batches_tracked"  # of batch norms, which nothing here reads
 
 
 def full_state(recogniser: Recogniser) -> dict[str, Tensor]:
@@ -39,7 +35,7 @@ def stored(recogniser: Recogniser) -> dict[str, Tensor]:
     kept = {}
     for name, tensor in as_module(recogniser).state_dict(keep_vars=True).items():
         tied = seen.setdefault(id(tensor), name) != name
-        if not tied and name not in recogniser.computed and not name.endswith("num_batches_tracked"):
+        if not tied and name not in recogniser.computed and not name.endswith(_COUNTERS):
             kept[name] = tensor
     return kept
 
@@ -52,7 +48,10 @@ def save_model(
     quantisation: Mapping[str, Any] | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a model: its full state, or packed tensors with the settings of their quantisation."""
+    """Write a model: its full state, or packed tensors with the settings of their quantisation.
+
+    The tokeniser goes beside the description, as tokenizer.json.
+    """
     tensors = dict(full_state(recogniser) if state is None else state)
     data = save(tensors)
     write_atomically(weights, data)
@@ -64,6 +63,7 @@ def save_model(
         "sha256": hashlib.sha256(data).hexdigest(),
         **recogniser.describe(),
     }
+    write_atomically(description.with_name(TOKENIZER), recogniser.tokeniser.to_json().encode())
     write_atomically(description, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -73,15 +73,27 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
     Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
     content = read_description(description)
-    with as_described(description, weights):
+    tokenizer = description.with_name(TOKENIZER)
+    with as_described(description, weights, tokenizer):
+        tokeniser = read_tokeniser(tokenizer, content["tokeniser"])
         state = read_tensors(weights, content["sha256"])
-        with _NothingDrawn():
-            recogniser = rebuild(content)
+        with torch.device("meta"):  # neither memory nor random numbers for weights that are read
+            recogniser = rebuild(content, tokeniser)
         if content["precision"] == "nf4":
             state = _dequantise(recogniser, state, content["quantisation"])
     _fill(recogniser, state, weights)
     as_module(recogniser).eval()
     return recogniser, content
+
+
+def read_tokeniser(path: Path, description: Mapping[str, Any]) -> Tokeniser:
+    """The tokeniser in the file beside a model's description, which has `description` of it.
+
+    Raises SamlError where the file is missing, is another one than described or is damaged.
+    """
+    content = _described_bytes(path, description["sha256"])
+    with about(path):
+        return tokeniser_of(description, content.decode())
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -93,13 +105,13 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def as_described(path: Path, weights: Path) -> Iterator[None]:
+def as_described(path: Path, *others: Path) -> Iterator[None]:
     """What goes wrong inside for want of a key, or with a senseless value, is the fault of this description.
 
-    Raises SamlError, naming it; so does a SamlError that names neither it nor the `weights`.
+    Raises SamlError, naming it; so does a SamlError that names neither it nor one of the `others`.
     """
     try:
-        with about(path, weights):
+        with about(path, *others):
             yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         if is_out_of_memory(error):
@@ -112,19 +124,26 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
     Raises SamlError when the file is missing, damaged or another one than described.
     """
-    if not path.exists():
-        raise SamlError(f"{path}: no such file")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise SamlError(f"{path}: checksum differs from its description: damaged or replaced; make it again")
+    _described_bytes(path, sha256)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise SamlError(f"{path}: not a safetensors file ({error}); make it again") from None
 
 
+def _described_bytes(path: Path, sha256: str) -> bytes:
+    if not path.exists():
+        raise SamlError(f"{path}: no such file")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise SamlError(f"{path}: checksum differs from its description: damaged or replaced; make it again")
+    return data
+
+
 def _dequantise(
     recogniser: Recogniser, state: dict[str, Tensor], quantisation: Mapping[str, Any]
 ) -> dict[str, Tensor]:
+    # Imported here for start-up: bitsandbytes takes a second, and full-precision models do without.
     from saml.models.nf4 import quantisable, unpack
 
     own = as_module(recogniser).state_dict()
@@ -139,36 +158,24 @@ def _dequantise(
     return {**plain, **unpacked}
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """Networks that are built meanwhile start with whatever is in memory: `_fill` writes all of it.
-
-    To draw numbers for the weights took half of the time that loading takes.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = dict(kwargs or {})
-        if getattr(func, "__name__", "") in _DRAWING:
-            return args[0] if args else given["tensor"]
-        return func(*args, **given)
-
-
-@torch.no_grad()
-def _fill(recogniser: Recogniser, state: Mapping[str, Tensor], path: Path) -> None:
-    expected = full_state(recogniser)
+def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network that was built on the meta device its values. Raises SamlError where they do not fit."""
+    expected = stored(recogniser)
     for name in sorted(expected.keys() ^ state.keys()):
         raise SamlError(
             f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}"
         )
-    own = as_module(recogniser).state_dict()
     for name, tensor in state.items():
-        if own[name].shape != tensor.shape:
+        if expected[name].shape != tensor.shape:
             raise SamlError(
-                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}"
             )
-        own[name].copy_(tensor)
+    module = as_module(recogniser)
+    # Copies: what was read may lie in the file's own pages, where it is not aligned as torch's memory is.
+    values = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in state.items()}
+    values |= {
+        name: torch.zeros((), dtype=torch.long) for name in module.state_dict() if name.endswith(_COUNTERS)
+    }
+    module.load_state_dict(values, strict=False, assign=True)  # all but tied and computed tensors
+    recogniser.network.tie_weights()
+    recogniser.fill_computed()

@@ -1,13 +1,13 @@
 """Whisper (transformers' own network), with a CTC head on request for training one from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saml.compat.transformers import ensure
+from saml.compat.torchaudio import ensure
 from saml.models.recogniser import Encoded, Tokeniser
 from saml.runtime.errors import SamlError
 
@@ -25,7 +25,7 @@ _STRIDE = 2  # of the second convolution: features to encoder frames
 class WhisperRecogniser(nn.Module):
     """Whisper's log-mel features to tokens: an encoder of a fixed context, and an attention decoder.
 
-    The network hears the silence after an utterance, as it was trained to: up to the end of its context
+    The network attends to the silence after an utterance, as it was trained to: up to the end of its context
     (`features.pad_seconds`), or for `features.tail_seconds` only, the rest being masked, which transformers'
     Whisper cannot do. Then an utterance costs what its own length costs. What looks at encoder states from
     outside (routers, CTC) is kept to the frames of the utterance.
@@ -35,6 +35,7 @@ class WhisperRecogniser(nn.Module):
     """
 
     family = "whisper"
+    routed_by_input = False  # only adapters are routed
     # Where adapters go: regular expressions of whole module names, by kind of routing.
     sites = {
         "encoder_self": r"network\.model\.encoder\.layers\.\d+\.self_attn" + _PROJECTIONS,
@@ -53,12 +54,16 @@ class WhisperRecogniser(nn.Module):
         self.tokeniser = tokeniser
         self.network = WhisperForConditionalGeneration(network_config(settings, tokeniser))
         self.ctc_head = nn.Linear(self.width, tokeniser.size) if settings["ctc_head"] else None
-        self._heard: Tensor | None = None
+        self._attended: Tensor | None = None
         for layer in self.network.model.decoder.layers:
             layer.encoder_attn.register_forward_pre_hook(self._hide, with_kwargs=True)
-        positions = self.network.model.encoder.embed_positions.weight
-        positions.requires_grad_(False)
-        positions.copy_(sinusoids(*positions.shape, rounded_to=settings.get("positions", "float32")))
+        self.fill_computed()
+
+    def fill_computed(self) -> None:
+        """Compute the encoder's positions, which are neither trained nor stored."""
+        encoder = self.network.model.encoder.embed_positions
+        positions = sinusoids(*encoder.weight.shape, rounded_to=self.settings.get("positions", "float32"))
+        encoder.weight = nn.Parameter(positions, requires_grad=False)
 
     @property
     def has_ctc(self) -> bool:
@@ -75,6 +80,9 @@ class WhisperRecogniser(nn.Module):
         """The longest decoder input that there are positions for, prompt included."""
         return int(self.settings["max_target_positions"])
 
+    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+        """Nothing: there are no adapters."""
+
     def frame_mask(self, lengths: Tensor) -> Tensor:
         """Which encoder frames hold the utterance: `(batch, context)` bool, from feature lengths `(batch,)`.
 
@@ -89,48 +97,49 @@ class WhisperRecogniser(nn.Module):
 
         Features are cut or filled with silence to the context. Raises SamlError where an utterance is longer.
         """
-        if self.settings["features"].get("tail_seconds") is None:
+        if self.settings["features"]["tail_seconds"] is None:
             fitted = self._fit(features, lengths, source_positions(self.settings)).transpose(1, 2)
             states = self.network.model.encoder(fitted).last_hidden_state  # of (batch, bins, features)
             return Encoded(states, self.frame_mask(lengths))
         context = self._context(lengths)
-        heard = torch.arange(int(context.max()), device=lengths.device) < context[:, None]
-        return Encoded(self._encode_masked(features, lengths, heard), self.frame_mask(lengths), heard)
+        attended = torch.arange(int(context.max()), device=lengths.device) < context[:, None]
+        states = self._encode_masked(features, lengths, attended)
+        return Encoded(states, self.frame_mask(lengths), attended)
 
-    def _encode_masked(self, features: Tensor, lengths: Tensor, heard: Tensor) -> Tensor:
-        """transformers' encoder on as many positions as `heard` has, each row attending to its own only."""
+    def _encode_masked(self, features: Tensor, lengths: Tensor, attended: Tensor) -> Tensor:
+        """transformers' encoder on as many positions as `attended` has; each row attends to its own only."""
         encoder = self.network.model.encoder
         # One position more: the convolutions of the last one meet silence in any batch, never an edge.
-        hidden = self._fit(features, lengths, heard.shape[1] + 1).transpose(1, 2)
+        hidden = self._fit(features, lengths, attended.shape[1] + 1).transpose(1, 2)
         hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(hidden))))[..., :-1].transpose(1, 2)
-        hidden = hidden + encoder.embed_positions.weight[: heard.shape[1]]
+        hidden = hidden + encoder.embed_positions.weight[: attended.shape[1]]
         hidden = F.dropout(hidden, p=encoder.dropout, training=encoder.training)
         for layer in encoder.layers:
-            hidden = layer(hidden, heard[:, None, None, :])
+            hidden = layer(hidden, attended[:, None, None, :])
         return encoder.layer_norm(hidden)
 
     def _context(self, lengths: Tensor) -> Tensor:
-        """Encoder frames that each utterance's network hears, `(batch,)`."""
-        whole, tail = source_positions(self.settings), self.settings["features"].get("tail_seconds")
+        """Encoder frames that the network attends to for each utterance, `(batch,)`."""
+        whole, tail = source_positions(self.settings), self.settings["features"]["tail_seconds"]
         if tail is None:
             return torch.full_like(lengths, whole)
         return (-(-(lengths + round(tail * _FRAMES_A_SECOND)) // _STRIDE)).clamp(max=whole)
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
         """Teacher-forced next-token logits `(batch, tokens, vocabulary)` of inputs `(batch, tokens)`."""
-        self._heard = encoded.heard
+        self._attended = encoded.attended
         output = self.network(
             encoder_outputs=BaseModelOutput(encoded.states), decoder_input_ids=tokens, use_cache=False
         )
         return output.logits
 
     def _hide(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Before each cross-attention: keep it to what the encoder heard; beams repeat each utterance."""
-        if self._heard is None:
+        """Before each cross-attention: mask the frames outside the context; beams repeat each utterance."""
+        if self._attended is None:
             return None
-        repeats = len(args[0]) // len(self._heard)
-        heard = self._heard.repeat_interleave(repeats, dim=0)
-        return args, {**kwargs, "attention_mask": heard[:, None, None, :]}
+        repeats = len(args[0]) // len(self._attended)
+        attended = self._attended.repeat_interleave(repeats, dim=0)
+        return args, {**kwargs, "attention_mask": attended[:, None, None, :]}
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
         """CTC logits `(batch, encoder time, vocabulary)`; the tokeniser's padding is the blank."""
@@ -140,7 +149,7 @@ class WhisperRecogniser(nn.Module):
 
     def generation_inputs(self, encoded: Encoded) -> dict[str, Any]:
         """What the network gets in place of features when a search goes token by token: next of all."""
-        self._heard = encoded.heard
+        self._attended = encoded.attended
         return {"encoder_outputs": BaseModelOutput(encoded.states)}
 
     def describe(self) -> dict[str, Any]:

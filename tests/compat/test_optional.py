@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saml.compat.optional import load, wanted
-from saml.config.load import load as load_config
+from saml.compat.optional import load
 from saml.runtime.errors import SamlError
 
 
@@ -30,20 +29,6 @@ def test_what_was_built_for_another_torch_is_named_too(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SamlError, match=r"cannot be imported \(undefined symbol: _ZN\): "):
         load("brokenbuild.part", "a setting", "another")
-
-
-def test_what_a_configuration_asks_for() -> None:
-    config = load_config([Path(__file__).parents[2] / "config" / "config.yaml"])
-    assert list(wanted(config)) == []
-    config["base_training"] |= {"ctc_backend": "k2", "average_by": "icefall"}
-    config["arms"]["saml"]["adaptation"] = {"ctc_backend": "k2"}
-    config["scoring"]["error_stats"] = "icefall"
-    assert list(wanted(config)) == [
-        ("k2", "base_training.ctc_backend", "torch"),
-        ("icefall.checkpoint", "base_training.average_by", "saml"),
-        ("icefall.utils", "scoring.error_stats", "saml"),
-        ("k2", "arms.saml.adaptation.ctc_backend", "torch"),
-    ]
 
 
 def test_a_base_training_misses_at_once_what_it_would_need_at_its_end(

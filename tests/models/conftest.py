@@ -93,7 +93,8 @@ def section(folder: Path | str, **changes: Any) -> dict[str, Any]:
     own = {
         "checkpoint": str(folder),
         "characters": " 'abcdefghijklmnopqrstuvwxyz",
+        "letter_case": "lower",
         "ctc_head": False,
-        "features": {"bins": 80, "pad_seconds": 1.4},
+        "features": {"bins": 80, "pad_seconds": 1.4, "tail_seconds": None},
     }
     return {"family": "whisper", "whisper": {**own, **changes}}

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from saml.models.checkpoints.source import checkpoint_path
-from saml.models.checkpoints.transformers import import_base, open_checkpoint, read_recogniser
+from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
 from saml.models.store import load_model
 from saml.runtime.errors import SamlError
+from saml.stages.import_base import import_base
 from saml.tracking import read_record
 from tests.models.conftest import CHARACTERS, section
 
@@ -104,7 +105,7 @@ def test_a_folder_that_is_none_or_lacks_a_file(write_checkpoint: Write, tmp_path
     [
         ({"characters": "ab"}, r"model\.whisper\.characters: 'ab', but the checkpoint .* has . abc"),
         (
-            {"features": {"bins": 80, "pad_seconds": 7.0}},
+            {"features": {"bins": 80, "pad_seconds": 7.0, "tail_seconds": None}},
             r"pad_seconds: 7\.0, but the checkpoint .* wants 1\.4",
         ),
     ],

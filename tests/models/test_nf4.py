@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import bitsandbytes.functional as bnb
 import pytest
 import torch
 
-from saml.compat.bitsandbytes import functional
 from saml.models.nf4 import pack, quantisable, unpack
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
 from saml.runtime.errors import SamlError
-
-bnb = functional()
 
 # QLoRA (Dettmers et al. 2023), appendix E.
 NF4 = [

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from saml.models.checkpoints.transformers import import_base, open_checkpoint, read_recogniser
+from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
 from saml.models.store import load_model
 from saml.runtime.errors import SamlError
+from saml.stages.import_base import import_base
 from tests.models.conftest import section
 
 RANKS = 256

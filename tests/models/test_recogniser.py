@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
+from saml.runtime.errors import SamlError
 
 Speech = tuple[torch.Tensor, torch.Tensor]
 
@@ -51,6 +53,38 @@ def test_model_round_trip_stores_each_tied_weight_once_and_no_computed_positions
     assert loaded.family == recogniser.family and loaded.has_ctc
     torch.testing.assert_close(loaded.encode(*speech).states, recogniser.encode(*speech).states)
     assert full_state(loaded).keys() == stored.keys()
+
+
+def test_a_loaded_network_has_every_value_of_one_that_was_built(
+    make_recogniser: Callable[[], Recogniser], tmp_path: Path
+) -> None:
+    """Loading starts from a network without values; what is not stored must be computed again."""
+    built = make_recogniser()
+    weights, description = tmp_path / "model.safetensors", tmp_path / "model.json"
+    save_model(built, weights, description)
+    loaded, _ = load_model(weights, description)
+    ours, theirs = as_module(loaded), as_module(built)
+    for kind in ("named_parameters", "named_buffers"):
+        found = dict(getattr(ours, kind)(remove_duplicate=False))
+        expected = dict(getattr(theirs, kind)(remove_duplicate=False))
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype, name
+            assert found[name].requires_grad == tensor.requires_grad, name
+    embedding = ours.get_parameter("network.model.decoder.embed_tokens.weight")
+    assert ours.get_parameter("network.proj_out.weight") is embedding
+
+
+def test_a_model_without_its_tokeniser(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> None:
+    weights, description = tmp_path / "model.safetensors", tmp_path / "model.json"
+    save_model(make_recogniser(), weights, description)
+    tokeniser = tmp_path / "tokenizer.json"
+    tokeniser.write_text(tokeniser.read_text().replace("b", "c"))
+    with pytest.raises(SamlError, match=r"^\S+tokenizer\.json: checksum differs"):
+        load_model(weights, description)
+    tokeniser.unlink()
+    with pytest.raises(SamlError, match=r"^\S+tokenizer\.json: no such file"):
+        load_model(weights, description)
 
 
 def test_computed_positions_are_not_trained(recogniser: Recogniser) -> None:

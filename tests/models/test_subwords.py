@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from saml.models.tokenisers.characters import build_tokeniser, tokeniser_of, unknown_characters
+from saml.models.tokenisers.characters import unknown_characters
+from saml.models.tokenisers.kinds import build_tokeniser, tokeniser_of
 from saml.models.tokenisers.subwords import SubwordTokeniser, learn_subwords
 from saml.runtime.errors import SamlError
 
@@ -62,7 +63,7 @@ def test_ids_and_texts() -> None:
     assert set(tokeniser.never) == {0, 1, 3} and tokeniser.encode("") == []
 
 
-def test_letters_that_no_transcript_has_are_pieces_and_others_are_named() -> None:
+def test_letters_that_no_transcript_has_are_subwords_and_others_are_named() -> None:
     tokeniser = learned()
     assert tokeniser.decode(tokeniser.encode("q z j")) == "q z j"
     assert tokeniser.unknown("1q É1▁ '") == "1é▁"
@@ -72,10 +73,11 @@ def test_letters_that_no_transcript_has_are_pieces_and_others_are_named() -> Non
 
 def test_the_same_transcripts_give_the_same_bytes() -> None:
     """In whatever order, and however often speech is repeated at other speeds."""
-    once = json.dumps(learned().describe())
-    assert json.dumps(learned(texts=TEXTS[::-1]).describe()) == once
-    assert json.dumps(learned(texts=TEXTS * 3).describe()) == once
-    assert json.dumps(learned(texts=[*TEXTS, "a wholly whole holly hole"]).describe()) != once
+    once = learned().to_json()
+    assert learned(texts=TEXTS[::-1]).to_json() == once
+    assert learned(texts=TEXTS * 3).to_json() == once
+    other = learned(texts=[*TEXTS, "a wholly whole holly hole"])
+    assert other.to_json() != once and other.describe() != learned().describe()
 
 
 def test_long_transcripts_are_not_left_out() -> None:
@@ -85,13 +87,15 @@ def test_long_transcripts_are_not_left_out() -> None:
 
 def test_a_description_gives_the_tokeniser_back() -> None:
     description = json.loads(json.dumps(learned().describe()))
-    assert tokeniser_of(description).encode("the theme") == learned().encode("the theme")
-    damaged = description["vocabulary"][:40] + "AAAA" + description["vocabulary"][44:]
-    with pytest.raises(SamlError, match=r"vocabulary of a model\.json is damaged"):
-        tokeniser_of({**description, "vocabulary": damaged})
+    vocabulary = json.loads(learned().to_json())["sentencepiece"]
+    again = tokeniser_of(description, learned().to_json())
+    assert again.encode("the theme") == learned().encode("the theme")
+    for damaged in (vocabulary[:40] + "AAAA" + vocabulary[44:], vocabulary[:39], 5):
+        with pytest.raises(SamlError, match="the vocabulary of subwords is damaged"):
+            tokeniser_of(description, json.dumps({"sentencepiece": damaged}))
 
 
-def test_more_pieces_than_there_are() -> None:
+def test_more_subwords_than_there_are() -> None:
     with pytest.raises(
         SamlError, match=r"^model\.conformer\.bpe: 500 tokens .* they have subwords for \d+ at most$"
     ):

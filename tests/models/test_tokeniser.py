@@ -2,7 +2,8 @@
 
 import pytest
 
-from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of, tokeniser_of_vocabulary
+from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of_vocabulary
+from saml.models.tokenisers.kinds import tokeniser_of
 from saml.runtime.errors import SamlError
 
 
@@ -27,9 +28,10 @@ def test_an_alphabet_that_cannot_be(characters: str) -> None:
 
 
 def test_a_description_gives_the_tokeniser_back() -> None:
-    assert tokeniser_of(CharacterTokeniser("ba c").describe()).encode("a b") == [4, 5, 3]
+    tokeniser = CharacterTokeniser("ba c")
+    assert tokeniser_of(tokeniser.describe(), tokeniser.to_json()).encode("a b") == [4, 5, 3]
     with pytest.raises(SamlError, match="no tokeniser of kind 'bytes'"):
-        tokeniser_of({"kind": "bytes"})
+        tokeniser_of({"kind": "bytes"}, "{}")
 
 
 def test_a_vocabulary_keeps_its_ids() -> None:

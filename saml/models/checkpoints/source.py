@@ -24,7 +24,7 @@ _WANTED = [CONFIG, GENERATION, VOCABULARY, TOKENIZER, MERGES, ADDED, "*.safetens
 
 def is_given(model: Mapping[str, Any]) -> bool:
     """Whether a config's `model` section names a checkpoint, so that no base model is trained."""
-    return model[model["family"]].get("checkpoint") is not None
+    return model["family"] == "whisper" and model["whisper"]["checkpoint"] is not None
 
 
 def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
@@ -51,7 +51,7 @@ def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
     if not path.is_dir():
         raise SamlError(f"{key}: there is no folder {expanded or repr(named)}; {advice}")
     # Characters come from vocab.json alone; another vocabulary has several kinds of files.
-    needed = (CONFIG,) if own.get("characters", "") is None else (CONFIG, VOCABULARY)
+    needed = (CONFIG,) if own["characters"] is None else (CONFIG, VOCABULARY)
     for name in needed:
         if not (path / name).is_file():
             raise SamlError(f"{key}: {path} has no {name}; {advice}")

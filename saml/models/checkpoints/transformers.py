@@ -1,4 +1,4 @@
-"""A base model that somebody else trained, as transformers or OpenAI store it: the stage that reads it."""
+"""A base model that somebody else trained, as transformers or OpenAI store it: settings and weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from saml.compat.transformers import ensure
+from saml.compat.torchaudio import ensure
 from saml.models.checkpoints.openai import read_openai
-from saml.models.checkpoints.source import CONFIG, GENERATION, VOCABULARY, checkpoint_path, checksums
+from saml.models.checkpoints.source import CONFIG, GENERATION, VOCABULARY, checkpoint_path
 from saml.models.recogniser import Tokeniser
-from saml.models.store import full_state, save_model
-from saml.models.tokenisers.bpe import BpeTokeniser, Manners
+from saml.models.tokenisers.byte_level import WhisperTokeniser
 from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of_vocabulary
-from saml.models.tokenisers.vocabulary import read_vocabulary
 from saml.models.whisper import WhisperRecogniser, sinusoids
-from saml.runtime.errors import SamlError
+from saml.runtime.errors import SamlError, about
 from saml.runtime.files import read_json_object
 
 ensure()
-from transformers.models.whisper import WhisperForConditionalGeneration  # noqa: E402
+from transformers import WhisperForConditionalGeneration  # noqa: E402
+
+from saml.models.checkpoints.tokeniser_files import read_tokenizer  # noqa: E402
 
 _ENCODER_POSITIONS = "model.encoder.embed_positions.weight"
 _TOLERANCE = 1e-3  # of encoder positions: more is not rounding
@@ -60,7 +60,7 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     _expect(config, _EXPECTED, named)
     own = model[model["family"]]
     if own["characters"] is None:
-        tokeniser: Tokeniser = _own_tokeniser(path, config, lower=own.get("letter_case", "lower") == "lower")
+        tokeniser: Tokeniser = _own_tokeniser(path, config, lower=own["letter_case"] == "lower")
     else:
         tokeniser = _characters(path)
     _expect(config, _tokens(config, tokeniser), named)
@@ -71,7 +71,7 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     settings = _settings(config, tokeniser)
     _compare(own, settings, path)
     # Not the checkpoint's to say.
-    settings["features"] |= {"tail_seconds": own["features"].get("tail_seconds")}
+    settings["features"] |= {"tail_seconds": own["features"]["tail_seconds"]}
     return Checkpoint(path, settings, tokeniser)
 
 
@@ -85,7 +85,7 @@ def _characters(path: Path) -> CharacterTokeniser:
         raise SamlError(f"{path / VOCABULARY}: {error}") from None
 
 
-def _own_tokeniser(path: Path, config: Mapping[str, Any], *, lower: bool) -> BpeTokeniser:
+def _own_tokeniser(path: Path, config: Mapping[str, Any], *, lower: bool) -> WhisperTokeniser:
     """Whisper's own tokeniser, and what the checkpoint says of decoding."""
     folder = path.parent if path.is_file() else path
     said = read_json_object(folder / GENERATION) if (folder / GENERATION).is_file() else {}
@@ -94,26 +94,24 @@ def _own_tokeniser(path: Path, config: Mapping[str, Any], *, lower: bool) -> Bpe
     def suppressed(key: str) -> list[int]:
         return said.get(key) or config.get(key) or []
 
-    manners = Manners(
-        size=size,
-        multilingual=said.get("is_multilingual", size > _ENGLISH_ONLY),
-        lower=lower,
-        never=suppressed("suppress_tokens"),
-        never_first=suppressed("begin_suppress_tokens"),
-    )
-    try:
-        return BpeTokeniser(read_vocabulary(folder, size), manners)
-    except SamlError as error:
-        raise SamlError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from None
+    with about(folder):
+        return WhisperTokeniser(
+            read_tokenizer(folder, size),
+            size=size,
+            multilingual=said.get("is_multilingual", size > _ENGLISH_ONLY),
+            lower=lower,
+            never=suppressed("suppress_tokens"),
+            never_first=suppressed("begin_suppress_tokens"),
+        )
 
 
 def _tokens(config: Mapping[str, Any], tokeniser: Tokeniser) -> dict[str, int]:
     """The special tokens that a configuration must have, if it names any: a `.pt` does not."""
-    if "decoder_start_token_id" not in config and isinstance(tokeniser, BpeTokeniser):
+    if "decoder_start_token_id" not in config and isinstance(tokeniser, WhisperTokeniser):
         return {}
     wanted = {"decoder_start_token_id": tokeniser.prompt[0], "eos_token_id": tokeniser.end}
     # Published Whispers do not agree on padding, which nothing here looks at.
-    return wanted if isinstance(tokeniser, BpeTokeniser) else {"pad_token_id": tokeniser.pad, **wanted}
+    return wanted if isinstance(tokeniser, WhisperTokeniser) else {"pad_token_id": tokeniser.pad, **wanted}
 
 
 def _expect(config: Mapping[str, Any], wanted: Mapping[str, Any], named: Path) -> None:
@@ -140,45 +138,6 @@ def read_recogniser(checkpoint: Checkpoint) -> WhisperRecogniser:
     recogniser.network.load_state_dict(state, strict=False)  # all but the positions, which are computed
     recogniser.eval()
     return recogniser
-
-
-def import_base(
-    *,
-    experiment: str,
-    settings: Mapping[str, Any],
-    out_weights: Path,
-    out_description: Path,
-    record: Path,
-    corpus: str | None = None,
-) -> None:
-    """The stage: store a given checkpoint as this pipeline's base model.
-
-    Args:
-        experiment: name of the experiment.
-        settings: the config's section `model`, under that key.
-        out_weights: output, safetensors.
-        out_description: output, the JSON beside it.
-        record: output, the run record; it names the checkpoint and the checksums of its files.
-        corpus: name of the corpus, for the record.
-    """
-    from saml.tracking import RunRecord
-
-    model = settings["model"]
-    checkpoint = open_checkpoint(model)
-    network = {**model[model["family"]], **checkpoint.settings}  # the sizes that it has, not the config's
-    origin = {"name": checkpoint.path.resolve().name, "sha256": checksums(checkpoint.path)}
-    run = RunRecord(
-        stage="import-base",
-        experiment=experiment,
-        settings={"model": {**model, model["family"]: network}, "checkpoint": origin},
-        corpus=corpus,
-        family=model["family"],
-    )
-    recogniser = read_recogniser(checkpoint)
-    save_model(recogniser, out_weights, out_description)
-    run.size("model", out_weights.stat().st_size)
-    run.score("parameters", sum(tensor.numel() for tensor in full_state(recogniser).values()))
-    run.write(record)
 
 
 def _settings(config: Mapping[str, Any], tokeniser: Tokeniser) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Text to token ids and back."""
+"""Characters as tokens."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from saml.models.recogniser import Tokeniser
 from saml.runtime.errors import SamlError
 
 PAD, START, END = 0, 1, 2
@@ -51,30 +52,18 @@ class CharacterTokeniser:
         """The text of `ids`; special tokens are left out."""
         return "".join(self.characters[i - _SPECIAL] for i in ids if _SPECIAL <= i < self.size).strip()
 
+    def to_json(self) -> str:
+        """The content of tokenizer.json: the characters in the order of their ids."""
+        return json.dumps({"characters": self.characters})
+
     def describe(self) -> dict[str, Any]:
-        """What `tokeniser_of` needs to build this tokeniser again."""
-        return {"kind": "characters", "characters": self.characters}
+        """What `tokeniser_of` needs beside tokenizer.json to build this tokeniser again."""
+        return {"kind": "characters", "sha256": hashlib.sha256(self.to_json().encode()).hexdigest()}
 
 
 def normalise_spaces(text: str) -> str:
     """Lower case, with single spaces between words and none around them."""
     return " ".join(text.lower().split())
-
-
-def build_tokeniser(model: Mapping[str, Any], transcripts: Iterable[str] | None = None) -> Tokeniser:
-    """The tokeniser of a config's `model` section, for a network that is trained here.
-
-    With `bpe` its tokens are subwords, learned from `transcripts`. Raises SamlError without these.
-    """
-    family = model["family"]
-    own = model[family]
-    if own.get("bpe") is None:
-        return CharacterTokeniser(own["characters"])
-    if transcripts is None:
-        raise SamlError(f"model.{family}.bpe: subwords are learned from transcripts, and there are none here")
-    from saml.models.tokenisers.subwords import learn_subwords
-
-    return learn_subwords(transcripts, own["characters"], own["bpe"], f"model.{family}.bpe")
 
 
 def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
@@ -87,21 +76,6 @@ def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:
     if characters is None:
         return lambda text: ""
     return CharacterTokeniser(characters).unknown
-
-
-def tokeniser_of(description: Mapping[str, Any]) -> Tokeniser:
-    """The tokeniser that its `describe` described. Raises SamlError for a kind that does not exist."""
-    if description["kind"] == "bpe":
-        from saml.models.tokenisers.bpe import bpe_of
-
-        return bpe_of(description)
-    if description["kind"] == "subwords":
-        from saml.models.tokenisers.subwords import subwords_of
-
-        return subwords_of(description)
-    if description["kind"] != "characters":
-        raise SamlError(f"no tokeniser of kind {description['kind']!r}; made by another version of saml?")
-    return CharacterTokeniser(description["characters"])
 
 
 def tokeniser_of_vocabulary(vocabulary: Mapping[str, int]) -> CharacterTokeniser:

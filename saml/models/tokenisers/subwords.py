@@ -1,10 +1,11 @@
 """Subwords as tokens: a byte-pair vocabulary that `sentencepiece` learns from transcripts."""
 
 import base64
+import hashlib
 import io
+import json
 import re
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
@@ -14,6 +15,7 @@ from saml.runtime.errors import SamlError
 
 UNKNOWN = 3
 SPECIAL = 4
+_DAMAGED = "the vocabulary of subwords is damaged"
 _SPACE = "▁"  # how sentencepiece writes the start of a word
 
 
@@ -21,7 +23,7 @@ class SubwordTokeniser:
     """Subwords of lower-cased words, behind four special tokens: padding 0, start 1, end 2, unknown 3.
 
     As with characters, padding doubles as the blank of the CTC loss. No text has the unknown one, which
-    sentencepiece insists on: `encode` refuses what has no piece.
+    sentencepiece insists on: `encode` refuses what has no subword.
     """
 
     prompt: tuple[int, ...] = (START,)
@@ -35,9 +37,7 @@ class SubwordTokeniser:
         try:
             self._subwords = SentencePieceProcessor(model_proto=vocabulary)
         except RuntimeError as error:
-            raise SamlError(
-                f"the vocabulary of a model.json is damaged ({error}); make the model again"
-            ) from None
+            raise SamlError(f"{_DAMAGED} ({error})") from None
         self._vocabulary = vocabulary
         subwords = [self._subwords.id_to_piece(index) for index in range(SPECIAL, self.size)]
         self._characters = {piece for piece in subwords if len(piece) == 1} - {_SPACE}
@@ -48,7 +48,7 @@ class SubwordTokeniser:
         return int(self._subwords.get_piece_size())
 
     def unknown(self, text: str) -> str:
-        """The characters of `text`, each once and in order, that no piece has."""
+        """The characters of `text`, each once and in order, that no subword has."""
         words = normalise_spaces(text).replace(" ", "")
         return "".join(dict.fromkeys(c for c in words if c not in self._characters))
 
@@ -67,28 +67,30 @@ class SubwordTokeniser:
         text: str = self._subwords.decode([int(i) for i in ids if SPECIAL <= i < self.size])
         return text.strip()
 
+    def to_json(self) -> str:
+        """The content of tokenizer.json: sentencepiece's model in base64."""
+        return json.dumps({"sentencepiece": base64.b64encode(self._vocabulary).decode()})
+
     def describe(self) -> dict[str, Any]:
-        """What `tokeniser_of` needs to build this tokeniser again: sentencepiece's model, packed."""
-        packed = base64.b64encode(zlib.compress(self._vocabulary, 9)).decode()
-        return {"kind": "subwords", "size": self.size, "vocabulary": packed}
+        """What `tokeniser_of` needs beside tokenizer.json to build this tokeniser again."""
+        checksum = hashlib.sha256(self.to_json().encode()).hexdigest()
+        return {"kind": "subwords", "size": self.size, "sha256": checksum}
 
 
-def subwords_of(description: Mapping[str, Any]) -> SubwordTokeniser:
-    """The tokeniser that its `describe` described. Raises SamlError where the description is damaged."""
+def subwords_of(content: str) -> SubwordTokeniser:
+    """The tokeniser whose `to_json` gave `content`. Raises SamlError where it is damaged."""
     try:
-        vocabulary = zlib.decompress(base64.b64decode(description["vocabulary"], validate=True))
-    except (ValueError, zlib.error) as error:
-        raise SamlError(
-            f"the vocabulary of a model.json is damaged ({error}); make the model again"
-        ) from None
+        vocabulary = base64.b64decode(json.loads(content)["sentencepiece"], validate=True)
+    except (ValueError, LookupError, TypeError) as error:
+        raise SamlError(f"{_DAMAGED} ({error!r})") from None
     return SubwordTokeniser(vocabulary)
 
 
 def learn_subwords(transcripts: Iterable[str], characters: str, size: int, key: str) -> SubwordTokeniser:
     """Learn a vocabulary of `size` tokens, the special ones included, by byte-pair encoding.
 
-    Every one of `characters` becomes a piece, whether or not a transcript has it, so that other people's
-    texts can be written too. The same transcripts give the same bytes, in whatever order they come.
+    Every one of `characters` becomes a subword, whether or not a transcript has it, so that other texts can
+    be written too. The same transcripts give the same bytes, in whatever order they come.
 
     Raises SamlError, naming the configuration's `key`, where so many tokens cannot be learned.
     """

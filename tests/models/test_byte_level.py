@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from saml.decoding.transcription import Search, transcribe
-from saml.models.checkpoints.transformers import import_base, open_checkpoint
+from saml.models.checkpoints.tokeniser_files import read_tokenizer
+from saml.models.checkpoints.transformers import open_checkpoint
 from saml.models.store import load_model
-from saml.models.tokenisers.bpe import BpeTokeniser, Manners, Vocabulary
-from saml.models.tokenisers.characters import tokeniser_of, unknown_characters
-from saml.models.tokenisers.vocabulary import read_vocabulary
+from saml.models.tokenisers.byte_level import WhisperTokeniser
+from saml.models.tokenisers.characters import unknown_characters
+from saml.models.tokenisers.kinds import tokeniser_of
 from saml.runtime.errors import SamlError
+from saml.stages.import_base import import_base
 from saml.training.data import Examples
 from tests.models.conftest import BPE, IDS, SPECIAL, save_bpe_checkpoint, section, whisper_tokeniser
 from tests.training.conftest import CutSet, write_pool
@@ -23,9 +25,9 @@ from tests.training.conftest import CutSet, write_pool
 TEXTS = ["the cat's hat", "A na\u00efve MAT,  on 2 \u732b", "", "sat <|endoftext|> sat"]
 
 
-def opened(folder: Path, **changes: object) -> BpeTokeniser:
+def opened(folder: Path, **changes: object) -> WhisperTokeniser:
     tokeniser = open_checkpoint(section(folder, characters=None, **changes)).tokeniser
-    assert isinstance(tokeniser, BpeTokeniser)
+    assert isinstance(tokeniser, WhisperTokeniser)
     return tokeniser
 
 
@@ -68,14 +70,37 @@ def test_letter_case_is_a_setting(tmp_path: Path) -> None:
 def test_a_description_gives_the_tokeniser_back(tmp_path: Path) -> None:
     ours = opened(save_bpe_checkpoint(tmp_path / "bpe", multilingual=True))
     description = json.loads(json.dumps(ours.describe()))
-    again = tokeniser_of(description)
+    again = tokeniser_of(description, ours.to_json())
     for text in TEXTS:
         assert again.encode(text) == ours.encode(text)
     for name in ("prompt", "end", "pad", "size", "never", "never_first"):
         assert getattr(again, name) == getattr(ours, name)
     assert again.describe() == description
-    with pytest.raises(SamlError, match=r"vocabulary of a model\.json is damaged"):
-        tokeniser_of({**description, "vocabulary": description["vocabulary"][:40]})
+    with pytest.raises(SamlError, match="not a tokeniser of the tokenizers library"):
+        tokeniser_of(description, ours.to_json()[:40])
+
+
+def test_the_name_of_a_timestamp_in_a_text_is_text(tmp_path: Path) -> None:
+    """Published files do not mark timestamps as special."""
+    folder = save_bpe_checkpoint(tmp_path / "bpe")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    timestamp = {**content["added_tokens"][0], "id": BPE + 10, "content": "<|0.00|>", "special": False}
+    content["added_tokens"].append(timestamp)
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    ours = opened(folder)
+    assert max(ours.encode("at <|0.00|> sat")) < BPE
+    assert ours.decode([*ours.encode("sat <|0.00|>"), BPE + 10]) == "sat <|0.00|>"
+
+
+def test_what_is_stored_is_what_transformers_reads(tmp_path: Path) -> None:
+    """The file beside a model is transformers' own tokenizer.json."""
+    from transformers import PreTrainedTokenizerFast
+
+    ours = opened(save_bpe_checkpoint(tmp_path / "bpe"))
+    (tmp_path / "tokenizer.json").write_text(ours.to_json())
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    ids = theirs(" the cat's hat", add_special_tokens=False).input_ids
+    assert ids == ours.encode("the cat's hat") and theirs.decode(ids) == " the cat's hat"
 
 
 def test_imported_it_trains_and_decodes_without_the_checkpoint(tmp_path: Path) -> None:
@@ -118,7 +143,9 @@ def test_imported_it_trains_and_decodes_without_the_checkpoint(tmp_path: Path) -
                 eos_token_id=BPE,
             ),
         )
-    texts = transcribe(recogniser, cuts, Search(beams=2, batch_seconds=100, max_tokens_per_second=0.01))
+    texts = transcribe(
+        recogniser, cuts, Search(beams=2, batch_seconds=100, max_tokens_per_second=0.01, ctc_weight=0.0)
+    )
     own = whisper_tokeniser()
     assert [texts[cut.id] for cut in cuts] == [
         own.decode([i for i in row if i < BPE]).strip() for row in ids.tolist()
@@ -136,14 +163,19 @@ def test_openais_table_gives_the_same_ids(tmp_path: Path) -> None:
     ]
     (tmp_path / "tiny.tiktoken").write_text("\n".join(lines) + "\n")
     size = BPE + 8 + 99 + 1501
-    found = read_vocabulary(tmp_path, size)
-    assert found.tokens == tuple(token for _, token in tokens)
-    ours = BpeTokeniser(found, Manners(size=size, multilingual=True))
+    found = read_tokenizer(tmp_path, size)
+    assert [found.id_to_token(index) for index in range(BPE)] == [token for _, token in tokens]
+    ours = WhisperTokeniser(found, size=size, multilingual=True)
     assert ours.encode("the cat's hat") == theirs(" the cat's hat", add_special_tokens=False).input_ids
     # end, start, 99 languages, translate, transcribe, startoflm, startofprev, nospeech, notimestamps, times
     assert ours.prompt == (BPE + 1, BPE + 2, BPE + 102, size - 1502)
-    with pytest.raises(SamlError, match="do not suit a Whisper of 300; take the other table"):
-        read_vocabulary(tmp_path, 300)
+    assert ours.decode([*ours.prompt, *ours.encode("the mat"), size - 1, ours.end]) == "the mat"
+    for other in (300, size - 99, size + 2):
+        with pytest.raises(SamlError, match=f"do not suit a Whisper of {other}; take the other table"):
+            read_tokenizer(tmp_path, other)
+    (tmp_path / "tiny.tiktoken").write_text("YQ== first\n")
+    with pytest.raises(SamlError, match=r"tiny\.tiktoken: not a table of tokens and ranks"):
+        read_tokenizer(tmp_path, size)
 
 
 def bytes_in_order() -> list[str]:
@@ -164,14 +196,24 @@ def test_vocabularies_that_cannot_be(tmp_path: Path) -> None:
 
     refused(r"tokenizer\.json: not a byte-level BPE", pre_tokenizer={"type": "Whitespace"})
     fewer = [token for token in whole["added_tokens"] if token["content"] != "<|notimestamps|>"]
-    refused(r"bpe: a BPE vocabulary without the special token <\|notimestamps\|>", added_tokens=fewer)
+    # transformers takes it from tokenizer_config.json, and gives it the next id.
+    refused(
+        r"tokenizer\.json: the id of the token <\|notimestamps\|> is missing, but 280 as", added_tokens=fewer
+    )
+    fewer = [token for token in whole["added_tokens"] if token["content"] != "<|de|>"]
+    refused(r"tokenizer\.json: the id of the token <\|translate\|> is 275, but 274 as", added_tokens=fewer)
     gap = {**whole["model"], "vocab": {token: 2 * i for token, i in whole["model"]["vocab"].items()}}
-    refused("the ids of its tokens have gaps", model=gap)
+    refused("bpe: .*token ids have gaps|the id of the token", model=gap)
+    lacking = dict(whole["model"], merges=[], vocab={"a": 0})
+    refused("bpe: .*without tokens for 255 of the 256 bytes|the id of the token", model=lacking)
+    refused(r"tokenizer\.json: cannot read this vocabulary", model={**whole["model"], "merges": ["q z"]})
+    refused(r"tokenizer\.json: not a byte-level BPE", model={})
+    (folder / "tokenizer_config.json").unlink()
+    fewer = [token for token in whole["added_tokens"] if token["content"] != "<|notimestamps|>"]
+    refused(r"bpe: a BPE vocabulary without the special token <\|notimestamps\|>", added_tokens=fewer)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(SamlError, match="no vocabulary of Whisper's; put its tokenizer.json"):
         opened(folder)
-    with pytest.raises(SamlError, match="without tokens for 255 of the 256 bytes"):
-        BpeTokeniser(Vocabulary(("a",), (), IDS), Manners(size=400, multilingual=False))
 
 
 def test_characters_or_not_is_said_in_the_config(tmp_path: Path) -> None:
@@ -202,11 +244,11 @@ def test_published_tables(
     """The published ids of the prompt, and words merged by hand: the pair of lowest rank first."""
     table = Path(os.environ[TABLES]) / f"{name}.tiktoken"
     (tmp_path / table.name).write_bytes(table.read_bytes())
-    ours = BpeTokeniser(read_vocabulary(tmp_path, size), Manners(size=size, multilingual=multilingual))
-    assert ours.prompt == prompt and len(json.dumps(ours.describe())) < 1e6
+    ours = WhisperTokeniser(read_tokenizer(tmp_path, size), size=size, multilingual=multilingual)
+    assert ours.prompt == prompt
     pairs = [line.split(" ") for line in table.read_text().splitlines()]
     ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
-    again = tokeniser_of(ours.describe())
+    again = tokeniser_of(ours.describe(), ours.to_json())
     for (
         word
     ) in "she had your dark suit in greasy wash water na\u00efvely antidisestablishmentarianism".split():

@@ -6,12 +6,10 @@
 # make format   put the sources into the project's form
 # make clean    remove .venv and caches; results/ stays
 #
-# Settings, e.g. `make all CORES=8 ARGS="--configfile config/an4-conformer.yaml"` (a --config in ARGS replaces
-# speakers_per_job: say both there):
+# Settings, e.g. `make all CORES=8 ARGS="--configfile config/an4-conformer.yaml"`:
 PYTHON ?= python3# the Python that .venv is made with, 3.11 or newer
 VENV ?= .venv
 CORES ?= all# cores for Snakemake
-SPEAKERS_PER_JOB ?= 4# target speakers that one job takes: the same files as one by one, and less starting up
 ARGS ?=# more arguments for Snakemake, pytest or the benchmarks
 
 SHELL := /bin/bash
@@ -25,7 +23,7 @@ WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
 PIP := "$(VENV)/bin/python" -m pip --disable-pip-version-check --no-input
 
 all: install
-	@$(WITHIN) snakemake --config speakers_per_job=$(SPEAKERS_PER_JOB) --cores $(CORES) all $(ARGS)
+	@$(WITHIN) snakemake --cores $(CORES) all $(ARGS)
 
 # A file's tests stay together, because they share what is slow to make; more than four workers want much memory.
 test: install

@@ -1,4 +1,12 @@
+# What `snakemake` runs in this folder. The target is here, because an included file cannot have the default one.
 include: "workflow/Snakefile"
 
 
-workflow.default_target = "all"  # an included file cannot say what `snakemake` alone makes
+rule all:
+    default_target: True
+    input:
+        table_files,
+        figure_files,
+        expand(f"{RESULTS}/{{file}}", file=TRANSCRIPTS),
+    message:
+        "The experiment is complete"

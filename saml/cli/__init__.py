@@ -1,4 +1,4 @@
-"""The commands of the program `saml`: one module a group, each of which adds its commands and their flags.
+"""The commands of the program `saml`, one module a group; `stage_table` defines the stages of the pipeline.
 
-The functions that the commands call live in their own rooms and are imported only when a command runs.
+The functions behind the commands are in other packages and are imported only when a command runs.
 """

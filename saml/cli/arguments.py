@@ -1,4 +1,4 @@
-"""What the flags of several commands have in common: kinds of values, and flags that stand together."""
+"""What the flags of several commands have in common: kinds of values, paths, threads, names."""
 
 import argparse
 import json
@@ -6,10 +6,54 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.cli.stage_table import PATHS
+# What each path flag is, for --help. A command lists the names of its own.
+PATHS = {
+    "recordings": "lhotse recordings (jsonl.gz)",
+    "supervisions": "lhotse supervisions (jsonl.gz)",
+    "dropped": "table of utterances left out (tsv)",
+    "audio": "folder for waveforms that are synthesised or converted",
+    "cuts": "lhotse cuts with features (jsonl.gz)",
+    "features": "archive of features",
+    "splits": "a target speaker's train, dev and test utterances (json)",
+    "heldout-cuts": "cuts of the held-out pool",
+    "weights": "model to read (safetensors)",
+    "description": "its description (json)",
+    "adapter": "adapter to read (safetensors)",
+    "adapter-description": "its description (json)",
+    "experts": "initialised experts to start from (safetensors)",
+    "experts-description": "their description (json)",
+    "adaptation-record": "run record of the adaptation, taken over",
+    "tables-record": "run record of the tables, taken over",
+    "out-weights": "model to write (safetensors)",
+    "out-adapter": "adapter to write (safetensors)",
+    "out-description": "description to write (json)",
+    "hypotheses": "hypotheses with counts (jsonl)",
+    "routes": "weights of each utterance, layer and expert (csv)",
+    "pretrained": "the adapter before adaptation (safetensors)",
+    "pretrained-description": "its description (json)",
+    "embeddings": "encoder outputs of each utterance, the mean over frames (csv)",
+    "results": "an experiment's folder, results/<experiment>",
+    "wer": "table of word error rates by arm, speaker and seed (csv)",
+    "summary": "table of arms (csv)",
+    "comparisons": "table of pairs of arms (csv)",
+    "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
+    "routing": "table of mean weights by speaker and expert (csv)",
+    "routers": "table of routers, and how well they tell speakers apart (csv)",
+    "enrolment": "table of word error rates by number of training utterances (csv)",
+    "ablation": "table of word error rates by question and arm (csv)",
+    "pruning": "table of word error rates by number of experts kept (csv)",
+    "silhouettes": "table of how well encoder outputs keep speakers apart (csv)",
+    "rates": "table of losses by learning rate (csv)",
+    "fragment": "the chosen learning rates, to lay over a configuration (yaml)",
+    "output-dir": "folder for figures",
+    "transcripts": "folder for transcripts, a folder for each arm and scorer in it",
+    "pages": "folder for tables as pages (html)",
+    "work": "folder for checkpoints, removed when the job is done",
+    "record": "run record to write (jsonl)",
+}
 
 
-def settings(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
     """A JSON object given on the command line, or in a file as @path."""
     try:
         content = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
@@ -38,23 +82,14 @@ def not_negative(text: str) -> float:
     return number
 
 
-def add_settings(command: argparse.ArgumentParser, sections: str) -> None:
-    """Add --experiment and, unless no `sections` of the config are wanted, --settings."""
-    command.add_argument("--experiment", required=True, help="name of the experiment")
-    if sections:
-        command.add_argument(
-            "--settings",
-            required=True,
-            type=settings,
-            metavar="JSON",
-            help=f"a JSON object, or @file, with the config's {sections}",
-        )
-
-
 def add_paths(command: argparse.ArgumentParser, names: Sequence[str], *, required: bool = True) -> None:
-    """Add the path flags with these names of `PATHS`."""
+    """Add the path flags with these names of `PATHS`.
+
+    One that is not required may stand without a path, which is as good as absent: rules name every flag.
+    """
     for name in names:
-        command.add_argument(f"--{name}", required=required, type=Path, metavar="PATH", help=PATHS[name])
+        kind: dict[str, Any] = {"required": True} if required else {"nargs": "?"}
+        command.add_argument(f"--{name}", type=Path, metavar="PATH", help=PATHS[name], **kind)
 
 
 def add_names(command: argparse.ArgumentParser) -> None:
@@ -64,10 +99,10 @@ def add_names(command: argparse.ArgumentParser) -> None:
 
 
 def add_threads(command: argparse.ArgumentParser) -> None:
-    """Add --threads, which `running.run` takes away again."""
+    """Add --threads, which `dispatch.run` takes away again."""
     command.add_argument(
         "--threads",
         type=positive,
         default=1,
-        help="threads of this job; part of what decides its bytes (default 1)",
+        help="threads of this job; results depend on it (default 1)",
     )

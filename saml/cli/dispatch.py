@@ -1,11 +1,9 @@
-"""How a command comes to the function that does its work, and with how many threads."""
+"""Calls the function behind a command, with the number of threads that it may use."""
 
 import importlib
 import os
 from collections.abc import Callable
 from typing import Any
-
-from saml.compat.garbage import none_expected
 
 
 def run(path: str, options: dict[str, Any]) -> Any:
@@ -22,8 +20,7 @@ def call(path: str, options: dict[str, Any]) -> Any:
 def function(path: str) -> Callable[..., Any]:
     """The function "module:name"; only now is its module imported."""
     module, _, name = path.partition(":")
-    with none_expected():
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
 

@@ -1,7 +1,7 @@
 """One command per stage: `saml <stage> --help`.
 
-A command's flags are its function's keyword arguments and stand in `saml.cli`; the functions live in
-their own rooms and are imported only when their command runs.
+A command's flags are the keyword arguments of its function. They are imported only when
+their command runs.
 """
 
 import argparse
@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from saml import __version__
-from saml.cli import crowd, each, report_commands, setup_commands, stage_commands, user_commands
-from saml.compat.garbage import none_at_exit
+from saml.cli import report_commands, setup_commands, stage_commands, user_commands
 from saml.runtime.errors import SamlError, in_one_line
 from saml.runtime.watchdog import die_with_parent
 
@@ -21,8 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A training that was asked to stop, and can go on, ends with 143.
     """
     die_with_parent()
-    none_at_exit()
-    options = vars(_parser().parse_args(arguments))
+    options = vars(command_line().parse_args(arguments))
     command = options.pop("command")
     try:
         status = options.pop("run")(options)
@@ -35,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of all commands and their flags."""
     parser = argparse.ArgumentParser(
         prog="saml",
         description="Personalise 4-bit speech recognisers with mixtures of LoRA experts. Every stage of the "
@@ -43,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"saml {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    # What a person types first, then what Snakemake does.
-    for group in (user_commands, setup_commands, report_commands, stage_commands, each, crowd):
+    # Commands for people first, then the stages.
+    for group in (user_commands, setup_commands, report_commands, stage_commands):
         group.add(commands)
     return parser
 

@@ -30,6 +30,7 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _doctor(options: dict[str, Any]) -> int:
+    # Imported here for start-up, as all functions of commands are.
     from saml.config.load import load
     from saml.doctor.diagnosis import doctor
 

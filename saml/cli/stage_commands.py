@@ -1,70 +1,146 @@
 """The stages of the pipeline, each a command with the flags that `saml.cli.stage_table` gives it."""
 
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from saml.cli.arguments import add_names, add_paths, add_settings, add_threads, not_negative
-from saml.cli.dispatch import call, function, limit_threads
-from saml.cli.stage_table import STAGES, Stage
+from saml.cli.arguments import add_names, add_paths, add_threads, json_object, not_negative
+from saml.cli.dispatch import function, limit_threads
+from saml.cli.stage_definition import Stage, Value
+from saml.cli.stage_table import STAGES
 from saml.runtime.errors import SamlError
+from saml.runtime.layout import folder_name
+
+# Stands for the name of a speaker's folder in path flags.
+SPEAKER = "{speaker}"
+
+Options = dict[str, Any]
 
 
 def add(commands: Any) -> None:
     """Add a command for each stage."""
-    for stage in STAGES:
+    for stage in STAGES.values():
         _add_stage(commands, stage)
 
 
 def _add_stage(commands: Any, stage: Stage) -> None:
-    command = commands.add_parser(stage.name, help=stage.summary, description=_sentence(stage.summary))
-    add_settings(command, f"sections {', '.join(stage.sections)}")
-    for name, kind in stage.others:
-        command.add_argument(f"--{name}", required=True, type=kind)
-    for name, kind in stage.optional_others:
-        command.add_argument(f"--{name}", type=kind)
-    add_paths(command, (*stage.paths, "record"))
-    add_paths(command, stage.optional, required=False)
-    if "work" in stage.optional:
+    summary = f"{stage.summary[0].upper()}{stage.summary[1:]}."
+    command = commands.add_parser(stage.name, help=stage.summary, description=summary)
+    command.add_argument("--experiment", required=True, help="name of the experiment")
+    if stage.sections:
         command.add_argument(
-            "--checkpoint-seconds",
-            type=not_negative,
-            default=float("inf"),
-            metavar="SECONDS",
-            help="leave a checkpoint so often; 0 is after every step (default: after every epoch)",
+            "--settings",
+            required=True,
+            type=json_object,
+            metavar="JSON",
+            help=f"a JSON object, or @file, with the config's {', '.join(stage.sections)}",
         )
-    if stage.trains_adapter:
+    for value in stage.values:
+        _add_value(command, value)
+    if stage.per_speaker:
+        # Decoding of the held-out pool alone has no speaker, and no cuts of one.
+        needed: Options = {"nargs": "*"} if "cuts" in stage.optional else {"nargs": "+", "required": True}
+        command.add_argument(
+            "--speakers",
+            **needed,
+            metavar="ID",
+            help=f"target speakers; {SPEAKER} in a path is the id, percent-encoded where it is no file name",
+        )
+    add_paths(command, (*stage.inputs, *stage.outputs, *stage.folders))
+    add_paths(command, stage.optional, required=False)
+    if stage.trains:
+        _add_training(command)
+    if stage.tunable:
         command.add_argument(
             "--trial",
             action="store_true",
-            help="try learning rates: a training that diverges is noted in its record and is no error; the "
+            help="try a learning rate: divergence is noted in the run record instead of an error; the "
             "adapter's files are empty then",
         )
     add_names(command)
     add_threads(command)
-    command.set_defaults(run=lambda options: _run_stage(stage, options))
+    command.set_defaults(run=partial(_run_stage, stage))
 
 
-def _sentence(summary: str) -> str:
-    return summary[0].upper() + summary[1:] + "."
+def _add_value(command: argparse.ArgumentParser, value: Value) -> None:
+    kind: dict[str, Any] = {} if value.optional else {"required": True}
+    if value.many or value.optional:
+        kind["nargs"] = "*" if value.many else "?"
+    metavar = "JSON" if value.kind is json_object else None
+    command.add_argument(f"--{value.name}", type=value.kind, help=value.help, metavar=metavar, **kind)
 
 
-def _run_stage(stage: Stage, options: dict[str, Any]) -> None:
-    refuse_missing_section(stage, options)
+def _add_training(command: argparse.ArgumentParser) -> None:
+    add_paths(command, ("work",), required=False)
+    command.add_argument(
+        "--checkpoint-seconds",
+        type=not_negative,
+        default=float("inf"),
+        metavar="SECONDS",
+        help="time between two checkpoints; 0 is after every step (default: after every epoch)",
+    )
+
+
+def _run_stage(stage: Stage, options: Options) -> None:
+    _refuse_missing_section(stage, options)
     limit_threads(options.pop("threads"))
-    family = options.pop("family")  # a stage that reads a model knows it from there
-    if not stage.takes_corpus:
-        del options["corpus"]
-    if options.pop("trial", False):
+    family = options["family"]
+    for name in {"corpus", "family"} - set(stage.notes):
+        del options[name]
+    trial = options.pop("trial", False)
+    jobs = _by_speaker(stage, options) if stage.per_speaker else [options]
+    if not trial:
+        _call(stage, jobs)
+    elif len(jobs) > 1:
+        raise SamlError("--trial: give one speaker, because each speaker's training may diverge")
+    else:
+        # Imported here for start-up, as all functions of commands are.
         from saml.tuning.trial import run_trial
 
-        run_trial(stage.name, function(stage.function), options, family=family)
-    else:
-        call(stage.function, options)
+        run_trial(stage.name, lambda **job: _call(stage, [job]), jobs[0], family=family)
 
 
-def refuse_missing_section(stage: Stage, options: dict[str, Any]) -> None:
-    """Raise SamlError where the settings lack a section that the stage wants."""
+def _refuse_missing_section(stage: Stage, options: Options) -> None:
+    """Raise SamlError where the settings lack a section that the stage needs."""
     for section in stage.sections:
-        if section not in options["settings"]:
-            raise SamlError(
-                f"--settings: section {section!r} is missing; it wants {', '.join(stage.sections)}"
-            )
+        name = section.partition(".")[0]
+        if name not in options["settings"]:
+            raise SamlError(f"--settings: section {name!r} is missing; it needs {', '.join(stage.sections)}")
+
+
+def _by_speaker(stage: Stage, options: Options) -> list[Options]:
+    """The options for each speaker; for none at all, where a stage takes that, those without a speaker."""
+    speakers = options.pop("speakers") or [None]
+    if len(speakers) > 1:
+        for name in stage.outputs:
+            if SPEAKER not in str(options[name.replace("-", "_")]):
+                raise SamlError(f"--{name}: with several speakers the path must contain {SPEAKER}")
+    return [_for_speaker(options, speaker) for speaker in speakers]
+
+
+def _for_speaker(options: Options, speaker: str | None) -> Options:
+    if speaker is None:
+        return {**options, "speaker": None}
+    folder = folder_name(speaker)
+    filled = {
+        name: Path(str(value).replace(SPEAKER, folder)) if isinstance(value, Path) else value
+        for name, value in options.items()
+    }
+    return {**filled, "speaker": speaker}
+
+
+def _call(stage: Stage, jobs: Sequence[Options]) -> None:
+    """Run the stage's function for the options of each speaker, or once for all where it takes batches."""
+    run = function(stage.function)
+    if stage.batch is None:
+        for job in jobs:
+            run(**job)
+        return
+    name, path = stage.batch
+    of_speaker: Any = function(path)
+    own = [field.name for field in fields(of_speaker)]
+    speakers = [of_speaker(**{key: job[key] for key in own}) for job in jobs]
+    run(**{name: speakers}, **{key: value for key, value in jobs[0].items() if key not in own})

@@ -1,205 +1,265 @@
-"""What each stage of the pipeline is called, takes and runs: the table behind the command line."""
+"""The stages of the pipeline: of each, its name, function, config sections and flags.
 
-from dataclasses import dataclass
+Everything that a stage takes is said here once. The command line (`saml.cli.stage_commands`) takes its flags
+from it, and the workflow (workflow/rules/common.smk) the shell command and the settings of the stage's rule.
+Inputs, outputs, wildcards and params of a rule therefore have the names of the flags, with underscores.
+"""
 
-# What each path flag is, for --help. A stage lists the names of its own.
-PATHS = {
-    "recordings": "lhotse recordings (jsonl.gz)",
-    "supervisions": "lhotse supervisions (jsonl.gz)",
-    "dropped": "table of utterances left out (tsv)",
-    "audio": "folder for waveforms that are made or converted",
-    "cuts": "lhotse cuts with features (jsonl.gz)",
-    "features": "archive of features",
-    "splits": "a target speaker's train, dev and test utterances (json)",
-    "heldout-cuts": "cuts of the held-out pool",
-    "weights": "model to read (safetensors)",
-    "description": "its description (json)",
-    "adapter": "adapter to read (safetensors)",
-    "adapter-description": "its description (json)",
-    "experts": "initialised experts to start from (safetensors)",
-    "experts-description": "their description (json)",
-    "adaptation-record": "run record of the adaptation, taken over",
-    "tables-record": "run record of the tables, taken over",
-    "out-weights": "model to write (safetensors)",
-    "out-adapter": "adapter to write (safetensors)",
-    "out-description": "description to write (json)",
-    "hypotheses": "hypotheses with counts (jsonl)",
-    "routes": "weights of each utterance, layer and expert (csv)",
-    "pretrained": "the adapter before adaptation, likewise (safetensors)",
-    "pretrained-description": "its description (json)",
-    "embeddings": "encoder outputs of each utterance, the mean over frames (csv)",
-    "results": "an experiment's folder, results/<experiment>",
-    "wer": "table of word error rates by arm, speaker and seed (csv)",
-    "summary": "table of arms (csv)",
-    "comparisons": "table of pairs of arms (csv)",
-    "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
-    "routing": "table of mean weights by speaker and expert (csv)",
-    "routers": "table of routers, and how well they tell speakers apart (csv)",
-    "enrolment": "table of word error rates by number of training utterances (csv)",
-    "ablation": "table of word error rates by question and arm (csv)",
-    "pruning": "table of word error rates by number of experts kept (csv)",
-    "silhouettes": "table of how well encoder outputs keep speakers apart (csv)",
-    "rates": "table of losses by learning rate (csv)",
-    "fragment": "the chosen learning rates, to lay over a configuration (yaml)",
-    "output-dir": "folder for figures",
-    "transcripts": "folder for transcripts, a folder for each arm and scorer in it",
-    "pages": "folder for tables as pages (html)",
-    "work": "folder for checkpoints, removed when the job is done",
-    "record": "run record to write (jsonl)",
-}
+from saml.cli.arguments import json_object
+from saml.cli.stage_definition import Stage, Value
 
+ARM = Value("arm", "wildcards")
+SEED = Value("seed", "wildcards", int)
+SPEAKERS = Value("speakers", "params", many=True, help="ids of the target speakers")
+SEEDS = Value("seeds", "params", int, many=True)
+REFERENCE = Value("reference", "params", optional=True, help="the arm that the others are compared with")
+# The factors of the experiment's results, for tables and figures.
+FACTORS = (Value("arms", "params", json_object, "arm to its config entry"), SPEAKERS, SEEDS)
 
-@dataclass(frozen=True)
-class Stage:
-    """A command that runs one function of the package.
-
-    `paths` are required path flags, `optional` ones that may be left out, `sections` the config sections
-    that its --settings holds, `others` further flags with their types. One that `trains_adapter` can be run
-    on trial, to find a learning rate.
-    """
-
-    name: str
-    function: str
-    summary: str
-    sections: tuple[str, ...]
-    paths: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    others: tuple[tuple[str, type], ...] = ()
-    optional_others: tuple[tuple[str, type], ...] = ()
-    takes_corpus: bool = True
-    trains_adapter: bool = False
-
-
+_MODEL = ("weights", "description")
+_ADAPTER = ("adapter", "adapter-description")
+_NEW_MODEL = ("out-weights", "out-description", "record")
+_NEW_ADAPTER = ("out-adapter", "out-description", "record")
 _MIXTURE = ("arm", "adapters", "pretraining", "initial_speakers")
-_ARM_SEED = (("arm", str), ("seed", int))
+_TABLES = ("wer", "summary", "comparisons", "intervals")
+_DRAWN = ("results", "pages", "output-dir")
+_CORPUS_AND_FAMILY = ("corpus", "family")
 
-STAGES = (
+_ALL = (
     Stage(
         "prepare-corpus",
         "saml.stages.prepare:prepare_corpus",
-        "speech to manifests: everything but speech made for a target speaker",
-        ("corpus",),
-        ("recordings", "supervisions", "dropped", "audio"),
-        takes_corpus=False,
+        "speech to manifests: everything but synthetic speech of a target speaker",
+        sections=("corpus",),
+        outputs=("recordings", "supervisions", "dropped", "audio", "record"),
+        notes=(),
     ),
     Stage(
         "prepare-pool",
         "saml.stages.prepare:prepare_pool",
         "cuts and features of a pool of speakers: base, pretrain or heldout",
-        ("corpus", "model"),
-        ("recordings", "supervisions", "cuts", "features", "dropped"),
-        others=(("role", str),),
-        takes_corpus=False,
+        sections=("corpus", "model"),
+        inputs=("recordings", "supervisions"),
+        outputs=("cuts", "features", "dropped", "record"),
+        values=(Value("role", "wildcards"),),
+        notes=(),
     ),
     Stage(
         "prepare-speaker",
         "saml.stages.prepare:prepare_speaker",
-        "cuts, features and splits of a target speaker",
-        ("corpus", "model", "partition"),
-        ("recordings", "supervisions", "cuts", "features", "splits", "dropped", "audio"),
-        others=(("speaker", str),),
-        takes_corpus=False,
+        "cuts, features and splits of target speakers",
+        sections=("corpus", "model", "partition.scheme", "partition.folds", "partition.seed"),
+        inputs=("recordings", "supervisions"),
+        outputs=("cuts", "features", "splits", "dropped", "audio", "record"),
+        per_speaker=True,
+        notes=(),
     ),
     Stage(
         "train-base",
         "saml.stages.train_base:train_base",
         "train a base model from scratch",
-        ("model", "base_training"),
-        ("cuts", "out-weights", "out-description"),
-        ("work",),
+        sections=("model", "base_training"),
+        inputs=("cuts",),
+        outputs=_NEW_MODEL,
+        trains=True,
     ),
     Stage(
         "import-base",
-        "saml.models.checkpoints.transformers:import_base",
+        "saml.stages.import_base:import_base",
         "take over a base model that transformers or OpenAI wrote",
-        ("model",),
-        ("out-weights", "out-description"),
+        sections=("model",),
+        outputs=_NEW_MODEL,
     ),
     Stage(
         "quantise",
-        "saml.models.nf4:quantise",
+        "saml.stages.quantise:quantise",
         "store a model as NF4",
-        ("quantisation",),
-        ("weights", "description", "out-weights", "out-description"),
+        sections=("quantisation",),
+        inputs=_MODEL,
+        outputs=_NEW_MODEL,
     ),
     Stage(
         "initialise-experts",
-        "saml.stages.pretrain:initialise_experts",
+        "saml.stages.initialise:initialise_experts",
         "train one LoRA for each initial speaker: the experts of a mixture",
-        _MIXTURE,
-        ("weights", "description", "cuts", "out-adapter", "out-description"),
-        ("work",),
-        others=_ARM_SEED,
-        trains_adapter=True,
+        sections=_MIXTURE,
+        inputs=(*_MODEL, "cuts"),
+        outputs=_NEW_ADAPTER,
+        values=(ARM, SEED),
+        trains=True,
+        tunable=True,
     ),
     Stage(
         "pretrain",
         "saml.stages.pretrain:pretrain",
         "train an arm's adapters (and routers) on many speakers",
-        _MIXTURE,
-        ("weights", "description", "cuts", "out-adapter", "out-description"),
-        ("experts", "experts-description", "work"),
-        others=_ARM_SEED,
-        trains_adapter=True,
+        sections=_MIXTURE,
+        inputs=(*_MODEL, "cuts"),
+        optional=("experts", "experts-description"),
+        outputs=_NEW_ADAPTER,
+        values=(ARM, SEED),
+        trains=True,
+        tunable=True,
     ),
     Stage(
         "adapt",
         "saml.stages.adapt:adapt",
-        "adapt an arm to one target speaker",
-        ("arm", "adapters", "adaptation", "partition"),
-        ("weights", "description", "cuts", "splits", "out-adapter", "out-description"),
-        ("adapter", "adapter-description", "work"),
-        others=(("arm", str), ("speaker", str), ("seed", int)),
-        trains_adapter=True,
+        "adapt an arm to target speakers, several in the same batches",
+        sections=("arm", "adapters", "adaptation", "partition.enrolment"),
+        inputs=(*_MODEL, "cuts", "splits"),
+        optional=_ADAPTER,
+        outputs=_NEW_ADAPTER,
+        values=(ARM, SEED),
+        per_speaker=True,
+        batch=("speakers", "saml.stages.adapt:Speaker"),
+        trains=True,
+        tunable=True,
     ),
     Stage(
         "decode",
         "saml.stages.decode:decode",
-        "decode a speaker's test part and the held-out pool, and count errors",
-        ("arm", "decoding", "scoring"),
-        ("weights", "description", "hypotheses"),
-        ("cuts", "splits", "heldout-cuts", "adapter", "adapter-description", "adaptation-record"),
-        others=_ARM_SEED,
-        optional_others=(("speaker", str),),
+        "decode test parts of speakers, several in the same batches, and the held-out pool; count errors",
+        sections=("arm", "decoding", "scoring.scorers"),
+        inputs=_MODEL,
+        optional=("cuts", "splits", "heldout-cuts", *_ADAPTER, "adaptation-record"),
+        outputs=("hypotheses", "record"),
+        values=(ARM, SEED),
+        per_speaker=True,
+        batch=("decodings", "saml.stages.decode:Decoding"),
     ),
     Stage(
         "routes",
         "saml.stages.routes:routes",
-        "route a speaker's speech with an arm's pre-trained router",
-        ("arm",),
-        ("weights", "description", "adapter", "adapter-description", "cuts", "routes"),
-        others=(("arm", str), ("speaker", str), ("seed", int)),
+        "route speakers' speech with an arm's pre-trained router",
+        sections=("arm",),
+        inputs=(*_MODEL, *_ADAPTER, "cuts"),
+        outputs=("routes", "record"),
+        values=(ARM, SEED),
+        per_speaker=True,
     ),
     Stage(
         "encode",
         "saml.stages.embed:encode",
-        "encode a speaker's test part, before and after adaptation",
-        ("arm",),
-        ("weights", "description", "cuts", "splits", "embeddings"),
-        ("adapter", "adapter-description", "pretrained", "pretrained-description"),
-        others=(("arm", str), ("speaker", str), ("seed", int)),
+        "encode speakers' test parts, before and after adaptation",
+        sections=("arm",),
+        inputs=(*_MODEL, "cuts", "splits"),
+        optional=(*_ADAPTER, "pretrained", "pretrained-description"),
+        outputs=("embeddings", "record"),
+        values=(ARM, SEED),
+        per_speaker=True,
     ),
     Stage(
         "judge-rate",
-        "saml.tuning.judging:judge_rate",
-        "what an arm's trials at one rate lose on sentences that they have not heard",
-        ("tuning",),
-        ("weights", "description", "results"),
-        others=(*_ARM_SEED, ("kind", str), ("rate", float)),
+        "saml.tuning.judge_rate:judge_rate",
+        "losses of an arm's trials at one learning rate on unseen utterances",
+        sections=("tuning",),
+        inputs=_MODEL,
+        outputs=("record",),
+        folders=("results",),
+        values=(ARM, SEED, Value("kind", "wildcards"), Value("rate", "wildcards", float)),
     ),
     Stage(
         "choose-start",
-        "saml.tuning.selection:choose_start",
-        "of the pre-trainings on trial take the best, for adaptations on trial to start from",
-        ("tuning",),
-        ("results", "out-adapter", "out-description"),
-        others=_ARM_SEED,
+        "saml.tuning.choose_rates:choose_start",
+        "choose the best pre-training of the sweep, from which adaptation trials start",
+        sections=("tuning.grid", "tuning.speakers"),
+        outputs=_NEW_ADAPTER,
+        folders=("results",),
+        values=(ARM, SEED),
     ),
     Stage(
         "choose-rates",
-        "saml.tuning.selection:choose_rates",
-        "choose learning rates by the losses of all trials on unheard sentences",
-        ("tuning", "arms"),
-        ("results", "rates", "fragment"),
+        "saml.tuning.choose_rates:choose_rates",
+        "choose learning rates by the losses of all trials on unseen utterances",
+        sections=("tuning", "arms"),
+        outputs=("rates", "fragment", "record"),
+        folders=("results",),
+    ),
+    Stage(
+        "tabulate",
+        "saml.reporting.tables:tabulate",
+        "tables from hypotheses",
+        sections=("scoring",),
+        outputs=(*_TABLES, "record"),
+        folders=("results", "pages"),
+        values=FACTORS,
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "figures",
+        "saml.reporting.figures:figures",
+        "figures from tables",
+        inputs=(*_TABLES, "tables-record"),
+        outputs=("record",),
+        folders=("results", "output-dir"),
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "transcripts",
+        "saml.reporting.transcripts:transcripts",
+        "references and hypotheses in the formats of sclite and icefall",
+        sections=("scoring.scorers", "scoring.error_stats"),
+        outputs=("record",),
+        folders=("results", "transcripts"),
+        values=FACTORS,
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "routing",
+        "saml.reporting.routing:routing",
+        "weights of the experts by speaker: tables and a figure",
+        sections=("scoring.seed",),
+        outputs=("routing", "routers", "record"),
+        folders=_DRAWN,
+        values=(Value("arms", "params", many=True, help="the arms that are routed"), SPEAKERS, SEEDS),
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "enrolment",
+        "saml.reporting.enrolment:enrolment",
+        "word error rates by number of training utterances: a table and a figure",
+        sections=("scoring",),
+        outputs=("enrolment", "record"),
+        folders=_DRAWN,
+        values=(
+            *FACTORS,
+            Value("sizes", "params", int, "numbers of utterances in <results>/enrolment", many=True),
+            Value("own-size", "params", int, "the number of <results> itself (all)", optional=True),
+            REFERENCE,
+        ),
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "ablation",
+        "saml.reporting.ablation:ablation",
+        "arms that differ in one thing, side by side: a table and a figure",
+        sections=("scoring",),
+        outputs=("ablation", "record"),
+        folders=_DRAWN,
+        values=(*FACTORS, Value("questions", "params", json_object, "question to its arms"), REFERENCE),
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "pruning",
+        "saml.reporting.pruning:pruning",
+        "word error rates by number of experts kept: a table and a figure",
+        sections=("scoring",),
+        outputs=("pruning", "record"),
+        folders=_DRAWN,
+        values=FACTORS,
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
+        "embeddings",
+        "saml.reporting.embeddings:embeddings",
+        "encoder outputs by speaker: a table and a figure (t-SNE)",
+        sections=("scoring.seed",),
+        outputs=("silhouettes", "record"),
+        folders=_DRAWN,
+        values=FACTORS,
+        notes=_CORPUS_AND_FAMILY,
     ),
 )
+
+# By name, in pipeline order.
+STAGES = {stage.name: stage for stage in _ALL}

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from saml.cli.arguments import add_names, add_paths, add_threads, positive
+from saml.cli.arguments import PATHS, add_names, add_paths, add_threads, positive
 from saml.cli.dispatch import run
-from saml.cli.stage_table import PATHS
 
 
 def add(commands: Any) -> None:
@@ -29,7 +28,7 @@ def _add_personalise(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("results/own"), metavar="PATH", help="folder to write (results/own)"
     )
-    command.add_argument("--speakers", nargs="+", help="whom to adapt to (default: all in the manifest)")
+    command.add_argument("--speakers", nargs="+", help="speakers to adapt to (default: all in the manifest)")
     command.add_argument("--arms", nargs="+", help="adapted arms (default: those that the experiment ran)")
     command.add_argument(
         "--folds",

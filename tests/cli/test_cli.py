@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,39 +12,42 @@ from pathlib import Path
 import pytest
 
 from saml.cli import main as cli
-from saml.cli.arguments import settings
-from saml.cli.stage_table import STAGES, Stage
+from saml.cli.arguments import json_object
+from saml.cli.stage_definition import Stage
+from saml.cli.stage_table import STAGES
 
 
-def options_of(command: str) -> set[str]:
-    """The names that a command hands on, as argparse stores them."""
-    parser = cli._parser()
-    choices = next(a for a in parser._actions if a.dest == "command").choices
-    return {action.dest for action in choices[command]._actions} - {"help"}
+def options_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The names of a command's flags, as its help lists them."""
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    flags = re.findall(r"^ +(?:-h, )?--([a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    return {flag.replace("-", "_") for flag in flags} - {"help"}
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_flags_are_the_stages_own_arguments(stage: Stage) -> None:
-    module, _, name = stage.function.partition(":")
-    wanted = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-    handed_on = options_of(stage.name) - {"threads", "family", "trial"}
-    handed_on -= set() if stage.takes_corpus else {"corpus"}
-    assert handed_on == wanted
+def parameters_of(path: str) -> set[str]:
+    """The names of the arguments of the function or class "module:name"."""
+    module, _, name = path.partition(":")
+    return set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
 
 
-@pytest.mark.parametrize(
-    ("command", "function"),
-    [
-        ("prune", "stages.prune:prune"),
-        ("ablation", "reporting.ablation:ablation"),
-        ("pruning", "reporting.pruning:pruning"),
-        ("embeddings", "reporting.embeddings:embeddings"),
-    ],
-)
-def test_flags_of_commands_that_are_no_stages(command: str, function: str) -> None:
-    module, _, name = function.partition(":")
-    wanted = set(inspect.signature(getattr(importlib.import_module(f"saml.{module}"), name)).parameters)
-    assert options_of(command) - {"threads"} == wanted
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_flags_are_the_stages_own_arguments(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """Speakers become one, or what is each one's own; threads, family and trial are for the command alone."""
+    wanted = parameters_of(stage.function)
+    if stage.batch is not None:
+        wanted = wanted - {stage.batch[0]} | parameters_of(stage.batch[1])
+    if stage.per_speaker:
+        wanted = wanted - {"speaker"} | {"speakers"}
+    if not stage.sections:
+        wanted -= {"settings"}
+    flags = options_of(stage.name, capsys) - {"threads", "trial"}
+    assert flags - ({"corpus", "family"} - set(stage.notes)) == wanted
+
+
+def test_flags_of_prune_are_the_stages_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = options_of("prune", capsys) - {"threads", "keep", "collapse"} | {"kept"}
+    assert flags == parameters_of("saml.stages.prune:prune")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -65,10 +69,10 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"a": 1}))
-    assert settings(f"@{path}") == settings('{"a": 1}') == {"a": 1}
+    assert json_object(f"@{path}") == json_object('{"a": 1}') == {"a": 1}
     for wrong in ("[1]", "{", "@nowhere"):
         with pytest.raises(argparse.ArgumentTypeError, match="not a JSON object"):
-            settings(wrong)
+            json_object(wrong)
 
 
 def test_a_missing_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The workflow on a real Slurm, of one machine."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,23 @@ def test_the_profile_gives_the_tables_of_a_local_run(slurm: None, tmp_path: Path
     assert "has been submitted with SLURM jobid" in printed and "(100%) done" in printed
     assert experiment.outcome() == local.outcome()
     assert "Nothing to be done" in experiment.run("--profile", "slurm", "all", *HERE)
+
+
+GROUPS = ["--groups", "adapt=adapt", "decode=decode", "--group-components", "adapt=2", "decode=3"]
+
+
+def test_jobs_of_several_speakers_share_a_slurm_job(slurm: None, tmp_path: Path) -> None:
+    """Snakemake's own grouping: two speakers and three arms, fewer submissions, and the same files."""
+    two = ("tests/configurations/tiny.yaml", "grouped.yaml")
+    local, grouped = (Experiment.make(tmp_path / name) for name in ("local", "grouped"))
+    for experiment in (local, grouped):
+        (experiment.folder / "grouped.yaml").write_text("run_arms: [nf4, nf4-lora, saml]\n")
+    local.run("all", "--cores", "2", configs=two)
+    printed = grouped.run("--profile", "slurm", "all", *HERE, "--cores", "2", *GROUPS, configs=two)
+    submitted = re.findall(r"Job (\S+) has been submitted with SLURM jobid", printed)
+    # Four adaptations, two in a job; six decodings, three in a job; the others have a job each.
+    assert sum("-" in name for name in submitted) == 2 + 2, submitted
+    assert grouped.outcome() == local.outcome()
 
 
 def _holds(log: Path, word: str) -> bool:

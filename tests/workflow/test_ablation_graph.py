@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, settings_of
+from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
 
 # Two further arms on the first speaker alone; saml has six experts.
 FEW: dict[str, Any] = {
@@ -36,7 +36,7 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
     assert outcome.jobs == NEW
     calls = finished.calls()
     first = SPEAKERS[0]
-    assert {option(call, "speaker") for call in calls if call[0] in ("adapt", "decode", "encode")} == {first}
+    assert {option(call, "speakers") for call in calls if call[0] in ("adapt", "decode", "encode")} == {first}
     frozen = next(c for c in calls if c[0] == "adapt" and option(c, "arm") == "saml-frozen-experts")
     assert settings_of(frozen)["arm"]["adaptation"] == {"frozen": "expert"}
     prunings = [call for call in calls if call[0] == "prune"]
@@ -56,7 +56,7 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
     assert option(encoded["nf4"], "adapter") is None and option(encoded["nf4"], "seed") == "0"
     assert option(encoded["saml"], "pretrained") == "results/test/pretrained/saml/seed1/adapter.safetensors"
     table = next(call for call in calls if call[0] == "ablation")
-    assert table[table.index("--speakers") + 1 : table.index("--seeds")] == [first]
+    assert options(table, "speakers") == [first]
     assert finished.dry_run("all", "ablation").jobs == {}
     names = set(finished.times())
     assert {"tables/ablation.csv", "figures/pruning.svg", "figures/embeddings.png"} <= names
@@ -64,13 +64,13 @@ def test_the_ablation_runs_what_the_experiment_has_not(finished: Project) -> Non
 
 
 def test_its_command_lines_are_those_of_the_program(finished: Project) -> None:
-    from saml.cli.main import _parser
+    from saml.cli.main import command_line
 
     finished.configure(ablation={**FEW, "reference": None, "speakers": 2})
     outcome = finished.snakemake("--cores", "2", "ablation")
     assert outcome.status == 0, outcome.text
     for call in finished.calls():
-        _parser().parse_args(call)
+        command_line().parse_args(call)
     table = next(call for call in finished.calls() if call[0] == "ablation")
     assert option(table, "reference") is None
 

@@ -33,8 +33,7 @@ def test_the_graph_needs_no_audio(fresh: Project, name: str, monkeypatch: pytest
         "initialise_experts": 1,
         "pretrain": 2,
         "adapt": 3 * speakers,
-        "decode": 3 * speakers,
-        "decode_unadapted": 2 * speakers,
+        "decode": 5 * speakers,
         "decode_heldout": 2,
         "tabulate": 1,
         "transcripts": 1,
@@ -58,7 +57,7 @@ def test_so_does_the_ablation(fresh: Project, name: str, monkeypatch: pytest.Mon
         "initialise_experts": 13,
         "pretrain": 23,
         "adapt": adapted,
-        "decode": adapted,
+        "decode": adapted + 3 * 2,  # and fp32 and nf4
         "prune": 3 * 10,
         "decode_pruned": 3 * 10,
         "encode": 3 * 4,

@@ -1,6 +1,6 @@
 """The graph of the enrolment curve: what it runs, what it takes from the experiment, what it leaves alone."""
 
-from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, settings_of
+from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
 
 
 def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:
@@ -28,7 +28,7 @@ def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:
         if call[0] == "decode":
             assert option(call, "heldout-cuts") is None and option(call, "adapter") is not None
     curve = next(call for call in calls if call[0] == "enrolment")
-    assert curve[curve.index("--sizes") + 1 : curve.index("--own-size")] == ["3", "48"]
+    assert options(curve, "sizes") == ["3", "48"]
     assert (option(curve, "own-size"), option(curve, "reference")) == ("24", "pqm")
     assert finished.dry_run("all", "enrolment").jobs == {}
     names = set(finished.times())
@@ -37,14 +37,14 @@ def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:
 
 
 def test_its_command_lines_are_those_of_the_program(fresh: Project) -> None:
-    from saml.cli.main import _parser
+    from saml.cli.main import command_line
 
     fresh.configure(enrolment={"sizes": [3], "arms": ["saml"], "reference": None}, partition__enrolment=None)
     outcome = fresh.snakemake("--cores", "2", "enrolment")
     assert outcome.status == 0, outcome.text
     assert outcome.jobs["adapt"] == outcome.jobs["adapt_enrolment"] == len(SPEAKERS)
     for call in fresh.calls():
-        _parser().parse_args(call)
+        command_line().parse_args(call)
     curve = next(call for call in fresh.calls() if call[0] == "enrolment")
     assert option(curve, "own-size") is None and option(curve, "reference") is None
 

@@ -20,6 +20,7 @@ def snakemake(project: Path, *arguments: str) -> str:
     binaries = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     command = ["snakemake", "--cores", "2", *arguments, "--configfile", "tests/configurations/tiny.yaml"]
+    command += ["--max-jobs-per-timespan", "100/1s"]  # it ends so long after its last job (profiles/default)
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

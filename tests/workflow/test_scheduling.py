@@ -1,34 +1,17 @@
-"""When Snakemake chooses the next jobs."""
+"""How often Snakemake chooses the next jobs."""
 
-import pytest
+import re
+
+import yaml
 from workflow_project import ROOT, Project
 
-# Python reads it at its start. Each timer that Snakemake sets makes it choose once more.
-COUNTING = """
-import threading
 
-class Timer(threading.Timer):
-    def start(self):
-        with open("timers", "a") as file:
-            file.write(".")
-        super().start()
-
-threading.Timer = Timer
-"""
-
-
-@pytest.mark.parametrize(("flags", "polls"), [((), False), (("--max-jobs-per-timespan", "50/1s"), True)])
-def test_nothing_makes_it_choose_but_a_limit_that_was_asked_for(
-    fresh: Project, flags: tuple[str, ...], polls: bool
-) -> None:
-    (fresh.folder / "python").mkdir()
-    (fresh.folder / "python" / "sitecustomize.py").write_text(COUNTING)
-    outcome = fresh.snakemake(
-        "--cores",
-        "2",
-        "results/test/data/corpus/recordings.jsonl.gz",
-        *flags,
-        PYTHONPATH=f"{fresh.folder / 'python'}:{ROOT}",
-    )
+def test_the_profiles_limit_is_one_that_snakemake_takes(fresh: Project) -> None:
+    """It chooses again after the limit's timespan, so the profile's is longer than the default second."""
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    limit = profile["max-jobs-per-timespan"]
+    jobs, seconds = map(int, re.fullmatch(r"(\d+)/(\d+)s", limit).groups())
+    assert seconds > 1 and jobs / seconds >= 100, "as many starts a second as by default"
+    target = "results/test/data/corpus/recordings.jsonl.gz"
+    outcome = fresh.snakemake("--cores", "2", target, "--max-jobs-per-timespan", limit)
     assert outcome.status == 0, outcome.text
-    assert (fresh.folder / "timers").exists() is polls

@@ -13,10 +13,9 @@ def pools(project: Project) -> list[tuple[str | None, dict[str, Any]]]:
 
 
 def test_speeds_make_the_pool_base_again_and_no_other(fresh: Project) -> None:
-    """And where no speeds are said, its settings are what they always were."""
     assert fresh.snakemake("--cores", "1", *POOLS).jobs == {"prepare_corpus": 1, "prepare_pool": 2}
     assert sorted((role, *settings) for role, settings in pools(fresh)) == [
-        ("base", "corpus", "model"),
+        ("base", "base_training", "corpus", "model"),
         ("heldout", "corpus", "model"),
     ]
     fresh.configure(base_training__speed_perturbation=[0.9, 1.0, 1.1])

@@ -45,7 +45,8 @@ def test_every_rate_is_tried_once_for_each_arm_and_tuning_speaker(tuning: tuple[
         "tune": 1,
     }
     tried = {
-        (option(c, "arm"), option(c, "speaker"), rate_of(c, "adaptation")) for c in calls_of(project, "adapt")
+        (option(c, "arm"), option(c, "speakers"), rate_of(c, "adaptation"))
+        for c in calls_of(project, "adapt")
     }
     assert tried == {(a, s, r) for a in ("nf4-lora", "pqm", "saml") for s in SPEAKERS for r in RATES}
     tried = {(option(c, "arm"), None, rate_of(c, "pretraining")) for c in calls_of(project, "pretrain")}
@@ -69,7 +70,7 @@ def test_what_a_trial_is_given(tuning: tuple[Project, Outcome]) -> None:
         start = f"{root}/pretraining/lr{rate_of(call, 'pretraining')}/seed1/experts/adapter.safetensors"
         assert option(call, "experts") == (start if option(call, "arm") == "saml" else None)
     for call in calls_of(project, "adapt"):
-        arm, rate, speaker = option(call, "arm"), rate_of(call, "adaptation"), option(call, "speaker")
+        arm, rate, speaker = option(call, "arm"), rate_of(call, "adaptation"), option(call, "speakers")
         start = f"results/test/tuning/{arm}/pretrained/seed1/adapter.safetensors"
         assert option(call, "adapter") == (None if arm == "nf4-lora" else start)
         folder = f"results/test/tuning/{arm}/adaptation/lr{rate}/{speaker}/seed1"
@@ -109,12 +110,12 @@ def test_a_trial_differs_from_the_experiments_own_job_by_its_rate_alone(
 
 
 def test_it_ends_with_the_rates_and_shows_no_test_score(tuning: tuple[Project, Outcome]) -> None:
-    from saml.cli.main import _parser
+    from saml.cli.main import command_line
 
     project, _ = tuning
     assert [call[0] for call in project.calls()][-3:] == ["choose-rates", "track", "show-rates"]
     for call in project.calls():
-        _parser().parse_args(call)
+        command_line().parse_args(call)
 
 
 def test_tuning_and_the_experiment_leave_each_other_alone(tuned: Project) -> None:

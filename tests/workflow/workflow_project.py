@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SPEAKERS = ["de_f2_r155_p55", "odd' name/$(touch hurt) é"]
 ODD_FOLDER = "odd%27%20name%2F%24%28touch%20hurt%29%20%C3%A9"
 
+# Snakemake ends so long after its last job (profiles/default).
+HERE = ["--max-jobs-per-timespan", "100/1s"]
+
 STAND_IN = r"""#!/bin/bash
 { flock 9; printf '%s\x1f' "$@" >&9; printf '\x1e' >&9; } 9>> calls  # jobs run side by side
 if [[ -n $FAIL && "$*" == *"$FAIL"* ]]; then echo "saml: no luck today"; exit 1; fi
@@ -33,7 +36,21 @@ make() {
     mkdir -p "${1%/*}"
     echo "{\"kind\": \"run\", \"saml\": \"$VERSION\", \"time\": $EPOCHREALTIME}" > "$1"
 }
-for argument in "$@"; do make "$argument"; done
+of_speakers() {  # a path of a job of several speakers, for each of them
+    if [[ $1 != *"{speaker}"* ]]; then make "$1"; return; fi
+    for folder in $FOLDERS; do make "${1//"{speaker}"/$folder}"; done
+}
+if [[ "$*" == *"{speaker}"* ]]; then FOLDERS=$(python3 - "$@" << 'END'
+import sys
+from urllib.parse import quote
+after = sys.argv[sys.argv.index("--speakers") + 1 :] if "--speakers" in sys.argv else []
+ends = [index for index, word in enumerate(after) if word.startswith("--")]
+print(*(quote(speaker, safe="") for speaker in after[: ends[0] if ends else None]))
+END
+); fi
+for argument in "$@"; do of_speakers "$argument"; done
+if [[ $1 == train-base || $1 == import-base ]]; then make results/test/models/base/tokenizer.json; fi
+if [[ $1 == quantise ]]; then make results/test/models/nf4/tokenizer.json; fi
 if [[ $1 == figures ]]; then
     for name in wer_by_arm wer_by_speaker reductions error_types loss_curves sizes; do
         make results/test/figures/$name.svg
@@ -105,7 +122,15 @@ class Project:
 
     def snakemake(self, *arguments: str, **environment: str) -> Outcome:
         """Run the workflow; `environment` is added to a small one."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+            *HERE,
+            *arguments,
+        ]
         path = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {"PYTHONPATH": str(ROOT), "VERSION": saml.__version__, "FAIL": "", "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
@@ -144,13 +169,18 @@ class Project:
 
 
 def option(call: list[str], name: str) -> str | None:
-    """The value of an option of a call, `--name value` or `--name=value`."""
-    for index, argument in enumerate(call):
-        if argument == f"--{name}":
-            return call[index + 1]
-        if argument.startswith(f"--{name}="):
-            return argument.partition("=")[2]
-    return None
+    """The value of an option of a call; None where it is absent, or stands without a value."""
+    values = options(call, name)
+    return values[0] if values else None
+
+
+def options(call: list[str], name: str) -> list[str]:
+    """The values of an option of a call."""
+    if f"--{name}" not in call:
+        return []
+    after = call[call.index(f"--{name}") + 1 :]
+    ends = [index for index, argument in enumerate(after) if argument.startswith("--")]
+    return after[: ends[0]] if ends else after
 
 
 def settings_of(call: list[str]) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-# What is each part worth? Arms that differ in one thing, on the first target speakers; adapters made smaller
-# afterwards; encoder outputs. `snakemake ablation` makes them; `all` does not.
+# The ablation: arms that differ in one thing, on the first target speakers; pruned adapters; encoder outputs. `snakemake ablation` makes them; `all` does not.
 
 
 rule ablation:
@@ -14,7 +13,7 @@ rule ablation_table:
         hypotheses=ablation_hypotheses,
         shipped=ablation_shipped,
     output:
-        table="<results>/tables/ablation.csv",
+        ablation="<results>/tables/ablation.csv",
         page=report(
             "<results>/pages/ablation.html",
             caption="../report/ablation_table.rst",
@@ -37,37 +36,19 @@ rule ablation_table:
         "../../environment.yaml"
     threads: threads_of("ablation_table")
     resources:
-        cpus_per_task=threads_of("ablation_table"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
-        seeds=lambda wildcards: config["seeds"],
-        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in ablation_arms()}),
+        seeds=config["seeds"],
+        arms=lambda wildcards: entries_of(ablation_arms()),
         questions=lambda wildcards: json.dumps(config["ablation"]["questions"]),
-        reference=ablation_reference,
-        folder=lambda wildcards, output: os.path.dirname(output.figure),
-        pages=lambda wildcards, output: os.path.dirname(output.page),
-        settings=settings("scoring"),
+        reference=lambda wildcards: optional(config["ablation"]["reference"]),
+        settings=settings("ablation"),
     message:
         "Putting the arms of the ablation side by side"
     shell:
-        "saml ablation {params.run:q}"
-        " --results {params.results:q}"
-        " --speakers {params.speakers:q}"
-        " --seeds {params.seeds:q}"
-        " --arms {params.arms:q}"
-        " --questions {params.questions:q}"
-        " {params.reference:q}"
-        " --ablation {output.table:q}"
-        " --pages {params.pages:q}"
-        " --output-dir {params.folder:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("ablation")
 
 
 # --- smaller adapters
@@ -77,68 +58,64 @@ rule prune:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
+        adapter=f"{ADAPTED}/adapter.safetensors",
+        adapter_description=f"{ADAPTED}/adapter.json",
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
+        splits=f"{SPEECH}/splits.json",
     output:
-        adapter="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        description="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        record="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
+        out_adapter=f"{PRUNED}/adapter.safetensors",
+        out_description=f"{PRUNED}/adapter.json",
+        record=f"{PRUNED}/pruning.jsonl",
     log:
         "<logs>/prune/{kept}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/prune/{kept}/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(ADAPTED),
+        arm=one_of(ADAPTED_ARMS),
     conda:
         "../../environment.yaml"
     threads: threads_of("prune")
     resources:
-        cpus_per_task=threads_of("prune"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
         kept=lambda wildcards: ["--collapse"] if wildcards.kept == COLLAPSED else ["--keep", wildcards.kept],
     message:
         "Pruning {wildcards.arm} of {wildcards.speaker}, seed {wildcards.seed}: {wildcards.kept}"
     shell:
-        "saml prune {params.run:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --adapter {input.adapter:q}"
-        " --adapter-description {input.adapter_description:q}"
-        " --cuts {input.cuts:q}"
-        " --splits {input.splits:q}"
+        f"exec saml prune {SAME_FOR_ALL}"
+        " --weights {input.weights:q} --description {input.description:q}"
+        " --adapter {input.adapter:q} --adapter-description {input.adapter_description:q}"
+        " --cuts {input.cuts:q} --splits {input.splits:q}"
         " {params.kept:q}"
-        " --out-adapter {output.adapter:q}"
-        " --out-description {output.description:q}"
+        " --out-adapter {output.out_adapter:q} --out-description {output.out_description:q}"
         " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
         " > {log:q} 2>&1"
 
 
-# The speaker's test part alone: held-out speakers' speech is no question here.
+# The speaker's test part alone, without held-out speakers.
 use rule decode as decode_pruned with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        adaptation="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/pruning.jsonl",
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
+        adapter=f"{PRUNED}/adapter.safetensors",
+        adapter_description=f"{PRUNED}/adapter.json",
+        adaptation_record=f"{PRUNED}/pruning.jsonl",
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
+        splits=f"{SPEECH}/splits.json",
+        heldout_cuts=[],
     output:
-        hypotheses="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
-        record="<results>/pruned/{kept}/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+        hypotheses=f"{PRUNED}/hypotheses.jsonl",
+        record=f"{PRUNED}/run.jsonl",
     log:
         "<logs>/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/decode_pruned/{kept}/{speaker}/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        arm=one_of(ADAPTED_ARMS),
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm} pruned to {wildcards.kept}, seed {wildcards.seed}"
 
@@ -149,7 +126,7 @@ rule pruning:
         adapters=pruning_files("adapter.safetensors"),
         descriptions=pruning_files("adapter.json"),
     output:
-        table="<results>/tables/pruning.csv",
+        pruning="<results>/tables/pruning.csv",
         page=report(
             "<results>/pages/pruning.html",
             caption="../report/pruning_table.rst",
@@ -172,33 +149,17 @@ rule pruning:
         "../../environment.yaml"
     threads: threads_of("pruning")
     resources:
-        cpus_per_task=threads_of("pruning"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
-        seeds=lambda wildcards: config["seeds"],
-        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["pruning"]}),
-        folder=lambda wildcards, output: os.path.dirname(output.figure),
-        pages=lambda wildcards, output: os.path.dirname(output.page),
-        settings=settings("scoring"),
+        seeds=config["seeds"],
+        arms=lambda wildcards: entries_of(config["ablation"]["pruning"]),
+        settings=settings("pruning"),
     message:
-        "Drawing what fewer experts come to"
+        "WER by number of experts kept"
     shell:
-        "saml pruning {params.run:q}"
-        " --results {params.results:q}"
-        " --speakers {params.speakers:q}"
-        " --seeds {params.seeds:q}"
-        " --arms {params.arms:q}"
-        " --pruning {output.table:q}"
-        " --pages {params.pages:q}"
-        " --output-dir {params.folder:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("pruning")
 
 
 # --- encoder outputs
@@ -208,16 +169,16 @@ rule encode:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter=adapted_file("adapter.safetensors"),
-        adapter_description=adapted_file("adapter.json"),
-        pretrained=pretrained("adapter.safetensors"),
-        pretrained_description=pretrained("adapter.json"),
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
+        adapter=only_for(ADAPTED_ARMS, f"{ADAPTED}/adapter.safetensors"),
+        adapter_description=only_for(ADAPTED_ARMS, f"{ADAPTED}/adapter.json"),
+        pretrained=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),
+        pretrained_description=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.json"),
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
+        splits=f"{SPEECH}/splits.json",
     output:
-        embeddings="<results>/embeddings/{speaker}/{arm}/seed{seed}/embeddings.csv",
-        record="<results>/embeddings/{speaker}/{arm}/seed{seed}/run.jsonl",
+        embeddings=f"{EMBEDDINGS}/embeddings.csv",
+        record=f"{EMBEDDINGS}/run.jsonl",
     log:
         "<logs>/encode/{speaker}/{arm}/seed{seed}.log",
     benchmark:
@@ -228,39 +189,23 @@ rule encode:
         "../../environment.yaml"
     threads: threads_of("encode")
     resources:
-        cpus_per_task=threads_of("encode"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        speaker=speaker,
-        adapters=those_of("adapter", "adapter-description", "pretrained", "pretrained-description"),
-        settings=settings("arm"),
+        speakers=speaker,
+        settings=settings("encode"),
     message:
         "Encoding {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "saml encode {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --speaker={params.speaker:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " {params.adapters:q}"
-        " --cuts {input.cuts:q}"
-        " --splits {input.splits:q}"
-        " --embeddings {output.embeddings:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("encode")
 
 
 rule embeddings:
     input:
         embeddings=all_encodings,
     output:
-        table="<results>/tables/embeddings.csv",
+        silhouettes="<results>/tables/embeddings.csv",
         page=report(
             "<results>/pages/embeddings.html",
             caption="../report/embeddings_table.rst",
@@ -283,30 +228,14 @@ rule embeddings:
         "../../environment.yaml"
     threads: threads_of("embeddings")
     resources:
-        cpus_per_task=threads_of("embeddings"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        results=results_folder,
         speakers=lambda wildcards: list(first_speakers().values()),
-        seeds=lambda wildcards: config["seeds"],
-        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["ablation"]["embeddings"]}),
-        folder=lambda wildcards, output: os.path.dirname(output.figure),
-        pages=lambda wildcards, output: os.path.dirname(output.page),
-        settings=settings("scoring.seed"),
+        seeds=config["seeds"],
+        arms=lambda wildcards: entries_of(config["ablation"]["embeddings"]),
+        settings=settings("embeddings"),
     message:
         "Drawing encoder outputs"
     shell:
-        "saml embeddings {params.run:q}"
-        " --results {params.results:q}"
-        " --speakers {params.speakers:q}"
-        " --seeds {params.seeds:q}"
-        " --arms {params.arms:q}"
-        " --silhouettes {output.table:q}"
-        " --pages {params.pages:q}"
-        " --output-dir {params.folder:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("embeddings")

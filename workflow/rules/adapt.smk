@@ -1,57 +1,39 @@
-# One adapter an arm, target speaker and seed.
+# One adapter for each arm, target speaker and seed.
 
 
 rule adapt:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
-        start=pretrained("adapter.safetensors"),
-        start_description=pretrained("adapter.json"),
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
+        splits=f"{SPEECH}/splits.json",
+        adapter=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),
+        adapter_description=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.json"),
     output:
-        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        record="<results>/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
+        out_adapter=f"{ADAPTED}/adapter.safetensors",
+        out_description=f"{ADAPTED}/adapter.json",
+        record=f"{ADAPTED}/adaptation.jsonl",
     log:
         "<logs>/adapt/{speaker}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/adapt/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(ADAPTED),
+        arm=one_of(ADAPTED_ARMS),
+        speaker=ALONE,
     conda:
         "../../environment.yaml"
     threads: threads_of("adapt")
     resources:
-        cpus_per_task=threads_of("adapt"),
         gpu=GPUS,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        run=RUN,
-        speaker=speaker,
-        start=starting_from("adapter"),
-        settings=settings("arm", "adapters", "adaptation", "partition.enrolment"),
-        work=f"{RESULTS}/.work/adapt/{{speaker}}/{{arm}}/seed{{seed}}",
+        speakers=speaker,
+        settings=settings("adapt"),
+        trial=[],
+        work=f"{WORK}/adapt/{{speaker}}/{{arm}}/seed{{seed}}",
     message:
         "Adapting {wildcards.arm} to {wildcards.speaker}, seed {wildcards.seed}"
     shell:
-        "saml adapt {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --speaker={params.speaker:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " {params.start:q}"
-        " --cuts {input.cuts:q}"
-        " --splits {input.splits:q}"
-        " --out-adapter {output.adapter:q}"
-        " --out-description {output.description:q}"
-        " --record {output.record:q}"
-        " --work {params.work:q}"
-        " --checkpoint-seconds {resources.checkpoint_seconds}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("adapt")

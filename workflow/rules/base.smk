@@ -6,9 +6,10 @@ if GIVEN_BASE:
     # everything again. A changed checkpoint is named in a warning instead, as a changed corpus is.
     rule import_base:
         output:
-            weights="<results>/models/base/model.safetensors",
-            description="<results>/models/base/model.json",
-            record="<results>/models/base/run.jsonl",
+            out_weights=f"{BASE}/model.safetensors",
+            out_description=f"{BASE}/model.json",
+            tokeniser=f"{BASE}/tokenizer.json",
+            record=f"{BASE}/run.jsonl",
         log:
             "<logs>/import_base.log",
         benchmark:
@@ -17,33 +18,26 @@ if GIVEN_BASE:
             "../../environment.yaml"
         threads: threads_of("import_base")
         resources:
-            cpus_per_task=threads_of("import_base"),
             mem_mb=growing(3000),
             runtime=growing(30),
         params:
-            run=RUN,
-            settings=settings("model"),
+            settings=settings("import-base"),
         message:
             "Taking over the base model"
         shell:
-            "saml import-base {params.run:q}"
-            " --out-weights {output.weights:q}"
-            " --out-description {output.description:q}"
-            " --record {output.record:q}"
-            " --threads {resources.cpus_per_task}"
-            " --settings {params.settings:q}"
-            " > {log:q} 2>&1"
+            command("import-base")
 
 else:
 
     rule train_base:
         input:
-            cuts="<results>/data/pools/base/cuts.jsonl.gz",
-            features="<results>/data/pools/base/features.bin",
+            cuts=f"{BASE_POOL}/cuts.jsonl.gz",
+            features=f"{BASE_POOL}/features.bin",
         output:
-            weights="<results>/models/base/model.safetensors",
-            description="<results>/models/base/model.json",
-            record="<results>/models/base/run.jsonl",
+            out_weights=f"{BASE}/model.safetensors",
+            out_description=f"{BASE}/model.json",
+            tokeniser=f"{BASE}/tokenizer.json",
+            record=f"{BASE}/run.jsonl",
         log:
             "<logs>/train_base.log",
         benchmark:
@@ -52,25 +46,13 @@ else:
             "../../environment.yaml"
         threads: threads_of("train_base")
         resources:
-            cpus_per_task=threads_of("train_base"),
             gpu=GPUS,
-            checkpoint_seconds=CHECKPOINT_SECONDS,
             mem_mb=growing(3000),
             runtime=growing(720),
         params:
-            run=RUN,
-            settings=settings("model", "base_training"),
-            work=f"{RESULTS}/.work/train_base",
+            settings=settings("train-base"),
+            work=f"{WORK}/train_base",
         message:
             "Training the base model; how far it is: {log}"
         shell:
-            "saml train-base {params.run:q}"
-            " --cuts {input.cuts:q}"
-            " --out-weights {output.weights:q}"
-            " --out-description {output.description:q}"
-            " --record {output.record:q}"
-            " --work {params.work:q}"
-            " --checkpoint-seconds {resources.checkpoint_seconds}"
-            " --threads {resources.cpus_per_task}"
-            " --settings {params.settings:q}"
-            " > {log:q} 2>&1"
+            command("train-base")

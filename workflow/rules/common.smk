@@ -10,26 +10,19 @@ from pathlib import Path
 from snakemake.logging import logger
 
 try:
-    from saml.compat import garbage as _garbage
-    from saml.compat import snakemake as _snakemake
-    from saml.models.checkpoints import source as base_checkpoint
-    from saml.runtime import staleness as freshness
+    from saml.cli.stage_table import STAGES
     from saml.config import load as configuration
-    from saml.chunks.each import MARK
-    from saml.chunks.plan import Chunks, Unit
     from saml.config.checks import without_initial_speakers
-    from saml.corpora.registry import folder_name, speaker_id
+    from saml.models.checkpoints import source as base_checkpoint
+    from saml.doctor import staleness
+    from saml.runtime import layout
     from saml.runtime.errors import SamlError
+    from saml.runtime.layout import folder_name, speaker_id
     from saml.tuning.rates import ADAPTATION, PRETRAINING, rate_name, with_rate
 except ModuleNotFoundError as error:
     sys.exit(f"saml is not installed in this environment ({error}): run `make install` and use its .venv")
 
-# Until the first job starts (Snakefile): a sixth of the time that planning takes.
-_garbage.none_while_planning()
-# And that takes long enough for thousands of speakers.
-_snakemake.with_short_planning()
-
-# Whoever made a mistake reads one line: an exception would bring its place in the workflow along.
+# A mistake is reported in one line: an exception would bring its place in the workflow along.
 try:
     configuration.validate(config, Path(workflow.source_path("../schemas/config.schema.yaml")))
 except SamlError as error:
@@ -40,62 +33,68 @@ SPEAKERS = {folder_name(speaker): speaker for speaker in config["target_speakers
 TUNING_SPEAKERS = {folder_name(speaker): speaker for speaker in config["tuning"]["speakers"]}
 RATES = [rate_name(rate) for rate in config["tuning"]["grid"]]
 ARMS = config["arms"]
-ADAPTED = [arm for arm in ARMS if ARMS[arm]["adapted"]]
-UNADAPTED = [arm for arm in ARMS if not ARMS[arm]["adapted"]]
-PRETRAINED = [arm for arm in ADAPTED if ARMS[arm].get("pretrained", False)]
-MIXTURES = [arm for arm in PRETRAINED if ARMS[arm]["experts"] > 1]
-ROUTED = [arm for arm in MIXTURES if ARMS[arm].get("routed", False)]
+ADAPTED_ARMS = [arm for arm in ARMS if ARMS[arm]["adapted"]]
+UNADAPTED_ARMS = [arm for arm in ARMS if not ARMS[arm]["adapted"]]
+PRETRAINED_ARMS = [arm for arm in ADAPTED_ARMS if ARMS[arm].get("pretrained", False)]
+MIXTURES = [arm for arm in PRETRAINED_ARMS if ARMS[arm]["experts"] > 1]
+ROUTED_ARMS = [arm for arm in MIXTURES if ARMS[arm].get("routed", False)]
 GIVEN_BASE = base_checkpoint.is_given(config["model"])
 TABLES = ["wer", "summary", "comparisons", "intervals"]
-# What a smaller adapter is called that is one LoRA; others by how many experts they keep.
-COLLAPSED = "collapsed"
 FIGURES = ["wer_by_arm", "wer_by_speaker", "reductions", "error_types", "loss_curves", "sizes"]
+# The name of a pruned adapter that is one LoRA; others have the number of experts that they keep.
+COLLAPSED = "collapsed"
 TRANSCRIPTS = [
-    f"transcripts/{arm}/{scorer}/{name}"
+    f"{layout.TRANSCRIPTS}/{arm}/{scorer}/{name}"
     for arm in config["run_arms"]
     for scorer in config["scoring"]["scorers"]
     for part in ("test", "heldout")
     for name in (f"ref-{part}.trn", f"hyp-{part}.trn", f"recogs-{part}.txt", f"errs-{part}.txt")
 ]
 
-
-# The experiment's name is no wildcard: with the names of all files before it, it would be looked for in every path
-# of a graph of thousands of speakers.
-pathvars:
-    results=RESULTS,
-    logs="<results>/logs",
-    benchmarks="<results>/benchmarks",
-
-
-# What every command notes in its run record.
-RUN = ["--experiment", config["experiment"]]
-RUN += ["--corpus", config["corpus"]["name"], "--family", config["model"]["family"]]
-# And what one notes that tries a learning rate: it may diverge.
-TRIAL = [*RUN, "--trial"]
-
-# Jobs on a cluster read this file too; one warning is enough.
-if workflow.is_main_process:
-    for line in freshness.warnings(config, Path(RESULTS)):
-        logger.warning(line)
-    cores = workflow.resource_settings.cores  # of a dry run, which may have none given, nothing is said
-    for name, count in config["threads"].items():
-        if cores is not None and count > cores and not workflow.dryrun:
-            logger.warning(
-                f"config: threads.{name} is {count}, --cores gives {cores}: such a job takes {count} all the same, "
-                f"for its result depends on that; threads: {{{name}: {cores}}} changes it"
-            )
-
-
-# Every job is told for whom it works, and ends when that Snakemake does, even by SIGKILL (saml/runtime/watchdog.py). It
-# takes its shell's place, so that a signal for it is not one for the shell, which would leave it alone.
-shell.prefix('set -euo pipefail; export SAML_PARENT=$PPID; saml() {{ exec saml "$@"; }}; ')
-
-
-# For each job that trains, decodes or routes.
+# GPUs of each job that trains, decodes or routes.
 GPUS = config["gpus"]
 
-# A resource of trainings and no param: a change of it runs nothing again.
-CHECKPOINT_SECONDS = config["checkpoint_seconds"]
+# Target speakers that are adapted to, and decoded, in one job (together.smk). Without, each has jobs of its own.
+TOGETHER = config["speakers_together"]
+GROUPS = [list(SPEAKERS)[first : first + TOGETHER] for first in range(0, len(SPEAKERS), TOGETHER)]
+GROUPS = GROUPS if TOGETHER > 1 else []
+
+
+# --- folders, with wildcards: saml/runtime/layout.py says what they are
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"<results>/{layout.LOGS}",
+    benchmarks=f"<results>/{layout.BENCHMARKS}",
+
+
+def folder(template, **factors):
+    """A folder of the experiment; the factors that are not given stay wildcards."""
+    return f"{RESULTS}/{layout.fill(template, **factors)}"
+
+
+CORPUS = folder(layout.CORPUS)
+POOL = folder(layout.POOL)
+BASE_POOL, PRETRAIN_POOL, HELDOUT_POOL = (
+    folder(layout.POOL, role=r) for r in ("base", "pretrain", "heldout")
+)
+SPEECH = folder(layout.SPEECH)
+BASE, NF4 = (folder(layout.MODEL, model=model) for model in ("base", "nf4"))
+EXPERTS = folder(layout.EXPERTS)
+PRETRAINED = folder(layout.PRETRAINED)
+ROUTES = folder(layout.ROUTES)
+ADAPTED = folder(layout.ADAPTED)
+HELDOUT = folder(layout.HELDOUT)
+ENROLMENT = f"{folder(layout.ENROLMENT)}/{layout.ADAPTED}"
+PRUNED = f"{folder(layout.PRUNED)}/{layout.ADAPTED}"
+EMBEDDINGS = folder(layout.EMBEDDINGS)
+TRIAL_PRETRAINING = folder(layout.TRIAL_PRETRAINING)
+TRIAL_START = folder(layout.TRIAL_START)
+TRIAL_ADAPTATION = folder(layout.TRIAL_ADAPTATION)
+TRIAL_LOSSES = folder(layout.TRIAL_LOSSES)
+TUNING = folder(layout.TUNING)
+WORK = folder(layout.WORK)
 
 
 def one_of(names):
@@ -103,9 +102,14 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+ANY_SPEAKER = "[A-Za-z0-9_%-][A-Za-z0-9_.%-]*"
+# The speakers that `adapt` and `decode` take one by one: all, or none.
+ALONE = "(?!)" if GROUPS else ANY_SPEAKER
+
+
 wildcard_constraints:
     role="base|pretrain|heldout",
-    speaker="[A-Za-z0-9_%-][A-Za-z0-9_.%-]*",
+    speaker=ANY_SPEAKER,
     arm=one_of(ARMS),
     seed="[1-9][0-9]*",
     rate=one_of(RATES),
@@ -114,7 +118,54 @@ wildcard_constraints:
     kept=f"[1-9][0-9]*|{COLLAPSED}",
 
 
-# --- params and resources
+# --- commands
+
+# Every job is told its Snakemake, and ends when that does, even by SIGKILL (saml/runtime/watchdog.py).
+shell.prefix("set -euo pipefail; export SAML_PARENT=$PPID; ")
+
+# The flags of a command that are the same for all its jobs. Nothing here is a param, so no change of it runs jobs
+# again: the names follow from the results' folder, and threads and checkpoints depend on the machine.
+SAME_FOR_ALL = f"--experiment {config['experiment']} --corpus {config['corpus']['name']}"
+SAME_FOR_ALL += f" --family {config['model']['family']}"
+FOLDERS = {
+    "results": RESULTS,
+    "pages": f"{RESULTS}/{layout.PAGES}",
+    "output-dir": f"{RESULTS}/{layout.FIGURES}",
+    "transcripts": f"{RESULTS}/{layout.TRANSCRIPTS}",
+}
+
+
+def command(name, **templates):
+    """The shell command of a rule: `saml <name>`, with a flag for each input, output, wildcard and param.
+
+    Which flags a stage has is defined in saml/cli/stage_table.py. `templates` are paths with {speaker}, for jobs
+    of several speakers; they take the place of the rule's inputs or outputs of these names. The program takes
+    the shell's place (`exec`), so that it gets the signals that are meant for the job.
+    """
+    stage = STAGES[name]
+    parts = [f"exec saml {name} {SAME_FOR_ALL}"]
+    for flag, source in stage.rule_flags():
+        value = templates.get(flag.replace("-", "_"), f"{{{source}:q}}")
+        parts.append(f"--{flag} {value}")
+    parts += [f"--{flag} {FOLDERS[flag]}" for flag in stage.folders]
+    if stage.trains:
+        parts.append(f"--checkpoint-seconds {config['checkpoint_seconds']}")
+    if stage.tunable:
+        parts.append("{params.trial:q}")
+    return " ".join([*parts, f"--threads {threads_of(name)}", "> {log:q} 2>&1"])
+
+
+def threads_of(name):
+    """The threads of a stage, as configured: results depend on them, so nothing may scale them."""
+    return config["threads"].get(name.replace("-", "_"), config["threads"]["default"])
+
+
+def growing(amount):
+    """A resource that grows with each attempt, for jobs that are repeated."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# --- params
 
 
 @cache
@@ -125,40 +176,39 @@ def settings_as_json(sections, arm, enrolment=None):
     return configuration.canonical(chosen)
 
 
-def settings(*sections):
-    """A function for `params`: the named sections as JSON, "arm" being the entry of the job's own arm.
+def settings(name, *more):
+    """For `params`: the config sections of a stage as JSON, "arm" being the entry of the job's own arm.
 
     Nothing else of the configuration may stand in params: a change of it would run the job again.
     """
+    sections = (*STAGES[name].sections, *more)
     return lambda wildcards: settings_as_json(sections, wildcards.get("arm"))
 
 
-def enrolled(*sections):
-    """`settings`, and the number of training utterances that stands in the job's path.
-
-    Not the one of the configuration, which the experiment itself has.
-    """
+def enrolled(name):
+    """`settings`, with the number of training utterances that stands in the job's path."""
+    sections = STAGES[name].sections
     return lambda wildcards: settings_as_json(sections, wildcards.arm, enrolment=int(wildcards.size))
 
 
 def pool_settings(wildcards):
-    """For the pool `base` also at which speeds its speech is heard; nothing where that is not said."""
+    """`settings`; of the pool `base` also the speeds at which its utterances are repeated."""
     of_base = ["base_training.speed_perturbation"] if wildcards.role == "base" else []
-    return settings("corpus", "model", *of_base)(wildcards)
+    return settings("prepare-pool", *of_base)(wildcards)
 
 
-def settings_at_rate(section, *sections):
+def settings_at_rate(name, section):
     """`settings`, with the learning rates of `section` that stand in the job's path."""
 
     def as_json(wildcards):
-        chosen = configuration.stage_settings(config, sections, wildcards.arm)
+        chosen = configuration.stage_settings(config, STAGES[name].sections, wildcards.arm)
         return configuration.canonical(with_rate(chosen, section, float(wildcards.rate)))
 
     return as_json
 
 
 def judging(wildcards):
-    """On whom the trials at a rate are judged, and with which loss. Their rates stand in the job's path alone."""
+    """The speakers and the loss by which trials at a rate are judged. The rates stand in the job's path alone."""
     weight = {**config[wildcards.kind], **ARMS[wildcards.arm].get(wildcards.kind, {})}["ctc_weight"]
     speakers = config["tuning"]["speakers"]
     return configuration.canonical({"tuning": {"speakers": speakers}, wildcards.kind: {"ctc_weight": weight}})
@@ -169,51 +219,29 @@ def speaker(wildcards):
     return speaker_id(wildcards.speaker)
 
 
-def results_folder(wildcards, output):
-    """The experiment's folder, which follows from the outputs: nothing that could change and run a job again."""
-    return RESULTS
+def optional(value):
+    """A value of the configuration that may be null: its flag stands without a value then."""
+    return [] if value is None else value
 
 
-def starting_from(name):
-    """The options that name the adapter a training starts from, as `name`; none where it starts afresh."""
-
-    def options(wildcards, input):
-        given = [f"--{name}", input.start, f"--{name}-description", input.start_description]
-        return given if input.start else []
-
-    return options
+def entries_of(arms):
+    """The configuration's entries of these arms as JSON, in their order, which is that of the tables' rows."""
+    return json.dumps({arm: ARMS[arm] for arm in arms})
 
 
-def given(option, name):
-    """The option for the input `name`; none for a job without it."""
+# --- when a run begins
 
-    def options(wildcards, input):
-        return [f"--{option}", input[name]] if name in input.keys() else []
-
-    return options
-
-
-def those_of(*names):
-    """The options for those inputs of these names that the job has; an input's name has underscores."""
-
-    def options(wildcards, input):
-        files = {name: input[name.replace("-", "_")] for name in names}
-        return [part for name, file in files.items() if file for part in (f"--{name}", file)]
-
-    return options
-
-
-def threads_of(job):
-    """The threads of a job as the configuration has them: results depend on them, so nothing may scale them."""
-    return config["threads"].get(job, config["threads"]["default"])
-
-
-def growing(amount):
-    """A resource that grows with each attempt, for jobs that are repeated."""
-    return lambda wildcards, attempt: amount * attempt
-
-
-# --- hooks
+# Jobs on a cluster read this file too; one warning is enough.
+if workflow.is_main_process:
+    for line in staleness.warnings(config, Path(RESULTS)):
+        logger.warning(line)
+    cores = workflow.resource_settings.cores  # None in a dry run without --cores
+    for name, count in config["threads"].items():
+        if cores is not None and count > cores and not workflow.dryrun:
+            logger.warning(
+                f"config: threads.{name} is {count}, --cores gives {cores}: such a job takes {count} all the same, "
+                f"for its result depends on that; threads: {{{name}: {cores}}} changes it"
+            )
 
 
 def save_configuration():

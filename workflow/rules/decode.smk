@@ -1,145 +1,77 @@
-# Hypotheses with their error counts: adapted models on their speaker and on others, the two bare models on both once.
+# Hypotheses with their error counts: of each target speaker, and of held-out speakers. An adapted model decodes both in
+# one job; a model without adaptation (seed 0) decodes held-out speakers once, in a job of its own.
 
 
 rule decode:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="<results>/speakers/{speaker}/{arm}/seed{seed}/adapter.json",
-        adaptation="<results>/speakers/{speaker}/{arm}/seed{seed}/adaptation.jsonl",
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
-        heldout_cuts="<results>/data/pools/heldout/cuts.jsonl.gz",
-        heldout_features="<results>/data/pools/heldout/features.bin",
+        adapter=only_for(ADAPTED_ARMS, f"{ADAPTED}/adapter.safetensors"),
+        adapter_description=only_for(ADAPTED_ARMS, f"{ADAPTED}/adapter.json"),
+        adaptation_record=only_for(ADAPTED_ARMS, f"{ADAPTED}/adaptation.jsonl"),
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
+        splits=f"{SPEECH}/splits.json",
+        heldout_cuts=only_for(ADAPTED_ARMS, f"{HELDOUT_POOL}/cuts.jsonl.gz"),
+        heldout_features=only_for(ADAPTED_ARMS, f"{HELDOUT_POOL}/features.bin"),
     output:
-        hypotheses="<results>/speakers/{speaker}/{arm}/seed{seed}/hypotheses.jsonl",
-        record="<results>/speakers/{speaker}/{arm}/seed{seed}/run.jsonl",
+        hypotheses=f"{ADAPTED}/hypotheses.jsonl",
+        record=f"{ADAPTED}/run.jsonl",
     log:
         "<logs>/decode/{speaker}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/decode/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(ADAPTED),
+        speaker=ALONE,
+        seed="[0-9]+",
     conda:
         "../../environment.yaml"
     threads: threads_of("decode")
     resources:
-        cpus_per_task=threads_of("decode"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        run=RUN,
-        speaker=speaker,
-        heldout=given("heldout-cuts", "heldout_cuts"),
-        settings=settings("arm", "decoding", "scoring.scorers"),
+        speakers=speaker,
+        settings=settings("decode"),
     message:
         "Decoding {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "saml decode {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --speaker={params.speaker:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --adapter {input.adapter:q}"
-        " --adapter-description {input.adapter_description:q}"
-        " --adaptation-record {input.adaptation:q}"
-        " --cuts {input.cuts:q}"
-        " --splits {input.splits:q}"
-        " {params.heldout:q}"
-        " --hypotheses {output.hypotheses:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
-
-
-rule decode_unadapted:
-    input:
-        weights=model("model.safetensors"),
-        description=model("model.json"),
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
-        splits="<results>/data/speakers/{speaker}/splits.json",
-    output:
-        hypotheses="<results>/speakers/{speaker}/{arm}/seed0/hypotheses.jsonl",
-        record="<results>/speakers/{speaker}/{arm}/seed0/run.jsonl",
-    log:
-        "<logs>/decode_unadapted/{speaker}/{arm}.log",
-    benchmark:
-        "<benchmarks>/decode_unadapted/{speaker}/{arm}.tsv"
-    wildcard_constraints:
-        arm=one_of(UNADAPTED),
-    conda:
-        "../../environment.yaml"
-    threads: threads_of("decode_unadapted")
-    resources:
-        cpus_per_task=threads_of("decode_unadapted"),
-        gpu=GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(120),
-    params:
-        run=RUN,
-        speaker=speaker,
-        settings=settings("arm", "decoding", "scoring.scorers"),
-    message:
-        "Decoding {wildcards.speaker} with {wildcards.arm}"
-    shell:
-        "saml decode {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --speaker={params.speaker:q}"
-        " --seed 0"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --cuts {input.cuts:q}"
-        " --splits {input.splits:q}"
-        " --hypotheses {output.hypotheses:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("decode")
 
 
 rule decode_heldout:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        heldout_cuts="<results>/data/pools/heldout/cuts.jsonl.gz",
-        heldout_features="<results>/data/pools/heldout/features.bin",
+        heldout_cuts=f"{HELDOUT_POOL}/cuts.jsonl.gz",
+        heldout_features=f"{HELDOUT_POOL}/features.bin",
+        cuts=[],
+        splits=[],
+        adapter=[],
+        adapter_description=[],
+        adaptation_record=[],
     output:
-        hypotheses="<results>/heldout/{arm}/seed0/hypotheses.jsonl",
-        record="<results>/heldout/{arm}/seed0/run.jsonl",
+        hypotheses=f"{HELDOUT}/hypotheses.jsonl",
+        record=f"{HELDOUT}/run.jsonl",
     log:
-        "<logs>/decode_heldout/{arm}.log",
+        "<logs>/decode_heldout/{arm}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/decode_heldout/{arm}.tsv"
+        "<benchmarks>/decode_heldout/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(UNADAPTED),
+        arm=one_of(UNADAPTED_ARMS),
+        seed="0",
     conda:
         "../../environment.yaml"
     threads: threads_of("decode_heldout")
     resources:
-        cpus_per_task=threads_of("decode_heldout"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        run=RUN,
-        settings=settings("arm", "decoding", "scoring.scorers"),
+        speakers=[],
+        settings=settings("decode"),
     message:
-        "Decoding held-out speakers' speech with {wildcards.arm}"
+        "Decoding held-out speakers with {wildcards.arm}"
     shell:
-        "saml decode {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --seed 0"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --heldout-cuts {input.heldout_cuts:q}"
-        " --hypotheses {output.hypotheses:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("decode")

@@ -6,77 +6,37 @@
 
 def known_speaker(wildcards):
     """No file, but a clear word about a speaker that was asked for by path and is not in the configuration."""
-    if not any(wildcards.speaker in known for known in (SPEAKERS, TUNING_SPEAKERS, [MARK])):
+    if not any(wildcards.speaker in known for known in (SPEAKERS, TUNING_SPEAKERS)):
         sys.exit(f"{speaker(wildcards)!r} is not one of target_speakers: add it to the configuration")
     return []
 
 
+def only_for(arms, file, group=None):
+    """A file of jobs whose arm is one of `arms`, of each speaker in a group; other jobs have none."""
+
+    def of_job(wildcards):
+        if wildcards.arm not in arms:
+            return []
+        return file.format(**wildcards) if group is None else expand(file, speaker=group, **wildcards)
+
+    return of_job
+
+
 def model(file):
     """A file of the model that the job's arm builds on."""
-    return lambda wildcards: f"{RESULTS}/models/{folder_of_model(wildcards.arm)}/{file}"
+    return lambda wildcards: f"{folder(layout.MODEL, model=model_of(wildcards.arm))}/{file}"
 
 
-def folder_of_model(arm):
-    return "base" if ARMS[arm]["precision"] == "fp32" else "nf4"
+def model_of(arm):
+    return layout.model_name(ARMS[arm]["precision"])
 
 
-def experts(file):
-    """A file of the initialised experts, where the job's arm mixes several."""
-    return lambda wildcards: stored(MIXTURES, wildcards, f"experts/{file}")
-
-
-def pretrained(file):
-    """A file of the pre-trained adapter, where the job's arm has one."""
-    return lambda wildcards: stored(PRETRAINED, wildcards, file)
-
-
-def stored(arms, wildcards, file):
-    return (
-        f"{RESULTS}/pretrained/{wildcards.arm}/seed{wildcards.seed}/{file}" if wildcards.arm in arms else []
-    )
-
-
-# --- of jobs of several speakers
-
-
-def chunks():
-    """These jobs, where `speakers_per_job` asks for any."""
-    size, results = config["speakers_per_job"], Path(RESULTS)
-    try:
-        return Chunks(
-            workflow,
-            units(),
-            folders=list(SPEAKERS),
-            size=size,
-            results=results,
-            together=config["speakers_together"],
-        )
-    except SamlError as error:
-        sys.exit(str(error))
-
-
-def units():
-    """What is done for each target speaker: rules, and their wildcards but the speaker."""
-    adapted = [(arm, str(seed)) for arm in run_arms(ADAPTED) for seed in seeds(arm)]
-    routed = [(arm, seed) for arm, seed in adapted if arm in ROUTED]
-    with_seed = {"adapt": adapted, "decode": adapted, "routes": routed}
-    return [
-        Unit("prepare_speaker", {}),
-        *(Unit("decode_unadapted", {"arm": arm}) for arm in run_arms(UNADAPTED)),
-        *(
-            Unit(rule, {"arm": arm, "seed": seed})
-            for rule, factors in with_seed.items()
-            for arm, seed in factors
-        ),
-    ]
-
-
-# --- everything that the tables are made of
+# --- inputs of the tables
 
 
 def seeds(arm):
     """The seeds of an arm; what is not adapted knows no chance and has the one seed 0."""
-    return config["seeds"] if arm in ADAPTED else [0]
+    return config["seeds"] if arm in ADAPTED_ARMS else [0]
 
 
 def run_arms(among):
@@ -84,9 +44,10 @@ def run_arms(among):
     return [arm for arm in config["run_arms"] if arm in among]
 
 
-def of_speakers(file, arms, within=RESULTS, folders=SPEAKERS):
+def of_speakers(file, arms, within=ADAPTED, folders=SPEAKERS):
+    """A file of each arm, speaker and seed in the folders `within`."""
     return [
-        f"{within}/speakers/{folder}/{arm}/seed{seed}/{file}"
+        f"{within}/{file}".format(arm=arm, speaker=folder, seed=seed)
         for arm in arms
         for folder in folders
         for seed in seeds(arm)
@@ -94,19 +55,17 @@ def of_speakers(file, arms, within=RESULTS, folders=SPEAKERS):
 
 
 def of_pretraining(file):
+    """A file of each pre-trained arm and seed."""
     return [
-        f"{RESULTS}/pretrained/{arm}/seed{seed}/{file}"
-        for arm in config["run_arms"]
-        if arm in PRETRAINED
+        f"{PRETRAINED}/{file}".format(arm=arm, seed=seed)
+        for arm in run_arms(PRETRAINED_ARMS)
         for seed in seeds(arm)
     ]
 
 
 def all_hypotheses(wildcards):
     """Each arm on each target speaker, and the models that are not adapted on held-out speakers' speech."""
-    heldout = [
-        f"{RESULTS}/heldout/{arm}/seed0/hypotheses.jsonl" for arm in config["run_arms"] if arm not in ADAPTED
-    ]
+    heldout = [f"{HELDOUT}/hypotheses.jsonl".format(arm=arm, seed=0) for arm in run_arms(UNADAPTED_ARMS)]
     return of_speakers("hypotheses.jsonl", config["run_arms"]) + heldout
 
 
@@ -116,14 +75,10 @@ def all_shipped(wildcards):
 
 
 def shipped(arms, folders=SPEAKERS):
-    """What these arms are made of. The full-precision model is what they are compared with."""
-    models = sorted({"base", *map(folder_of_model, arms)})
-    files = [
-        f"{RESULTS}/models/{folder}/{file}"
-        for folder in models
-        for file in ("model.safetensors", "model.json")
-    ]
-    adapted = [arm for arm in arms if arm in ADAPTED]
+    """The files that these arms ship, and the full-precision model, which they are compared with."""
+    models = [folder(layout.MODEL, model=model) for model in sorted({"base", *map(model_of, arms)})]
+    files = [f"{model}/{file}" for model in models for file in ("model.safetensors", "tokenizer.json")]
+    adapted = [arm for arm in arms if arm in ADAPTED_ARMS]
     for file in ("adapter.safetensors", "adapter.json"):
         files += of_speakers(file, adapted, folders=folders)
     return files
@@ -131,30 +86,25 @@ def shipped(arms, folders=SPEAKERS):
 
 def all_routes(wildcards):
     """Each routed arm's routes of each target speaker."""
-    return [
-        f"{RESULTS}/pretrained/{arm}/seed{seed}/routes/{folder}/routes.csv"
-        for arm in run_arms(ROUTED)
-        for seed in seeds(arm)
-        for folder in SPEAKERS
-    ]
+    return of_speakers("routes.csv", run_arms(ROUTED_ARMS), ROUTES)
 
 
 def table_files(wildcards):
     """The tables of the experiment; those of routes where any arm is routed."""
-    routes = ["routing", "routers"] if run_arms(ROUTED) else []
-    return [f"{RESULTS}/tables/{table}.csv" for table in TABLES + routes]
+    routes = ["routing", "routers"] if run_arms(ROUTED_ARMS) else []
+    return [f"{RESULTS}/{layout.TABLES}/{table}.csv" for table in TABLES + routes]
 
 
 def figure_files(wildcards):
     """The figures, likewise."""
-    routes = ["routing"] if run_arms(ROUTED) else []
-    return [f"{RESULTS}/figures/{figure}.svg" for figure in FIGURES + routes]
+    routes = ["routing"] if run_arms(ROUTED_ARMS) else []
+    return [f"{RESULTS}/{layout.FIGURES}/{figure}.svg" for figure in FIGURES + routes]
 
 
 def all_records(wildcards):
     """The run records that hold curves: a given base model has none."""
-    base = [] if GIVEN_BASE else [f"{RESULTS}/models/base/run.jsonl"]
-    return [*base, *of_pretraining("run.jsonl"), *of_speakers("run.jsonl", run_arms(ADAPTED))]
+    base = [] if GIVEN_BASE else [f"{BASE}/run.jsonl"]
+    return [*base, *of_pretraining("run.jsonl"), *of_speakers("run.jsonl", run_arms(ADAPTED_ARMS))]
 
 
 # --- the enrolment curve
@@ -162,7 +112,7 @@ def all_records(wildcards):
 
 def enrolment_arms():
     """The arms that are not adapted, for comparison, and those of the curve."""
-    return run_arms(UNADAPTED) + config["enrolment"]["arms"]
+    return run_arms(UNADAPTED_ARMS) + config["enrolment"]["arms"]
 
 
 def enrolment_sizes():
@@ -173,75 +123,48 @@ def enrolment_sizes():
 def enrolment_hypotheses(wildcards):
     """Each number's, and the experiment's own."""
     arms = config["enrolment"]["arms"]
-    folders = [f"{RESULTS}/enrolment/{size}" for size in enrolment_sizes()]
     return of_speakers("hypotheses.jsonl", enrolment_arms()) + [
-        file for folder in folders for file in of_speakers("hypotheses.jsonl", arms, folder)
+        file
+        for size in enrolment_sizes()
+        for file in of_speakers("hypotheses.jsonl", arms, layout.fill(ENROLMENT, size=size))
     ]
-
-
-def enrolment_options(wildcards):
-    """What may be null in the configuration and is left out then."""
-    own, reference = config["partition"]["enrolment"], config["enrolment"]["reference"]
-    options = [] if own is None else ["--own-size", str(own)]
-    return options + ([] if reference is None else ["--reference", reference])
 
 
 # --- learning rates on trial
 
 
-def experts_on_trial(file):
-    """A file of the experts initialised at the job's rate, where its arm mixes several."""
-
-    def of_arm(wildcards):
-        folder = f"{RESULTS}/tuning/{wildcards.arm}/pretraining/lr{wildcards.rate}/seed{wildcards.seed}"
-        return f"{folder}/experts/{file}" if wildcards.arm in MIXTURES else []
-
-    return of_arm
-
-
 def pretrained_at_all_rates(file):
     """A file of each pre-training on trial of the job's arm."""
-    return lambda wildcards: [
-        f"{RESULTS}/tuning/{wildcards.arm}/pretraining/lr{rate}/seed{wildcards.seed}/{file}" for rate in RATES
-    ]
+    return lambda wildcards: [f"{TRIAL_PRETRAINING}/{file}".format(rate=rate, **wildcards) for rate in RATES]
 
 
 def judged_pretraining(wildcards):
-    """What each pre-training on trial of the job's arm loses."""
-    folder = f"{RESULTS}/tuning/{wildcards.arm}/judged-{PRETRAINING}"
-    return [f"{folder}/lr{rate}/seed{wildcards.seed}/run.jsonl" for rate in RATES]
+    """The losses of each pre-training on trial of the job's arm."""
+    record = f"{TRIAL_LOSSES}/run.jsonl"
+    return [record.format(rate=rate, kind=PRETRAINING, **wildcards) for rate in RATES]
 
 
 def tried(file):
     """A file of the arm's pre-training at the job's rate, or of its adaptation to each tuning speaker."""
 
     def of_rate(wildcards):
-        folders = {PRETRAINING: [""], ADAPTATION: [f"{folder}/" for folder in TUNING_SPEAKERS]}
-        trial = f"{RESULTS}/tuning/{wildcards.arm}/{wildcards.kind}/lr{wildcards.rate}"
-        return [f"{trial}/{folder}seed{wildcards.seed}/{file}" for folder in folders[wildcards.kind]]
+        if wildcards.kind == PRETRAINING:
+            return f"{TRIAL_PRETRAINING}/{file}".format(**wildcards)
+        return expand(f"{TRIAL_ADAPTATION}/{file}", speaker=TUNING_SPEAKERS, **wildcards)
 
     return of_rate
 
 
 def of_tuning_speakers(file):
     """A file of each tuning speaker's speech."""
-    return [f"{RESULTS}/data/speakers/{folder}/{file}" for folder in TUNING_SPEAKERS]
-
-
-def chosen_start(file):
-    """A file of the best pre-trained adapter, where the job's arm has one."""
-
-    def of_arm(wildcards):
-        folder = f"{RESULTS}/tuning/{wildcards.arm}/pretrained/seed{wildcards.seed}"
-        return f"{folder}/{file}" if wildcards.arm in PRETRAINED else []
-
-    return of_arm
+    return expand(f"{SPEECH}/{file}", speaker=TUNING_SPEAKERS)
 
 
 def tuned_stages():
     """The arms to tune, each with the stages that have a learning rate."""
     return {
-        arm: [PRETRAINING, ADAPTATION] if arm in PRETRAINED else [ADAPTATION] for arm in run_arms(ADAPTED)
+        arm: [PRETRAINING, ADAPTATION] if arm in PRETRAINED_ARMS else [ADAPTATION]
+        for arm in run_arms(ADAPTED_ARMS)
     }
 
 
@@ -255,7 +178,7 @@ def all_judged(wildcards):
     if not tuned_stages():
         sys.exit("run_arms: none of them is adapted, so there is no learning rate to choose")
     return [
-        f"{RESULTS}/tuning/{arm}/judged-{kind}/lr{rate}/seed{config['tuning']['seed']}/run.jsonl"
+        f"{TRIAL_LOSSES}/run.jsonl".format(arm=arm, kind=kind, rate=rate, seed=config["tuning"]["seed"])
         for arm, kinds in tuned_stages().items()
         for kind in kinds
         for rate in RATES
@@ -281,7 +204,11 @@ def ablation_arms():
 def ablation_files(wildcards):
     """What `snakemake ablation` ends with."""
     names = ["ablation", *(name for name in ("pruning", "embeddings") if config["ablation"][name])]
-    return [f"{RESULTS}/{file}" for name in names for file in (f"tables/{name}.csv", f"figures/{name}.svg")]
+    return [
+        f"{RESULTS}/{file}"
+        for name in names
+        for file in (f"{layout.TABLES}/{name}.csv", f"{layout.FIGURES}/{name}.svg")
+    ]
 
 
 def ablation_hypotheses(wildcards):
@@ -292,13 +219,8 @@ def ablation_shipped(wildcards):
     return shipped(ablation_arms(), first_speakers())
 
 
-def ablation_reference(wildcards):
-    reference = config["ablation"]["reference"]
-    return [] if reference is None else ["--reference", reference]
-
-
 def pruning_files(file):
-    """A file of each whole mixture and of all that was made of it."""
+    """A file of each whole mixture and of the pruned adapters from it."""
 
     def of_all(wildcards):
         found = []
@@ -308,25 +230,12 @@ def pruning_files(file):
                     f"config: ablation.pruning: {arm!r} routes its decoder with every token: no mean route"
                 )
             kept = [*range(1, ARMS[arm]["experts"]), COLLAPSED]
-            for folder in [RESULTS, *(f"{RESULTS}/pruned/{one}" for one in kept)]:
-                found += of_speakers(file, [arm], folder, first_speakers())
+            for within in [ADAPTED, *(layout.fill(PRUNED, kept=one) for one in kept)]:
+                found += of_speakers(file, [arm], within, first_speakers())
         return found
 
     return of_all
 
 
-def adapted_file(file):
-    """A file of the adapter of the job's speaker, where its arm has one."""
-    path = "speakers/{0.speaker}/{0.arm}/seed{0.seed}"
-    return lambda wildcards: (
-        f"{RESULTS}/{path.format(wildcards)}/{file}" if wildcards.arm in ADAPTED else []
-    )
-
-
 def all_encodings(wildcards):
-    return [
-        f"{RESULTS}/embeddings/{folder}/{arm}/seed{seed}/embeddings.csv"
-        for arm in config["ablation"]["embeddings"]
-        for folder in first_speakers()
-        for seed in seeds(arm)
-    ]
+    return of_speakers("embeddings.csv", config["ablation"]["embeddings"], EMBEDDINGS, first_speakers())

@@ -1,16 +1,16 @@
-# Adapters before they meet a target speaker: experts from one initial speaker each, then router and experts together.
+# Adapters before adaptation: experts from one initial speaker each, then router and experts together.
 
 
 rule initialise_experts:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="<results>/data/pools/pretrain/cuts.jsonl.gz",
-        features="<results>/data/pools/pretrain/features.bin",
+        cuts=f"{PRETRAIN_POOL}/cuts.jsonl.gz",
+        features=f"{PRETRAIN_POOL}/features.bin",
     output:
-        adapter="<results>/pretrained/{arm}/seed{seed}/experts/adapter.safetensors",
-        description="<results>/pretrained/{arm}/seed{seed}/experts/adapter.json",
-        record="<results>/pretrained/{arm}/seed{seed}/experts/run.jsonl",
+        out_adapter=f"{EXPERTS}/adapter.safetensors",
+        out_description=f"{EXPERTS}/adapter.json",
+        record=f"{EXPERTS}/run.jsonl",
     log:
         "<logs>/initialise_experts/{arm}/seed{seed}.log",
     benchmark:
@@ -21,81 +21,49 @@ rule initialise_experts:
         "../../environment.yaml"
     threads: threads_of("initialise_experts")
     resources:
-        cpus_per_task=threads_of("initialise_experts"),
         gpu=GPUS,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
-        run=RUN,
-        settings=settings("arm", "adapters", "pretraining", "initial_speakers"),
-        work=f"{RESULTS}/.work/initialise_experts/{{arm}}/seed{{seed}}",
+        settings=settings("initialise-experts"),
+        trial=[],
+        work=f"{WORK}/initialise_experts/{{arm}}/seed{{seed}}",
     message:
         "Initialising the experts of {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "saml initialise-experts {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --cuts {input.cuts:q}"
-        " --out-adapter {output.adapter:q}"
-        " --out-description {output.description:q}"
-        " --record {output.record:q}"
-        " --work {params.work:q}"
-        " --checkpoint-seconds {resources.checkpoint_seconds}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("initialise-experts")
 
 
 rule pretrain:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts="<results>/data/pools/pretrain/cuts.jsonl.gz",
-        features="<results>/data/pools/pretrain/features.bin",
-        start=experts("adapter.safetensors"),
-        start_description=experts("adapter.json"),
+        cuts=f"{PRETRAIN_POOL}/cuts.jsonl.gz",
+        features=f"{PRETRAIN_POOL}/features.bin",
+        experts=only_for(MIXTURES, f"{EXPERTS}/adapter.safetensors"),
+        experts_description=only_for(MIXTURES, f"{EXPERTS}/adapter.json"),
     output:
-        adapter="<results>/pretrained/{arm}/seed{seed}/adapter.safetensors",
-        description="<results>/pretrained/{arm}/seed{seed}/adapter.json",
-        record="<results>/pretrained/{arm}/seed{seed}/run.jsonl",
+        out_adapter=f"{PRETRAINED}/adapter.safetensors",
+        out_description=f"{PRETRAINED}/adapter.json",
+        record=f"{PRETRAINED}/run.jsonl",
     log:
         "<logs>/pretrain/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/pretrain/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(PRETRAINED),
+        arm=one_of(PRETRAINED_ARMS),
     conda:
         "../../environment.yaml"
     threads: threads_of("pretrain")
     resources:
-        cpus_per_task=threads_of("pretrain"),
         gpu=GPUS,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
         mem_mb=growing(3000),
         runtime=growing(360),
     params:
-        run=RUN,
-        start=starting_from("experts"),
-        settings=settings("arm", "adapters", "pretraining", "initial_speakers"),
-        work=f"{RESULTS}/.work/pretrain/{{arm}}/seed{{seed}}",
+        settings=settings("pretrain"),
+        trial=[],
+        work=f"{WORK}/pretrain/{{arm}}/seed{{seed}}",
     message:
         "Pre-training {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "saml pretrain {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " {params.start:q}"
-        " --cuts {input.cuts:q}"
-        " --out-adapter {output.adapter:q}"
-        " --out-description {output.description:q}"
-        " --record {output.record:q}"
-        " --work {params.work:q}"
-        " --checkpoint-seconds {resources.checkpoint_seconds}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("pretrain")

@@ -1,52 +1,37 @@
-# Where routers send each speaker's speech: the pre-trained ones, so that all speakers meet the same router.
+# The weights that routers give the experts, by speaker: the pre-trained routers, which are the same for all speakers.
 
 
 rule routes:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        adapter="<results>/pretrained/{arm}/seed{seed}/adapter.safetensors",
-        adapter_description="<results>/pretrained/{arm}/seed{seed}/adapter.json",
-        cuts="<results>/data/speakers/{speaker}/cuts.jsonl.gz",
-        features="<results>/data/speakers/{speaker}/features.bin",
+        adapter=f"{PRETRAINED}/adapter.safetensors",
+        adapter_description=f"{PRETRAINED}/adapter.json",
+        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        features=f"{SPEECH}/features.bin",
     output:
-        routes="<results>/pretrained/{arm}/seed{seed}/routes/{speaker}/routes.csv",
-        record="<results>/pretrained/{arm}/seed{seed}/routes/{speaker}/run.jsonl",
+        routes=f"{ROUTES}/routes.csv",
+        record=f"{ROUTES}/run.jsonl",
     log:
         "<logs>/routes/{speaker}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/routes/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        arm=one_of(ROUTED),
+        arm=one_of(ROUTED_ARMS),
     conda:
         "../../environment.yaml"
     threads: threads_of("routes")
     resources:
-        cpus_per_task=threads_of("routes"),
         gpu=GPUS,
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        speaker=speaker,
-        settings=settings("arm"),
+        speakers=speaker,
+        settings=settings("routes"),
     message:
         "Routing {wildcards.speaker} with {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "saml routes {params.run:q}"
-        " --arm {wildcards.arm:q}"
-        " --speaker={params.speaker:q}"
-        " --seed {wildcards.seed:q}"
-        " --weights {input.weights:q}"
-        " --description {input.description:q}"
-        " --adapter {input.adapter:q}"
-        " --adapter-description {input.adapter_description:q}"
-        " --cuts {input.cuts:q}"
-        " --routes {output.routes:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("routes")
 
 
 rule routing:
@@ -83,31 +68,14 @@ rule routing:
         "../../environment.yaml"
     threads: threads_of("routing")
     resources:
-        cpus_per_task=threads_of("routing"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        results=results_folder,
-        arms=lambda wildcards: run_arms(ROUTED),
+        arms=run_arms(ROUTED_ARMS),
         speakers=lambda wildcards: config["target_speakers"],
-        seeds=lambda wildcards: config["seeds"],
-        folder=lambda wildcards, output: os.path.dirname(output.figure),
-        pages=lambda wildcards, output: os.path.dirname(output.routers_page),
-        settings=settings("scoring.seed"),
+        seeds=config["seeds"],
+        settings=settings("routing"),
     message:
         "Drawing the routes"
     shell:
-        "saml routing {params.run:q}"
-        " --results {params.results:q}"
-        " --arms {params.arms:q}"
-        " --speakers {params.speakers:q}"
-        " --seeds {params.seeds:q}"
-        " --routing {output.routing:q}"
-        " --routers {output.routers:q}"
-        " --pages {params.pages:q}"
-        " --output-dir {params.folder:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("routing")

@@ -1,4 +1,4 @@
-# What a person looks at. These are the only rules that know all speakers, seeds and arms.
+# Tables and figures. These are the only rules that know all speakers, seeds and arms.
 
 
 rule tables:
@@ -71,35 +71,17 @@ rule tabulate:
         "../../environment.yaml"
     threads: threads_of("tabulate")
     resources:
-        cpus_per_task=threads_of("tabulate"),
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        run=RUN,
-        results=results_folder,
         speakers=lambda wildcards: config["target_speakers"],
-        seeds=lambda wildcards: config["seeds"],
-        # In the order of run_arms, which is that of the tables' rows.
-        arms=lambda wildcards: json.dumps({arm: ARMS[arm] for arm in config["run_arms"]}),
-        pages=lambda wildcards, output: os.path.dirname(output.summary_page),
-        settings=settings("scoring"),
+        seeds=config["seeds"],
+        arms=lambda wildcards: entries_of(config["run_arms"]),
+        settings=settings("tabulate"),
     message:
         "Making the tables"
     shell:
-        "saml tabulate {params.run:q}"
-        " --results {params.results:q}"
-        " --speakers {params.speakers:q}"
-        " --seeds {params.seeds:q}"
-        " --arms {params.arms:q}"
-        " --wer {output.wer:q}"
-        " --summary {output.summary:q}"
-        " --comparisons {output.comparisons:q}"
-        " --intervals {output.intervals:q}"
-        " --pages {params.pages:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " --settings {params.settings:q}"
-        " > {log:q} 2>&1"
+        command("tabulate")
 
 
 rule draw_figures:
@@ -157,24 +139,9 @@ rule draw_figures:
         "../../environment.yaml"
     threads: threads_of("draw_figures")
     resources:
-        cpus_per_task=threads_of("draw_figures"),
         mem_mb=growing(2000),
         runtime=growing(60),
-    params:
-        run=RUN,
-        results=results_folder,
-        folder=lambda wildcards, output: os.path.dirname(output.record),
     message:
         "Drawing the figures"
     shell:
-        "saml figures {params.run:q}"
-        " --results {params.results:q}"
-        " --wer {input.wer:q}"
-        " --summary {input.summary:q}"
-        " --comparisons {input.comparisons:q}"
-        " --intervals {input.intervals:q}"
-        " --tables-record {input.tables_record:q}"
-        " --output-dir {params.folder:q}"
-        " --record {output.record:q}"
-        " --threads {resources.cpus_per_task}"
-        " > {log:q} 2>&1"
+        command("figures")

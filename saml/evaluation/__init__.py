@@ -1,1 +1,1 @@
-"""Word and character error rates, and the bootstrap intervals of their differences."""
+"""Word and character error rates, and bootstrap intervals of their differences."""

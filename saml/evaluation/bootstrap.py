@@ -1,11 +1,11 @@
-"""The paired bootstrap: how sure a difference of pooled word error rates is.
+"""The paired bootstrap: intervals and p of differences of pooled word error rates.
 
 Utterances are resampled within speakers. A draw takes the same utterances for every arm, scorer and seed, so
-what two arms have in common cancels. The counts of all arms therefore stand side by side as the columns of
-one table a speaker, and every comparison reads off the same resampled sums.
+the variation that two arms share cancels. The counts of all arms are therefore columns of one table per
+speaker, and every comparison uses the same resampled sums.
 
-Everything is a function of the counts and one seed. Draws are made in chunks, so that memory stays small; the
-size of the chunks changes no result.
+The results are a function of the counts and one seed. Draws are processed in chunks, so that memory stays
+small; the chunk size changes no result.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# Numbers drawn at once: 16 MB of indices and as much of weights, however many utterances there are.
+# Indices per chunk: 16 MB of indices and 16 MB of weights, for any number of utterances.
 CHUNK = 2_000_000
 # The ends of a 95 % interval.
 TAILS = (0.025, 0.975)
@@ -25,7 +25,7 @@ TAILS = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval of 95 %."""
+    """A 95 % percentile interval."""
 
     low: float
     high: float
@@ -35,10 +35,10 @@ def resampled_sums(counts: Sequence[Integers], *, draws: int, seed: int, speaker
     """Column sums of `draws` resampled sets of utterances, (draws, columns).
 
     Args:
-        counts: one table a speaker, (utterances, columns); the columns are counts of arms.
-        draws: how many sets.
-        seed: of the generator; the two kinds of resampling have generators of their own.
-        speakers: also resample the speakers; a speaker who is drawn twice gets two sets of utterances.
+        counts: one table per speaker, (utterances, columns); the columns are counts of arms.
+        draws: number of sets.
+        seed: of the generator; the two kinds of resampling use separate generators.
+        speakers: also resample the speakers; a speaker that is drawn twice gets two sets of utterances.
     """
     generator = np.random.default_rng([seed, int(speakers)])
     times = draw_speakers(generator, len(counts), draws) if speakers else None
@@ -54,7 +54,7 @@ def resampled_sums(counts: Sequence[Integers], *, draws: int, seed: int, speaker
 
 
 def draw_speakers(generator: np.random.Generator, speakers: int, draws: int) -> Integers:
-    """How often each speaker stands in each draw, (draws, speakers); every row sums to `speakers`."""
+    """Occurrences of each speaker in each draw, (draws, speakers); every row sums to `speakers`."""
     return _occurrences(generator.integers(0, speakers, size=(draws, speakers)))
 
 
@@ -72,30 +72,30 @@ def _sums_within(generator: np.random.Generator, table: Integers, draws: int) ->
 
 
 def _occurrences(indices: Integers) -> Integers:
-    """How often each of the numbers 0..n-1 stands in each row of n `indices`, (rows, n)."""
+    """Occurrences of each of the numbers 0..n-1 in each row of n `indices`, (rows, n)."""
     rows, width = indices.shape
     flat = (indices + np.arange(rows)[:, np.newaxis] * width).ravel()
     return np.bincount(flat, minlength=rows * width).reshape(rows, width)
 
 
 def rates(errors: Floats, units: Floats) -> Floats:
-    """Error rates, elementwise; without any reference unit 0 where there is no error and infinite else."""
+    """Error rates, elementwise; without reference units 0 if there is no error and infinity otherwise."""
     empty = np.where(errors == 0, 0.0, np.inf)
     return np.divide(errors, units, out=empty, where=units > 0)
 
 
 def relative_reductions(reference: Floats, arm: Floats) -> Floats:
     """`saml.evaluation.wer.relative_reduction`, elementwise."""
-    hopeless = np.full_like(arm, -np.inf)
-    reductions = np.divide(reference - arm, reference, out=hopeless, where=reference > 0)
-    # Equal is no reduction, also where both are 0.
+    infinite = np.full_like(arm, -np.inf)
+    reductions = np.divide(reference - arm, reference, out=infinite, where=reference > 0)
+    # Equal rates are no reduction, also where both are 0.
     return np.where(arm == reference, 0.0, reductions)
 
 
 def interval(values: Floats) -> Interval:
     """The 95 % percentile interval of bootstrap values.
 
-    Its ends are values that were drawn, not interpolated ones: an infinite value then cannot make them NaN.
+    Its ends are drawn values, not interpolated ones: an infinite value then cannot make them NaN.
     """
     low, high = np.quantile(values, TAILS, method="inverted_cdf")
     return Interval(float(low), float(high))

@@ -1,10 +1,10 @@
-"""Word and character errors: two ways to normalise text, Levenshtein counts, rates of pooled counts.
+"""Word and character errors: two text normalisers, Levenshtein counts, rates of pooled counts.
 
-`released` is the scorer of the published code: it keeps digits as they are and glues hyphenated words
-together, so part of what it counts are slips of format. `whisper` is Whisper's English normaliser, which
-forgives these. Both are reported, so that a gain in format cannot pass for an acoustic one.
+`released` is the scorer of the published code: it keeps digits and joins hyphenated words, so some of its
+errors are differences of formatting. `whisper` is Whisper's English normaliser, which removes most of these.
+Both are reported, so that a gain in formatting is not reported as a gain in recognition.
 
-Counts are plain mappings, as they stand in hypotheses.jsonl:
+Counts are plain mappings, as in hypotheses.jsonl:
 
     {"whisper": {"words": {"hits": 5, "substitutions": 1, "deletions": 0, "insertions": 0},
                  "characters": {"hits": 20, ...}}, "released": {...}}
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import jiwer
 
-from saml.compat.transformers import packages
 from saml.runtime.errors import SamlError
 
 OPERATIONS = ("hits", "substitutions", "deletions", "insertions")
@@ -31,11 +30,11 @@ Counts = dict[str, int]
 def count(reference: str, hypothesis: str, scorers: Iterable[str]) -> dict[str, dict[str, Counts]]:
     """The counts of one utterance: {scorer: {"words" | "characters": {operation: number}}}.
 
-    A reference that a scorer leaves empty ("uh" under `whisper`) makes every hypothesised unit an insertion.
+    If a scorer leaves the reference empty ("uh" under `whisper`), every hypothesised unit is an insertion.
     Characters include the single spaces between words, as is usual for CER.
 
     Raises:
-        SamlError: a scorer that does not exist.
+        SamlError: unknown scorer.
     """
     return {
         scorer: count_normalised(normalise(reference, scorer), normalise(hypothesis, scorer))
@@ -44,7 +43,7 @@ def count(reference: str, hypothesis: str, scorers: Iterable[str]) -> dict[str, 
 
 
 def count_normalised(reference: str, hypothesis: str) -> dict[str, Counts]:
-    """Word and character counts of two texts as they are; words are what stands between spaces."""
+    """Word and character counts of two texts without normalisation; words are separated by spaces."""
     words = jiwer.process_words(reference, hypothesis)
     characters = jiwer.process_characters(reference, hypothesis)
     return {
@@ -54,10 +53,10 @@ def count_normalised(reference: str, hypothesis: str) -> dict[str, Counts]:
 
 
 def normalise(text: str, scorer: str) -> str:
-    """`text` as `scorer` compares it, its words separated by single spaces.
+    """`text` as normalised by `scorer`, its words separated by single spaces.
 
     Raises:
-        SamlError: a scorer that does not exist.
+        SamlError: unknown scorer.
     """
     if scorer not in SCORERS:
         raise SamlError(f"scoring.scorers: no scorer {scorer!r}; there are {', '.join(SCORERS)}")
@@ -65,39 +64,39 @@ def normalise(text: str, scorer: str) -> str:
 
 
 def pool(counts: Iterable[Mapping[str, int]]) -> Counts:
-    """The sum of many counts of one unit; all zero for none."""
+    """The sum of many counts of one unit; all zero without counts."""
     total = dict.fromkeys(OPERATIONS, 0)
-    for one in counts:
+    for utterance in counts:
         for operation in OPERATIONS:
-            total[operation] += int(one[operation])
+            total[operation] += int(utterance[operation])
     return total
 
 
 def reference_units(counts: Mapping[str, int]) -> int:
-    """How many words (or characters) the reference has."""
+    """The number of words (or characters) in the reference."""
     return counts["hits"] + counts["substitutions"] + counts["deletions"]
 
 
 def errors(counts: Mapping[str, int]) -> int:
-    """How many words (or characters) are wrong, missing or too many."""
+    """Substitutions, deletions and insertions together."""
     return counts["substitutions"] + counts["deletions"] + counts["insertions"]
 
 
 def error_rate(counts: Mapping[str, int]) -> float:
     """WER (of word counts) or CER (of character counts) as a fraction; more than 1 is possible.
 
-    Without any reference unit it is 0 when nothing was hypothesised and infinite otherwise.
+    Without reference units it is 0 for an empty hypothesis and infinite otherwise.
     """
-    units, wrong = reference_units(counts), errors(counts)
+    units, total = reference_units(counts), errors(counts)
     if units == 0:
-        return 0.0 if wrong == 0 else math.inf
-    return wrong / units
+        return 0.0 if total == 0 else math.inf
+    return total / units
 
 
 def relative_reduction(reference: float, arm: float) -> float:
-    """How far the error rate `arm` is below the error rate `reference`, as a share of the latter.
+    """The relative reduction (reference - arm) / reference of two error rates.
 
-    Nothing can be below a reference of 0: the reduction is then 0 for an equal arm and minus infinity else.
+    With a reference of 0 the reduction is 0 for an equal arm and minus infinity otherwise.
     """
     if reference == 0:
         return 0.0 if arm == 0 else -math.inf
@@ -114,9 +113,8 @@ def _whisper(text: str) -> str:
 
 @functools.cache
 def _whisper_normaliser() -> Callable[[str], str]:
-    # Imported when first used: most scoring does without. This submodule needs neither torch nor torchaudio,
-    # so it is safe where torchaudio's import fails.
-    packages()
+    # Imported on first use, because most commands score nothing. This submodule needs neither torch nor
+    # torchaudio, so it also works where torchaudio's import fails.
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     normaliser: Callable[[str], str] = EnglishTextNormalizer(spelling_table())
@@ -130,5 +128,5 @@ def spelling_table() -> dict[str, str]:
     return table
 
 
-# A scorer is a way to normalise text; a new one is a new entry here.
+# A scorer is a text normaliser; a new one is a new entry here.
 SCORERS: dict[str, Callable[[str], str]] = {"released": _released, "whisper": _whisper}

@@ -1,4 +1,5 @@
-"""Tables and figures: what the experiment found, for people.
+"""Tables, figures and HTML pages of an experiment. Nothing here imports torch.
 
-`tables` reads hypotheses and writes CSV; `figures` and `show` read only these tables and the run records.
+`tables` reads hypotheses and writes CSV files; `figures` and `print_tables` read only these and the run
+records.
 """

@@ -1,15 +1,15 @@
-"""What each part of the method is worth: arms that differ in one thing, side by side, by question.
+"""Ablation of the method: arms that differ in one component, compared by question.
 
 ablation.csv has one row per question, arm and scorer:
 
-    question                which of the configuration's `ablation.questions` the arm stands under
-    experts, rank           of its adapter; 0 where nothing is adapted
-    parameters              numbers in one speaker's adapter, routers included
-    trained                 of these the ones that adaptation moves; pre-training moves all
+    question                one of the configuration's `ablation.questions`
+    experts, rank           of the adapter; 0 without adaptation
+    parameters              number of parameters in one speaker's adapter, routers included
+    trained                 number of these that adaptation trains; pre-training trains all
     seeds, speakers, words, wer, wer_low, wer_high
                             as in summary.csv; 95 % interval, utterances resampled within speakers
     model_mb, speaker_mb    as in summary.csv
-    reference, rel, ...     as in enrolment.csv: how far the WER is below the reference's
+    reference, rel, ...     as in enrolment.csv: relative WER reduction against the reference
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from saml.reporting import style
+from saml.reporting.csv_tables import read_table, write_table
 from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts, seeds_of
 from saml.reporting.pages import ablation_sections, write_page
-from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
+from saml.reporting.pairs import COMPARISON_COLUMNS, TYPES, WER_COLUMNS, Paired, wer_cells
 from saml.reporting.sizes import adapter_shape, arm_size
-from saml.reporting.tables import caveat, read_table, write_table
+from saml.reporting.wording import caveat, number_of
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 Questions = Mapping[str, Sequence[str]]
 
 ABLATION = [
-    *["question", "arm", "experts", "rank", "parameters", "trained", "scorer", *MEASURED],
-    *["model_mb", "speaker_mb", "reference", *DIFFERENCE, *SPEAKERS],
+    *["question", "arm", "experts", "rank", "parameters", "trained", "scorer", *WER_COLUMNS],
+    *["model_mb", "speaker_mb", "reference", *COMPARISON_COLUMNS],
 ]
 
 
@@ -54,28 +56,26 @@ def ablation(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Stage: make the table and draw it as output_dir/ablation.svg and .png.
+    """Stage: write the table and draw it as output_dir/ablation.svg and .png.
 
     Args:
         results: results/<experiment>.
         experiment: its name.
         arms: every arm of the questions: name to the config's entry.
         questions: the arms of each question, in order.
-        speakers: the speakers on whom all of them were run.
+        speakers: the speakers of these arms.
         seeds: the seeds of the adapted arms.
         settings: {"scoring": {"scorers", "draws", "seed"}}.
         ablation: the table to write.
         output_dir: where the figure goes.
         record: the run record to write.
-        pages: folder for the table as a page; where it is left out there is none.
-        reference: the arm that the others are compared with.
+        pages: folder for the table as an HTML page; none if left out.
+        reference: the arm with which the others are compared.
         corpus, family: for the run record.
 
     Raises:
-        SamlError: hypotheses or adapters are missing, damaged or do not pair up.
+        SamlError: hypotheses or adapters are missing, damaged or cannot be paired.
     """
-    from saml.tracking import RunRecord
-
     run = RunRecord(stage="ablation", experiment=experiment, settings=settings, corpus=corpus, family=family)
     with Progress("ablation", 2) as progress:
         table = ablation_table(results, arms, questions, speakers, seeds, settings["scoring"], reference)
@@ -102,7 +102,7 @@ def ablation_table(
     scoring: Mapping[str, Any],
     reference: str | None,
 ) -> pd.DataFrame:
-    """ablation.csv; an arm that stands under two questions has rows under both."""
+    """ablation.csv; an arm of two questions has rows under both."""
     counts = read_counts(results, arms, speakers, seeds, scoring["scorers"], heldout=False)
     test = counts[counts["part"] == "test"]
     paired = Paired(test, draws=scoring["draws"], seed=scoring["seed"])
@@ -113,16 +113,14 @@ def ablation_table(
         for name in names:
             for scorer in scoring["scorers"]:
                 own = test[(test["arm"] == name) & (test["scorer"] == scorer)]
-                found = [*shapes[name], scorer, *measured(paired, own, name, scorer)]
-                weight = [sizes[name].model, sizes[name].speaker]
-                rows.append([question, name, *found, *weight, *paired.against(name, reference, scorer)])
-    # Whole numbers also in columns where some are missing.
-    kinds = dict.fromkeys(SPEAKERS, "Int64") | dict.fromkeys(DIFFERENCE, "float64")
-    return pd.DataFrame(rows, columns=ABLATION).astype(kinds)
+                rates = [*shapes[name], scorer, *wer_cells(paired, own, name, scorer)]
+                megabytes = [sizes[name].model, sizes[name].speaker]
+                rows.append([question, name, *rates, *megabytes, *paired.against(name, reference, scorer)])
+    return pd.DataFrame(rows, columns=ABLATION).astype(TYPES)
 
 
 def _shape(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds: Sequence[int]) -> list[int]:
-    """Experts, rank, parameters and those that adaptation trains; of one speaker's adapter, all are alike."""
+    """Experts, rank, parameters and trained parameters; of one speaker's adapter, since all are alike."""
     if not arm["adapted"]:
         return [0, 0, 0, 0]
     shape = adapter_shape(Decoded(name, speakers[0], seeds_of(arm, seeds)[0]).folder(results))
@@ -135,29 +133,29 @@ def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
     """The table as a page in `folder`; its path."""
     path = folder / "ablation.html"
     note = (
-        "Arms that differ in one thing. Below by: the share of the other arm's WER by which this one's is "
-        "lower. Intervals are of 95 %, from a paired bootstrap over utterances within speakers. "
+        "Arms that differ in one component. Reduction: relative WER reduction against the other arm. "
+        "Intervals: 95 %, paired bootstrap, utterances resampled within speakers. "
         f"{caveat(speakers)}"
     )
-    write_page(path, "Ablation: what each part is worth", note, ablation_sections(table), table)
+    write_page(path, "Ablation: the contribution of each component", note, ablation_sections(table), table)
     return path
 
 
 def ablation_figure(table: pd.DataFrame) -> Figure:
-    """Left: WER against parameters, mixtures beside one LoRA. Right: each question's arms.
+    """Left: WER against parameters, of mixtures and of one LoRA. Right: the arms of each question.
 
-    Of the first scorer; arms that are not adapted are level lines on the left.
+    Of the first scorer; arms that are not adapted are horizontal lines on the left.
     """
     scorer = str(table["scorer"].iloc[0])
-    mine = table[table["scorer"] == scorer]
-    figure, (left, right) = style.panels(2, 11.5, max(5.0, 1.8 + 0.24 * len(mine)))
-    _by_size(left, of_sizes(mine))
-    _by_question(right, mine)
+    rows = table[table["scorer"] == scorer]
+    figure, (left, right) = style.panels(2, 11.5, max(5.0, 1.8 + 0.24 * len(rows)))
+    _by_size(left, of_sizes(rows))
+    _by_question(right, rows)
     speakers, seeds = int(table["speakers"].max()), int(table["seeds"].max())
     style.title(
         figure,
-        "Ablation: what do more experts, a higher rank and each part of the mixture bring?",
-        f"Scorer {scorer}, {seeds} seed{'s' if seeds > 1 else ''}. {caveat(speakers)} "
+        "Ablation: the effect of more experts, a higher rank and each component of the mixture",
+        f"Scorer {scorer}, {number_of(seeds, 'seed')}. {caveat(speakers)} "
         "Whiskers: 95 % bootstrap intervals, utterances resampled within speakers.",
     )
     return figure
@@ -173,14 +171,14 @@ def _kind(experts: int) -> tuple[str, str, str]:
 
 
 def of_sizes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The arms, each once, of the questions that set mixtures beside one LoRA, and those not adapted."""
+    """The arms, each once, of the questions that compare mixtures with one LoRA, and those not adapted."""
     kinds = rows.groupby("question")["experts"]
     both = kinds.transform("max").gt(1) & rows["experts"].eq(1).groupby(rows["question"]).transform("any")
     return rows[both | (rows["experts"] == 0)].drop_duplicates("arm")
 
 
 def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
-    """WER against what is stored for a speaker, on a logarithmic scale; the LoRAs are joined by rank."""
+    """WER against a speaker's number of parameters, on a logarithmic scale; the LoRAs are joined by rank."""
     for chosen, kind in ((arms[arms["experts"] == 1], _LORA), (arms[arms["experts"] > 1], _MIXTURE)):
         label, colour, marker = kind
         chosen = chosen.sort_values("parameters", kind="stable")
@@ -189,7 +187,7 @@ def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
         axes.errorbar(
             chosen["parameters"],
             rate,
-            [end.clip(lower=0) for end in ends],  # a percentile interval may lie beside its value
+            [end.clip(lower=0) for end in ends],  # a percentile interval need not contain its value
             fmt=marker,
             ls="-" if kind == _LORA else "none",
             ms=5,
@@ -201,7 +199,7 @@ def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
         for row in chosen.to_dict("records"):
             mixture = row["experts"] > 1
             text = f"{row['experts']}x{row['rank']}" if mixture else f"r{row['rank']}"
-            # At the whiskers' outer ends, mixtures above and LoRAs below: arms of like size stand close.
+            # At the whiskers' outer ends, mixtures above and LoRAs below: arms of similar size are close.
             place = (row["parameters"], 100 * row["wer_high" if mixture else "wer_low"])
             shift = (0, 3 if mixture else -10)
             axes.annotate(
@@ -222,10 +220,10 @@ def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
 
 
 def _by_question(axes: Axes, rows: pd.DataFrame) -> None:
-    """A row an arm, questions one below the other on alternating ground."""
-    asked = list(rows["question"])
-    questions = list(dict.fromkeys(asked))
-    style.listed(axes, list(rows["arm"]))
+    """One row per arm, questions on alternating backgrounds."""
+    by_row = list(rows["question"])
+    questions = list(dict.fromkeys(by_row))
+    style.name_rows(axes, list(rows["arm"]))
     for row, found in enumerate(rows.to_dict("records")):
         if questions.index(found["question"]) % 2 == 0:
             axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
@@ -235,7 +233,7 @@ def _by_question(axes: Axes, rows: pd.DataFrame) -> None:
     for question in questions:
         axes.annotate(
             question.replace("_", " "),
-            (0.995, asked.index(question) - 0.45),
+            (0.995, by_row.index(question) - 0.45),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="top",

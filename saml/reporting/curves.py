@@ -1,4 +1,4 @@
-"""Loss curves of every training of an experiment, from its run records."""
+"""Loss curves of all trainings of an experiment, from its run records."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.runtime import layout
 from saml.tracking import Record, read_record
 
 # Points of one curve: steps and values.
@@ -18,16 +19,17 @@ COLUMNS = 3
 def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], seeds: Sequence[int]) -> Figure:
     """Base training, expert initialisation and pre-training by arm, and adaptation, a panel per adapted arm.
 
-    Records of arms, speakers and seeds that are not named (of an earlier config, say) are passed over.
+    Records of other arms, speakers and seeds (of an earlier config) are ignored.
     """
     colour = style.colours(arms)
-    base = list(_records(results, "models/base/run.jsonl"))
+    base = list(_records(results, layout.fill(layout.MODEL, model="base")))
 
-    def named(pattern: str) -> list[Record]:
-        return [one for one in _records(results, pattern) if one.arm in arms and one.seed in seeds]
+    def selected(pattern: str) -> list[Record]:
+        records = _records(results, pattern)
+        return [record for record in records if record.arm in arms and record.seed in seeds]
 
-    experts, pretrained = named("pretrained/*/*/experts/run.jsonl"), named("pretrained/*/*/run.jsonl")
-    adapted = [one for one in named("speakers/*/*/*/run.jsonl") if one.speaker in speakers]
+    experts, pretrained = selected(layout.EXPERTS), selected(layout.PRETRAINED)
+    adapted = [one for one in selected(layout.ADAPTED) if one.speaker in speakers]
     adapted_arms = [arm for arm in arms if any(one.arm == arm and loss_curves(one, "dev") for one in adapted)]
     trainings = {"base model": [(one, style.INK, "") for one in base]}
     if experts:
@@ -48,8 +50,8 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], see
         _from_zero(axes)
     style.title(
         figure,
-        "Losses: does the dev loss still fall, or turn up again?",
-        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker, fold and seed, their mean dark.",
+        "Losses: does the dev loss still fall, or rise again?",
+        "Solid: dev. Dashed: training. Adaptation: a thin line per speaker, fold and seed; dark: their mean.",
     )
     return figure
 
@@ -66,7 +68,7 @@ def loss_curves(record: Record, part: str) -> list[Curve]:
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over curves at each step that any of them has."""
+    """The mean over curves at each step of any curve."""
     at: dict[int, list[float]] = {}
     for steps, values in curves:
         for step, value in zip(steps, values, strict=True):
@@ -74,22 +76,22 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     return sorted(at), [float(np.mean(at[step])) for step in sorted(at)]
 
 
-def _records(results: Path, pattern: str) -> Iterator[Record]:
-    for path in sorted(results.glob(pattern)):
+def _records(results: Path, template: str) -> Iterator[Record]:
+    for path in sorted(results.glob(f"{layout.pattern(template)}/run.jsonl")):
         yield read_record(path)
 
 
 def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str, str]]) -> None:
-    """One panel of trainings, each a record with its colour and label."""
-    drawn = set()
+    """A panel of trainings, each a record with its colour and label."""
+    labels: set[str] = set()
     for record, colour, label in stages:
         for part, line in (("train", "--"), ("dev", "-")):
             for steps, values in loss_curves(record, part):
-                known = label in drawn or (part == "train")
-                drawn.update([] if known else [label])
-                shown = None if known or not label else label
-                axes.plot(steps, values, line, color=colour, lw=1.6, label=shown)
-    if any(drawn):
+                # One entry of the legend per label, for its first dev curve.
+                first = bool(label) and part == "dev" and label not in labels
+                labels |= {label} if first else set()
+                axes.plot(steps, values, line, color=colour, lw=1.6, label=label if first else None)
+    if labels:
         axes.legend(fontsize=8, loc="best")
     _finish(axes, name)
 
@@ -100,7 +102,7 @@ def _adaptation(axes: Axes, arm: str, colour: str, records: Sequence[Record]) ->
         if part == "dev":
             for steps, values in curves:
                 axes.plot(steps, values, line, color=colour, lw=0.7, alpha=0.4)
-        # Dark: among a hundred lines of its own colour it would not be seen.
+        # Dark: it would be invisible among a hundred lines of its own colour.
         axes.plot(*mean_curve(curves), line, color=style.INK, lw=2.0, zorder=3)
     _finish(axes, f"adaptation: {arm}")
 
@@ -111,11 +113,11 @@ def _finish(axes: Axes, name: str) -> None:
     axes.set_ylabel("loss")
     axes.locator_params(axis="x", integer=True)
     if not axes.lines:
-        style.say(axes, "no curve recorded")
+        style.placeholder(axes, "no curve recorded")
         axes.set_axis_off()
 
 
 def _from_zero(axes: Axes) -> None:
-    """Losses from 0 to a little above the highest, which level curves would otherwise lie on."""
-    drawn = [each for each in axes.get_shared_y_axes().get_siblings(axes) if each.lines]
-    axes.set_ylim(0, 1.1 * max((each.dataLim.y1 for each in drawn), default=1.0))
+    """Losses from 0 to slightly above the highest, so that flat curves do not lie on the edge."""
+    drawn = [panel for panel in axes.get_shared_y_axes().get_siblings(axes) if panel.lines]
+    axes.set_ylim(0, 1.1 * max((panel.dataLim.y1 for panel in drawn), default=1.0))

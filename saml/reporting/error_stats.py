@@ -1,8 +1,7 @@
-"""Transcripts and error statistics in the form that icefall's recipes leave behind.
+"""Transcripts and error statistics in the format of icefall's recipes.
 
-Who has compared systems with icefall has tools that read its `recogs-*.txt` and `errs-*.txt`; the form is
-icefall's, the alignment jiwer's, as in all our counts. Where icefall can be imported it can write them
-itself.
+Existing tools read icefall's `recogs-*.txt` and `errs-*.txt`. The format is icefall's, the alignment jiwer's,
+as in all counts of this package. If icefall is installed, it can write the files itself.
 """
 
 import io
@@ -18,25 +17,25 @@ import jiwer
 from saml.compat.optional import load
 from saml.evaluation.wer import count_normalised, error_rate, pool, reference_units
 
-# What stands in the place of a word that is not there.
-_NOTHING = "*"
+# The symbol for a missing word.
+_MISSING = "*"
 
 
 @dataclass(frozen=True, order=True)
 class Transcript:
-    """What was said and what was understood, in words; `name` is unlike that of any other transcript."""
+    """Reference and hypothesis of an utterance, in words; `name` is unique."""
 
     name: str
     reference: tuple[str, ...]
     hypothesis: tuple[str, ...]
 
 
-# What stands in the reference and in the hypothesis; None where there is no such word.
+# A word of the reference and the aligned one of the hypothesis; None for a missing word.
 Pair = tuple[str | None, str | None]
 
 
 def recogs(transcripts: Iterable[Transcript]) -> str:
-    """The content of a recogs file: two lines a transcript, words as Python lists."""
+    """The content of a recogs file: two lines per transcript, words as Python lists."""
     lines = []
     for one in transcripts:
         lines.append(f"{one.name}:\tref={list(one.reference)}\n")
@@ -45,7 +44,7 @@ def recogs(transcripts: Iterable[Transcript]) -> str:
 
 
 def errs(transcripts: Sequence[Transcript]) -> str:
-    """The content of an errs file: rate and counts, each transcript with errors marked, then each word."""
+    """The content of an errs file: rate and counts, transcripts with marked errors, counts per word."""
     alignments = [align(one.reference, one.hypothesis) for one in transcripts]
     every = Counter(pair for alignment in alignments for pair in alignment)
     lines = [
@@ -64,7 +63,7 @@ def errs(transcripts: Sequence[Transcript]) -> str:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
-    """The words of both side by side, in an alignment with the fewest errors: the one that is counted."""
+    """The words of both in an alignment with the fewest errors, the one used for all counts."""
     found = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
     pairs: list[Pair] = []
     for chunk in found.alignments[0]:
@@ -81,7 +80,7 @@ def by_icefall(transcripts: Sequence[Transcript], name: str, setting: str) -> tu
     """The contents of a recogs and an errs file as icefall itself writes them.
 
     Raises:
-        SamlError: icefall, which `setting` asks for, cannot be imported.
+        SamlError: icefall, required by `setting`, cannot be imported.
     """
     utils = load("icefall.utils", setting, "saml")
     results = [(one.name, list(one.reference), list(one.hypothesis)) for one in transcripts]
@@ -110,12 +109,12 @@ def _summary(transcripts: Sequence[Transcript]) -> Iterator[str]:
 
 
 def _marked(pairs: Iterable[Pair]) -> str:
-    """A transcript with errors as (reference->hypothesis); errors that follow each other share brackets."""
-    said = []
-    for right, group in groupby(pairs, key=lambda pair: pair[0] == pair[1]):
-        left, understood = (" ".join(filter(None, side)) for side in zip(*group, strict=True))
-        said.append(left if right else f"({left or _NOTHING}->{understood or _NOTHING})")
-    return " ".join(said)
+    """A transcript with errors as (reference->hypothesis); adjacent errors share brackets."""
+    words = []
+    for correct, group in groupby(pairs, key=lambda pair: pair[0] == pair[1]):
+        reference, hypothesis = (" ".join(filter(None, side)) for side in zip(*group, strict=True))
+        words.append(reference if correct else f"({reference or _MISSING}->{hypothesis or _MISSING})")
+    return " ".join(words)
 
 
 def _substitutions(pairs: Counter[Pair]) -> dict[str, int]:
@@ -127,25 +126,26 @@ def _substitutions(pairs: Counter[Pair]) -> dict[str, int]:
 
 
 def _listed(title: str, counts: dict[str, int]) -> Iterator[str]:
-    """A section: the most frequent first."""
+    """A section, most frequent first."""
     yield ""
     yield title
-    for n, what in sorted(((n, what) for what, n in counts.items()), reverse=True):
-        yield f"{n}   {what}"
+    for n, text in sorted(((n, text) for text, n in counts.items()), reverse=True):
+        yield f"{n}   {text}"
 
 
 def _words(pairs: Counter[Pair]) -> Iterator[str]:
-    """Each word with how often it was right, was part of an error, was said, and was understood."""
-    correct, said, understood = Counter[str](), Counter[str](), Counter[str]()
+    """Each word with its counts: correct, part of an error, in references, in hypotheses."""
+    correct, in_references, in_hypotheses = Counter[str](), Counter[str](), Counter[str]()
     for (ref, hyp), n in pairs.items():
         if ref is not None:
-            said[ref] += n
+            in_references[ref] += n
         if hyp is not None:
-            understood[hyp] += n
+            in_hypotheses[hyp] += n
         if ref is not None and ref == hyp:
             correct[ref] += n
     rows = [
-        (said[word] + understood[word] - 2 * correct[word], word) for word in sorted(said.keys() | understood)
+        (in_references[word] + in_hypotheses[word] - 2 * correct[word], word)
+        for word in in_references.keys() | in_hypotheses.keys()
     ]
-    for wrong, word in sorted(rows, reverse=True):
-        yield f"{word}   {correct[word]} {wrong} {said[word]} {understood[word]}"
+    for errors, word in sorted(rows, reverse=True):
+        yield f"{word}   {correct[word]} {errors} {in_references[word]} {in_hypotheses[word]}"

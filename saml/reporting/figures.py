@@ -1,7 +1,7 @@
-"""The figures of an experiment, drawn from its tables and run records and nothing else.
+"""The figures of an experiment, drawn only from its tables and run records.
 
-Each function draws one figure; `FIGURES` names them. A figure whose data are absent (no curve was recorded,
-say) is drawn empty and says so, since a rule of the workflow expects its file.
+Each function draws one figure; `FIGURES` names them. A figure without data (such as recorded curves) is drawn
+empty with a note, since a rule of the workflow expects its file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import draw_losses
-from saml.reporting.tables import INTERVALS, caveat, read_table
-from saml.runtime.errors import SamlError
+from saml.reporting.tables import INTERVALS
+from saml.reporting.wording import caveat, number_of
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 BAR = 0.62
 
 
 @dataclass(frozen=True)
 class Report:
-    """What figures are drawn from: the tables (see `saml.reporting.tables`) and the experiment's folder."""
+    """The data of the figures: the tables (see `saml.reporting.tables`) and the experiment's folder."""
 
     results: Path
     wer: pd.DataFrame
@@ -45,7 +47,7 @@ class Report:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds, in the order of the tables; 0 is of arms that are not adapted."""
+        """The seeds, in the order of the tables; 0 for arms that are not adapted."""
         return [int(seed) for seed in dict.fromkeys(self.wer["seed"])]
 
     @property
@@ -64,10 +66,10 @@ class Report:
     def note(self) -> str:
         """The caveat under every figure of error rates."""
         seeds = int(self.summary["seeds"].max())
-        who = f"{seeds} seed{'s' if seeds > 1 else ''}. {caveat(len(self.speakers))}"
+        text = f"{number_of(seeds, 'seed')}. {caveat(len(self.speakers))}"
         if self.intervals.empty:
-            return who
-        return f"{who} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."
+            return text
+        return f"{text} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."
 
 
 def figures(
@@ -93,25 +95,23 @@ def figures(
         wer, summary, comparisons: the tables.
         output_dir: where the figures go.
         record: the run record to write.
-        intervals: the table of WER intervals; without it WERs are drawn without whiskers.
-        tables_record: the tables' run record, taken over: one run then has scores, tables and figures.
+        intervals: the table of WER intervals; without it there are no whiskers.
+        tables_record: the tables' run record, merged so that one run has scores, tables and figures.
         settings, corpus, family: for the run record.
 
     Raises:
-        SamlError: a table is missing or no table.
+        SamlError: a table is missing or damaged.
     """
-    from saml.tracking import RunRecord
-
     run = RunRecord(stage="figures", experiment=experiment, settings=settings, corpus=corpus, family=family)
     if tables_record is not None:
         run.include(tables_record)
     none = pd.DataFrame(columns=INTERVALS)
     report = Report(
         results,
-        _table(wer),
-        _table(summary),
-        _table(comparisons),
-        none if intervals is None else _table(intervals),
+        read_table(wer),
+        read_table(summary),
+        read_table(comparisons),
+        none if intervals is None else read_table(intervals),
     )
     with style.style(), Progress("figures", len(FIGURES)) as progress:
         for number, (name, draw) in enumerate(FIGURES.items(), start=1):
@@ -130,7 +130,7 @@ def wer_by_arm(report: Report) -> Figure:
             rate = 100 * _summary(report, arm, scorer, "wer")
             low, high = report.whiskers(arm, "", scorer) or (rate, rate)
             axes.barh(row, rate, BAR, color=colour[arm])
-            # On a white line, so that it also shows on a dark bar.
+            # On a white line, to be visible on a dark bar.
             axes.plot([low, high], [row, row], color="white", lw=3.4)
             axes.plot([low, high], [row, row], color=style.INK, lw=1.4)
             axes.annotate(
@@ -144,18 +144,18 @@ def wer_by_arm(report: Report) -> Figure:
 
 def reductions(report: Report) -> Figure:
     """Relative WER reductions between arms, with both intervals, a panel per scorer."""
-    table, people = report.comparisons, len(report.speakers)
+    table = report.comparisons
     names = list(dict.fromkeys(zip(table["arm_a"], table["arm_b"], strict=True)))
     figure, panels = _per_scorer(report, len(names), [f"{a} against {b}" for a, b in names])
     colour = style.colours(report.arms)
     for axes, scorer in zip(panels, report.scorers, strict=True):
         for row, (one, other) in enumerate(names):
-            # Every other reference on grey: its rows belong together.
+            # Rows of every other reference on grey, to group them.
             if list(dict.fromkeys(reference for _, reference in names)).index(other) % 2:
                 axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
             found = table[(table["arm_a"] == one) & (table["arm_b"] == other) & (table["scorer"] == scorer)]
             columns = ["rel", "rel_low", "rel_high", "rel_speakers_low", "rel_speakers_high"]
-            # A reference without errors makes a reduction infinite: drawn at -200 %, the edge.
+            # With a reference without errors a reduction is infinite: drawn at the edge, -200 %.
             value, *ends = np.clip(100 * found[columns].iloc[0].to_numpy(dtype=float), -200, 200)
             axes.plot(ends[2:], [row, row], color=colour[one], lw=1.2, solid_capstyle="butt")
             axes.plot(ends[:2], [row, row], color=colour[one], lw=4.5, solid_capstyle="butt")
@@ -163,17 +163,17 @@ def reductions(report: Report) -> Figure:
         axes.axvline(0, color=style.INK, lw=1)
         axes.set_xlabel("WER reduction, %")
         if not names:
-            style.say(axes, "a single arm: nothing to compare with")
+            style.placeholder(axes, "a single arm: no comparison")
     style.title(
         figure,
-        "Relative WER reductions: right of the line the first arm is better; a bar across it is no finding",
-        f"95 % intervals. Thick: utterances resampled. Thin: speakers resampled too. {caveat(people)}",
+        "Relative WER reductions: positive if the first arm is better; bars across 0 are not significant",
+        f"95 % intervals. Thick: utterances resampled. Thin: speakers too. {caveat(len(report.speakers))}",
     )
     return figure
 
 
 def wer_by_speaker(report: Report) -> Figure:
-    """WER of each speaker under each arm, the speaker whom the first arm recognises worst at the top."""
+    """WER of each speaker under each arm, sorted by the WER under the first arm, highest at the top."""
     scorers = report.scorers
     sums = report.wer.groupby(["scorer", "speaker", "arm"])[["words", *style.ERRORS]].sum()
     rate = 100 * sums[list(style.ERRORS)].sum(axis=1) / sums["words"]
@@ -192,11 +192,11 @@ def wer_by_speaker(report: Report) -> Figure:
                 axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
                 axes.plot(value, row + offset, "o", color=colour[arm], ms=4, label=arm if row == 0 else None)
         axes.set_xlabel("WER, %")
-    # Some room on the right: where all speakers are alike, matplotlib leaves next to none.
+    # Some room on the right: if all speakers are equal, matplotlib leaves almost none.
     style.from_zero(panels, 1.05)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
-    style.title(figure, "WER by speaker: whom does an arm help, whom does it not?", report.note())
+    style.title(figure, "WER by speaker: for which speakers does an arm help?", report.note())
     return figure
 
 
@@ -206,10 +206,10 @@ def error_types(report: Report) -> Figure:
     kinds = list(style.ERRORS)
     for axes, scorer in zip(panels, report.scorers, strict=True):
         for row, arm in enumerate(report.arms):
-            mine = report.wer[(report.wer["scorer"] == scorer) & (report.wer["arm"] == arm)]
+            rows = report.wer[(report.wer["scorer"] == scorer) & (report.wer["arm"] == arm)]
             start = 0.0
             for kind in kinds:
-                share = 100 * float(mine[kind].sum()) / float(mine["words"].sum())
+                share = 100 * float(rows[kind].sum()) / float(rows["words"].sum())
                 label = kind if row == 0 else None
                 axes.barh(row, share, BAR, left=start, color=style.ERRORS[kind], label=label)
                 start += share
@@ -219,7 +219,7 @@ def error_types(report: Report) -> Figure:
     style.title(
         figure,
         "Kinds of error: which of them does adaptation remove?",
-        "Together they are the WER. Many deletions: speech is passed over; many insertions: text is made up.",
+        "Their sum is the WER. Many deletions: speech is skipped; many insertions: text without speech.",
     )
     return figure
 
@@ -230,10 +230,10 @@ def loss_curves(report: Report) -> Figure:
 
 
 def sizes(report: Report) -> Figure:
-    """Megabytes of each arm: the shared model and what one speaker adds."""
+    """Megabytes of each arm: the shared model and the adapter of one speaker."""
     figure, (axes,) = style.panels(1, 8.5, 1.5 + 0.42 * len(report.arms))
     colour = style.colours(report.arms)
-    style.listed(axes, report.arms)
+    style.name_rows(axes, report.arms)
     for row, arm in enumerate(report.arms):
         model, speaker, ratio = (
             _summary(report, arm, report.scorers[0], column)
@@ -241,7 +241,7 @@ def sizes(report: Report) -> Figure:
         )
         axes.barh(row, model, BAR, color=colour[arm])
         axes.barh(row, speaker, BAR, left=model, color=colour[arm], alpha=0.45)
-        text = f"{model:.2f} MB" + (f" + {speaker:.2f} a speaker" if speaker else "")
+        text = f"{model:.2f} MB" + (f" + {speaker:.2f} per speaker" if speaker else "")
         text += f", {ratio:.1f} times smaller" if ratio != 1 else ""
         axes.annotate(text, (model + speaker, row), (5, 0), textcoords="offset points", va="center")
     axes.set_xlabel("MB")
@@ -249,13 +249,13 @@ def sizes(report: Report) -> Figure:
     axes.set_xlim(left=0)
     style.title(
         figure,
-        "What an arm weighs: the model, and (pale) what one speaker adds",
-        "Bytes of the files as they are, 1 MB = 10^6 bytes; routers and all experts are counted.",
+        "Sizes of arms: the shared model, and (pale) the adapter of one speaker",
+        "File sizes, 1 MB = 10^6 bytes, routers and all experts included.",
     )
     return figure
 
 
-# The figures, by the name of their files; a rule's outputs are made from these names.
+# The figures by file name; the outputs of a rule are made from these names.
 FIGURES: dict[str, Callable[[Report], Figure]] = {
     "wer_by_arm": wer_by_arm,
     "reductions": reductions,
@@ -272,7 +272,7 @@ def _per_scorer(
     """A figure with a panel per scorer side by side, each with `rows` rows: `names`, else the arms."""
     figure, panels = style.panels(len(report.scorers), 10, 1.5 + inches * rows, share=True)
     for axes, scorer in zip(panels, report.scorers, strict=True):
-        style.listed(axes, report.arms if names is None else names)
+        style.name_rows(axes, report.arms if names is None else names)
         axes.set_title(f"scorer: {scorer}")
     return figure, panels
 
@@ -280,10 +280,3 @@ def _per_scorer(
 def _summary(report: Report, arm: str, scorer: str, column: str) -> float:
     table = report.summary
     return float(table[(table["arm"] == arm) & (table["scorer"] == scorer)][column].iloc[0])
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return read_table(path)
-    except (OSError, ValueError) as error:
-        raise SamlError(f"{path}: cannot read this table ({error}); make the tables again") from None

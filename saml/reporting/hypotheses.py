@@ -1,4 +1,4 @@
-"""Where an experiment keeps its hypotheses and adapters, and their counts as one long table.
+"""The hypotheses of an experiment: their files, and their counts as one long table.
 
 The layout (results/README.md), below results/<experiment>:
 
@@ -6,7 +6,7 @@ The layout (results/README.md), below results/<experiment>:
     speakers/<speaker>/<arm>/seed<seed>/adapter.{safetensors,json}
     heldout/<arm>/seed0/hypotheses.jsonl                   held-out utterances of arms that are not adapted
 
-Arms that are not adapted do not vary with the seed: theirs is 0.
+Arms that are not adapted do not vary with the seed and have seed 0.
 """
 
 import json
@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from saml.corpora.registry import folder_name
 from saml.evaluation.wer import OPERATIONS, UNITS
 from saml.runtime.errors import SamlError
+from saml.runtime.layout import ADAPTED, HELDOUT, place
 
 Arm = Mapping[str, Any]
 Arms = Mapping[str, Arm]
@@ -30,7 +30,7 @@ COUNTS = [f"{unit}.{operation}" for unit in UNITS for operation in OPERATIONS]
 
 @dataclass(frozen=True)
 class Decoded:
-    """One file of hypotheses: the arm, the adapted speaker (None: nobody), the seed."""
+    """One file of hypotheses: the arm, the adapted speaker (None: held-out speakers alone), the seed."""
 
     arm: str
     speaker: str | None
@@ -38,8 +38,8 @@ class Decoded:
 
     def folder(self, results: Path) -> Path:
         """Where the decoding's files lie."""
-        of = results / "heldout" if self.speaker is None else results / "speakers" / folder_name(self.speaker)
-        return of / self.arm / f"seed{self.seed}"
+        template = HELDOUT if self.speaker is None else ADAPTED
+        return place(results, template, speaker=self.speaker, arm=self.arm, seed=self.seed)
 
 
 def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
@@ -50,7 +50,7 @@ def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
 def decodings(
     arms: Arms, speakers: Sequence[str], seeds: Sequence[int], *, heldout: bool = True
 ) -> Iterator[Decoded]:
-    """Every file of hypotheses that an experiment has, with or without those of held-out speech alone."""
+    """All files of hypotheses of an experiment, with or without those of held-out speakers alone."""
     for name, arm in arms.items():
         for speaker in speakers:
             for seed in seeds_of(arm, seeds):
@@ -70,12 +70,12 @@ def read_counts(
 ) -> pd.DataFrame:
     """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
 
-    Columns: arm, speaker (the adapted one; "" where none is), seed, part, fold, utterance, scorer and COUNTS.
-    `heldout` says whether the files of held-out speech alone are read too.
+    Columns: arm, speaker (the adapted one; "" if none), seed, part, fold, utterance, scorer and COUNTS.
+    With `heldout` the files of held-out speakers alone are read too.
 
     Raises:
         SamlError: a file is missing or damaged, or lacks a scorer; a speaker has no test utterance, or one
-            twice, or not the same ones in every arm and seed.
+            twice, or different ones in different arms and seeds.
     """
     rows: list[list[Any]] = []
     for decoding in decodings(arms, speakers, seeds, heldout=heldout):
@@ -85,17 +85,17 @@ def read_counts(
     columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "scorer", *COUNTS]
     table = pd.DataFrame(rows, columns=columns)
     test = table[(table["part"] == "test") & (table["scorer"] == scorers[0])]
-    _check(test, arms, speakers, seeds)
+    _check_pairs(test, arms, speakers, seeds)
     return table
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a hypotheses.jsonl. Raises SamlError where it is missing or damaged."""
+    """The lines of a hypotheses.jsonl. Raises SamlError if it is missing or damaged."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SamlError(f"{path}: cannot read these hypotheses ({error}); run their decoding again") from None
-    # Not splitlines(): a transcript may hold characters that it takes for ends of lines.
+    # Not splitlines(): a transcript may contain characters that it treats as line ends.
     lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, start=1):
         try:
@@ -103,33 +103,33 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise SamlError(f"{path}: line {number} is no JSON object; run this decoding again")
+            raise SamlError(f"{path}: line {number} is not a JSON object; run this decoding again")
         yield value
 
 
 def _rows(
     decoding: Decoded, line: Mapping[str, Any], scorers: Sequence[str], path: Path
 ) -> Iterator[list[Any]]:
-    """The rows of one utterance, a scorer each."""
+    """The rows of one utterance, one per scorer."""
     try:
         for scorer in scorers:
             counts = line["counts"][scorer]
             numbers = [int(counts[unit][operation]) for unit in UNITS for operation in OPERATIONS]
-            who = [decoding.arm, decoding.speaker or "", decoding.seed]
-            yield [*who, line["part"], line["fold"], line["utterance"], scorer, *numbers]
+            factors = [decoding.arm, decoding.speaker or "", decoding.seed]
+            yield [*factors, line["part"], line["fold"], line["utterance"], scorer, *numbers]
     except (KeyError, TypeError, ValueError) as error:
         what = f"{path}: utterance {line.get('utterance', '?')} has no usable {error}"
         raise SamlError(f"{what}; decode again with scoring.scorers = {list(scorers)}") from None
 
 
-def _check(test: pd.DataFrame, arms: Arms, speakers: Sequence[str], seeds: Sequence[int]) -> None:
-    """The same utterances, once each, in every arm and seed: else nothing could be compared pairwise."""
-    heard = {key: sorted(group) for key, group in test.groupby(["arm", "speaker", "seed"])["utterance"]}
+def _check_pairs(test: pd.DataFrame, arms: Arms, speakers: Sequence[str], seeds: Sequence[int]) -> None:
+    """Check for the same utterances, once each, in every arm and seed, as paired comparisons need them."""
+    utterances = {key: sorted(group) for key, group in test.groupby(["arm", "speaker", "seed"])["utterance"]}
     for speaker in speakers:
         expected: list[str] | None = None
         for name, arm in arms.items():
             for seed in seeds_of(arm, seeds):
-                found = heard.get((name, speaker, seed), [])
+                found = utterances.get((name, speaker, seed), [])
                 where = f"speaker {speaker}, arm {name}, seed {seed}"
                 if not found:
                     raise SamlError(f"{where}: no hypothesis of a test utterance; run this decoding again")

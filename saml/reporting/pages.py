@@ -1,7 +1,7 @@
-"""Tables as pages for people: rates in per cent, intervals beside them, one section a scorer.
+"""Tables as HTML pages: rates in per cent with their intervals, one section per scorer.
 
-A page is one HTML file without anything from elsewhere, so that it opens in Snakemake's report and alone. The
-table that it was made from is inside it, to be saved as CSV.
+A page is a single HTML file without external resources, so that it opens in Snakemake's report and alone. It
+contains its table as CSV, for download.
 """
 
 import base64
@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from saml.evaluation.wer import OPERATIONS
-from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
+from saml.reporting.wording import better_worse_equal, p_value, pair, percent, with_interval
 from saml.runtime.files import write_atomically
 
-# A page's sections: their headings and what stands in each.
+# A page's sections: heading to table.
 Sections = Mapping[str, pd.DataFrame]
 
 STYLE = """
@@ -34,14 +34,14 @@ td { border-bottom: 1px solid #e6e6e6; } tbody tr:hover td { background: #f5f5f5
 
 
 def write_page(path: Path, title: str, note: str, sections: Sections, data: pd.DataFrame) -> None:
-    """Write a page: `title`, a `note` that says how to read it, `sections`, and `data` to save."""
+    """Write a page: `title`, an explanatory `note`, `sections`, and `data` for download."""
     text = data.to_csv(index=False, lineterminator="\n").encode()
     link = f"data:text/csv;base64,{base64.b64encode(text).decode()}"
     body = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(note)}</p>"]
     for heading, table in sections.items():
         body.append(f"<h2>{html.escape(heading)}</h2>" if heading else "")
         body.append(table.to_html(index=False, border=0, na_rep="-", justify="unset"))
-    body.append(f'<p><a download="{path.stem}.csv" href="{link}">the same numbers as CSV</a></p>')
+    body.append(f'<p><a download="{path.stem}.csv" href="{link}">download as CSV</a></p>')
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
@@ -50,19 +50,19 @@ def write_page(path: Path, title: str, note: str, sections: Sections, data: pd.D
 
 
 def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What each arm came to."""
+    """The results of each arm."""
     return _per_scorer(
         summary,
         lambda row: {
             "arm": row["arm"],
             "WER, %": percent(row["wer"]),
-            "other people's, %": percent(row["wer_heldout"]),
-            "below fp32 by, %": reduction(row, "rel_fp32"),
-            "p": p_value(row["p_fp32"]),
-            "below nf4 by, %": reduction(row, "rel_nf4"),
-            "p ": p_value(row["p_nf4"]),
+            "held-out WER, %": percent(row["wer_heldout"]),
+            "reduction vs fp32, %": with_interval(row, "rel_fp32"),
+            "p vs fp32": p_value(row["p_fp32"]),
+            "reduction vs nf4, %": with_interval(row, "rel_nf4"),
+            "p vs nf4": p_value(row["p_nf4"]),
             "model, MB": f"{row['model_mb']:.2f}",
-            "a speaker, MB": f"{row['speaker_mb']:.2f}",
+            "per speaker, MB": f"{row['speaker_mb']:.2f}",
             "times smaller": f"{row['ratio_fp32']:.2f}",
         },
     )
@@ -73,8 +73,8 @@ def comparison_sections(comparisons: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return _per_scorer(
         comparisons,
         lambda row: {
-            "": pair(row),
-            "below by, % [utterances resampled]": reduction(row, "rel"),
+            "arms": pair(row),
+            "reduction, % [utterances resampled]": with_interval(row, "rel"),
             "p": p_value(row["p"]),
             "[speakers too]": f"[{percent(row['rel_speakers_low'])}, {percent(row['rel_speakers_high'])}]",
             "speakers better, worse, equal": better_worse_equal(row),
@@ -83,11 +83,11 @@ def comparison_sections(comparisons: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def interval_sections(intervals: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Speakers down, arms across; all speakers together first."""
+    """One row per speaker, one column per arm; all speakers pooled first."""
     arms = list(dict.fromkeys(intervals["arm"]))
     sections = {}
-    for scorer, mine in _scorers(intervals):
-        cells = mine.assign(cell=[reduction(row, "wer") for row in mine.to_dict("records")])
+    for scorer, rows in _scorers(intervals):
+        cells = rows.assign(cell=[with_interval(row, "wer") for row in rows.to_dict("records")])
         names = list(dict.fromkeys(cells["speaker"]))
         wide = cells.pivot(index="speaker", columns="arm", values="cell").loc[names, arms]
         wide = wide.rename_axis(columns=None)
@@ -99,10 +99,10 @@ def interval_sections(intervals: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def error_sections(wer: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Kinds of error per 100 words of the reference, by arm."""
     sections = {}
-    for scorer, mine in _scorers(wer):
+    for scorer, counts in _scorers(wer):
         rows = []
-        for arm in dict.fromkeys(mine["arm"]):
-            total = mine.loc[mine["arm"] == arm, ["words", *OPERATIONS]].sum()
+        for arm in dict.fromkeys(counts["arm"]):
+            total = counts.loc[counts["arm"] == arm, ["words", *OPERATIONS]].sum()
             shares = {kind: f"{100 * total[kind] / total['words']:.1f}" for kind in OPERATIONS}
             rate = sum(int(total[kind]) for kind in OPERATIONS if kind != "hits") / total["words"]
             rows.append({"arm": arm, "words": int(total["words"]), **shares, "WER, %": percent(rate)})
@@ -111,7 +111,7 @@ def error_sections(wer: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def count_sections(wer: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Counts of each speaker, arm and seed, the speaker's arms together."""
+    """Counts of each speaker, arm and seed, sorted by speaker."""
     order = list(dict.fromkeys(wer["speaker"]))
     by_speaker = wer.sort_values("speaker", key=lambda names: names.map(order.index), kind="stable")
     return _per_scorer(
@@ -131,8 +131,8 @@ def size_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
         {
             "arm": row["arm"],
             "model, MB": f"{row['model_mb']:.3f}",
-            "a speaker, MB": f"{row['speaker_mb']:.3f}",
-            "together, MB": f"{row['model_mb'] + row['speaker_mb']:.3f}",
+            "per speaker, MB": f"{row['speaker_mb']:.3f}",
+            "total, MB": f"{row['model_mb'] + row['speaker_mb']:.3f}",
             "times smaller than fp32": f"{row['ratio_fp32']:.2f}",
         }
         for row in first.to_dict("records")
@@ -146,18 +146,15 @@ def enrolment_sections(enrolment: pd.DataFrame) -> dict[str, pd.DataFrame]:
         enrolment,
         lambda row: {
             "arm": row["arm"],
-            "utterances heard": f"{row['heard']:.3g}",
-            "WER, %": reduction(row, "wer"),
-            "against": row["reference"] or "-",
-            "below by, % [utterances resampled]": reduction(row, "rel"),
-            "p": p_value(row["p"]),
-            "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
+            "training utterances": f"{row['train_utterances']:.3g}",
+            "WER, %": with_interval(row, "wer"),
+            **_against(row),
         },
     )
 
 
 def ablation_sections(ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A section a scorer, a question's arms together."""
+    """Arms by question."""
     return _per_scorer(
         ablation,
         lambda row: {
@@ -166,43 +163,40 @@ def ablation_sections(ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "experts": row["experts"] or "-",
             "rank": row["rank"] or "-",
             "parameters": f"{row['parameters']:,}",
-            "adapted": f"{row['trained']:,}",
-            "a speaker, MB": f"{row['speaker_mb']:.2f}",
-            "WER, %": reduction(row, "wer"),
-            "against": row["reference"] or "-",
-            "below by, % [utterances resampled]": reduction(row, "rel"),
-            "p": p_value(row["p"]),
-            "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
+            "trained in adaptation": f"{row['trained']:,}",
+            "per speaker, MB": f"{row['speaker_mb']:.2f}",
+            "WER, %": with_interval(row, "wer"),
+            **_against(row),
         },
     )
 
 
 def pruning_sections(pruning: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A section a scorer, an arm's rows together, the whole mixture first."""
+    """Numbers of experts by arm, the whole mixture first."""
     return _per_scorer(
         pruning,
         lambda row: {
             "arm": row["arm"],
             "experts kept": "one LoRA" if row["kept"] == "collapsed" else row["kept"],
-            "of the router's weight, %": percent(row["share"]),
-            "a speaker, MB": f"{row['speaker_bytes'] / 1e6:.3f}",
-            "WER, %": reduction(row, "wer"),
-            "below the whole mixture by, %": reduction(row, "rel"),
+            "router weight kept, %": percent(row["share"]),
+            "per speaker, MB": f"{row['speaker_bytes'] / 1e6:.3f}",
+            "WER, %": with_interval(row, "wer"),
+            "reduction vs the whole mixture, %": with_interval(row, "rel"),
             "p": p_value(row["p"]),
         },
     )
 
 
-def encoding_sections(embeddings: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Arms and adapters with their silhouettes."""
+def embedding_sections(embeddings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Silhouettes by arm, seed and adapter."""
     rows = [
         {
             "arm": row["arm"],
             "seed": row["seed"],
             "adapter": row["adapter"],
             "utterances": row["utterances"],
-            "silhouette": "-" if math.isnan(row["silhouette"]) else f"{row['silhouette']:.3f}",
-            "on the map": "-" if math.isnan(row["silhouette_map"]) else f"{row['silhouette_map']:.3f}",
+            "silhouette": _three_decimals(row["silhouette"]),
+            "silhouette on the map": _three_decimals(row["silhouette_map"]),
         }
         for row in embeddings.to_dict("records")
     ]
@@ -210,17 +204,17 @@ def encoding_sections(embeddings: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def router_sections(routers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What each kind of router does, by arm and seed."""
+    """Kinds of router by arm and seed."""
     rows = [
         {
             "arm": row["arm"],
             "seed": row["seed"],
-            "routes of": row["kind"],
-            "experts mixed": f"{row['effective']:.2f} of {row['experts']}",
-            "variance explained by the speaker, %": percent(row["explained"]),
+            "router": row["kind"],
+            "effective experts": f"{row['effective']:.2f} of {row['experts']}",
+            "variance explained by speaker, %": percent(row["explained"]),
             "p": p_value(row["p"]),
-            "speaker named rightly, %": percent(row["recognised"]),
-            "by chance, %": percent(row["chance"]),
+            "speaker classification accuracy, %": percent(row["accuracy"]),
+            "chance, %": percent(row["chance"]),
         }
         for row in routers.to_dict("records")
     ]
@@ -228,29 +222,44 @@ def router_sections(routers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def routing_sections(routing: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Per cent of the weight by speaker (down) and expert (across): a section an arm, seed and layer."""
+    """Per cent of the weight by speaker (rows) and expert (columns), a section per arm, seed and layer."""
     sections = {}
-    for names, mine in routing.groupby(["arm", "seed", "layer"], sort=False):
+    for names, rows in routing.groupby(["arm", "seed", "layer"], sort=False):
         arm, seed, layer = names
-        order = list(dict.fromkeys(mine["speaker"]))
-        wide = 100 * mine.pivot(index="speaker", columns="expert", values="weight").loc[order]
+        order = list(dict.fromkeys(rows["speaker"]))
+        wide = 100 * rows.pivot(index="speaker", columns="expert", values="weight").loc[order]
         text = wide.map("{:.1f}".format).rename_axis(columns=None)
         text.insert(0, "speaker", order)
-        mixed = mine.drop_duplicates("speaker").set_index("speaker")["effective"].loc[order]
-        text["experts mixed"] = [f"{value:.2f}" for value in mixed]
+        effective = rows.drop_duplicates("speaker").set_index("speaker")["effective"].loc[order]
+        text["effective experts"] = [f"{value:.2f}" for value in effective]
         sections[f"{arm}, seed {seed}, {layer}"] = text
     return sections
 
 
-def _per_scorer(table: pd.DataFrame, row: Any) -> dict[str, pd.DataFrame]:
+def _three_decimals(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _against(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of a comparison with the arm `reference`, which may be empty."""
     return {
-        scorer: pd.DataFrame([row(line) for line in mine.to_dict("records")])
-        for scorer, mine in _scorers(table)
+        "against": row["reference"] or "-",
+        "reduction, % [utterances resampled]": with_interval(row, "rel"),
+        "p": p_value(row["p"]),
+        "speakers better, worse, equal": better_worse_equal(row) if row["reference"] else "-",
+    }
+
+
+def _per_scorer(table: pd.DataFrame, cells: Any) -> dict[str, pd.DataFrame]:
+    """A section per scorer, with a row of `cells(row)` for each row of the table."""
+    return {
+        scorer: pd.DataFrame([cells(row) for row in rows.to_dict("records")])
+        for scorer, rows in _scorers(table)
     }
 
 
 def _scorers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each scorer with its rows, headed as a person reads it."""
+    """The heading and the rows of each scorer."""
     names: Sequence[str] = list(dict.fromkeys(table["scorer"]))
     for scorer in names:
         yield f"scorer: {scorer}", table[table["scorer"] == scorer]

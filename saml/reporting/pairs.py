@@ -1,4 +1,4 @@
-"""Comparisons of arms on the utterances they share: rates, resampled rates, what they say of two arms."""
+"""Comparisons of arms on the same utterances: rates, resampled rates, relative WER reductions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ from saml.reporting.hypotheses import Arms
 # A column of the paired counts: arm, scorer, "errors" or "words".
 Column = tuple[str, str, str]
 
-# What tables say of an arm under a scorer: the cells of `measured`.
-MEASURED = ["seeds", "speakers", "words", "wer", "wer_low", "wer_high"]
-# What tables say of a comparison: the cells of `Difference.cells`.
-DIFFERENCE = ["rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"]
-SPEAKERS = ["speakers_better", "speakers_worse", "speakers_equal"]
+# Columns for an arm under a scorer: the cells of `wer_cells`.
+WER_COLUMNS = ["seeds", "speakers", "words", "wer", "wer_low", "wer_high"]
+# Columns for a comparison, the cells of `Difference.cells`, with types that allow missing cells.
+TYPES = {
+    **dict.fromkeys(["rel", "rel_low", "rel_high", "p", "rel_speakers_low", "rel_speakers_high"], "float64"),
+    **dict.fromkeys(["speakers_better", "speakers_worse", "speakers_equal"], "Int64"),
+}
+COMPARISON_COLUMNS = list(TYPES)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one arm's WER is below another's, as a share of the latter: the value, its intervals, its p.
+    """The relative WER reduction of an arm against a reference: the value, its intervals, its p.
 
     `within` is the interval from resampling utterances within speakers, `across` the one from resampling
     speakers too; `better`, `worse` and `equal` count speakers.
@@ -38,24 +41,24 @@ class Difference:
     equal: int
 
     def cells(self) -> list[Any]:
-        """Under the columns DIFFERENCE and SPEAKERS."""
+        """The cells of COMPARISON_COLUMNS."""
         within, across = self.within, self.across
-        numbers = [self.value, within.low, within.high, self.p, across.low, across.high]
-        return [*numbers, self.better, self.worse, self.equal]
+        reduction = [self.value, within.low, within.high, self.p, across.low, across.high]
+        return [*reduction, self.better, self.worse, self.equal]
 
 
 class Paired:
     """Word errors of all arms and scorers, by utterance (seeds summed), and their bootstrap draws."""
 
     def __init__(self, counts: pd.DataFrame, *, draws: int, seed: int) -> None:
-        """Take the test rows of `saml.reporting.hypotheses.read_counts`, which checks that they pair up."""
+        """Pair the test rows of `saml.reporting.hypotheses.read_counts`, which has checked them."""
         table, self.columns = paired_counts(counts)
         self.speakers: list[str] = list(dict.fromkeys(table.index.get_level_values("speaker")))
-        # One (utterances, columns) table a speaker.
+        # One table (utterances, columns) per speaker.
         self.tables = [table.loc[speaker].to_numpy(dtype=np.int64) for speaker in self.speakers]
         self._draws, self._seed = draws, seed
         # (speakers, columns), (columns,), (draws, columns), (draws, columns)
-        self._by_speaker = np.stack([one.sum(axis=0) for one in self.tables]).astype(np.float64)
+        self._by_speaker = np.stack([table.sum(axis=0) for table in self.tables]).astype(np.float64)
         self._total = self._by_speaker.sum(axis=0)
         self._within = statistics.resampled_sums(self.tables, draws=draws, seed=seed)
         self._across = statistics.resampled_sums(self.tables, draws=draws, seed=seed, speakers=True)
@@ -77,48 +80,44 @@ class Paired:
             yield arm, scorer, rate, statistics.interval(self._rates(sums, arm, scorer))
 
     def difference(self, arm: str, reference: str, scorer: str) -> Difference:
-        """How far the WER of `arm` is below that of `reference`."""
-        ours, theirs = self._rates(self._within, arm, scorer), self._rates(self._within, reference, scorer)
-        across = statistics.relative_reductions(
-            self._rates(self._across, reference, scorer), self._rates(self._across, arm, scorer)
-        )
-        mine, yours = (
-            self._rates(self._by_speaker, arm, scorer),
-            self._rates(self._by_speaker, reference, scorer),
+        """The relative WER reduction of `arm` against `reference`."""
+        (arm_within, arm_across, arm_speakers), (ref_within, ref_across, ref_speakers) = (
+            [self._rates(sums, name, scorer) for sums in (self._within, self._across, self._by_speaker)]
+            for name in (arm, reference)
         )
         return Difference(
             value=relative_reduction(self.wer(reference, scorer), self.wer(arm, scorer)),
-            within=statistics.interval(statistics.relative_reductions(theirs, ours)),
-            across=statistics.interval(across),
-            p=statistics.p_value(theirs, ours),
-            better=int(np.sum(mine < yours)),
-            worse=int(np.sum(mine > yours)),
-            equal=int(np.sum(mine == yours)),
+            within=statistics.interval(statistics.relative_reductions(ref_within, arm_within)),
+            across=statistics.interval(statistics.relative_reductions(ref_across, arm_across)),
+            p=statistics.p_value(ref_within, arm_within),
+            better=int(np.sum(arm_speakers < ref_speakers)),
+            worse=int(np.sum(arm_speakers > ref_speakers)),
+            equal=int(np.sum(arm_speakers == ref_speakers)),
         )
 
     def against(self, arm: str, reference: str | None, scorer: str) -> list[Any]:
-        """The reference and how far the arm is below it, as cells; nothing against itself or nobody."""
+        """The reference and the reduction against it, as cells; empty for none or the arm itself."""
         if reference is None or reference == arm:
-            return [None] * (1 + len(DIFFERENCE) + len(SPEAKERS))
+            return [None] * (1 + len(COMPARISON_COLUMNS))
         return [reference, *self.difference(arm, reference, scorer).cells()]
 
     def _rates(self, sums: statistics.Floats, arm: str, scorer: str) -> statistics.Floats:
-        """WERs from sums whose last axis is the columns."""
+        """WERs from sums `(..., columns)`."""
         errors = sums[..., self.columns.index((arm, scorer, "errors"))]
         words = sums[..., self.columns.index((arm, scorer, "words"))]
         return statistics.rates(errors, words)
 
 
-def measured(paired: Paired, test: pd.DataFrame, arm: str, scorer: str) -> list[Any]:
-    """Under the columns MEASURED, from the test rows of one arm and scorer; words are those of all seeds."""
+def wer_cells(paired: Paired, test: pd.DataFrame, arm: str, scorer: str) -> list[Any]:
+    """The cells of WER_COLUMNS, from the test rows of one arm and scorer; words of all seeds are counted."""
     words = int(test[["words.hits", "words.substitutions", "words.deletions"]].to_numpy().sum())
     interval = paired.wer_interval(arm, scorer)
-    whose = [test["seed"].nunique(), test["speaker"].nunique(), words]
-    return [*whose, paired.wer(arm, scorer), interval.low, interval.high]
+    numbers = [test["seed"].nunique(), test["speaker"].nunique(), words]
+    return [*numbers, paired.wer(arm, scorer), interval.low, interval.high]
 
 
 def paired_counts(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
-    """Errors and words of each utterance, summed over seeds, and what the columns are.
+    """Errors and words of each utterance, summed over seeds, and the meaning of the columns.
 
     Rows: (speaker, utterance), both sorted, so that draws depend neither on the order of lines in a file nor
     on that of speakers in the config.
@@ -131,8 +130,8 @@ def paired_counts(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
     tables = []
     for arm in words["arm"].unique():
         for scorer in words["scorer"].unique():
-            mine = words[(words["arm"] == arm) & (words["scorer"] == scorer)]
-            tables.append(mine.groupby(["speaker", "utterance"], sort=True)[["errors", "words"]].sum())
+            rows = words[(words["arm"] == arm) & (words["scorer"] == scorer)]
+            tables.append(rows.groupby(["speaker", "utterance"], sort=True)[["errors", "words"]].sum())
             columns += [(str(arm), str(scorer), "errors"), (str(arm), str(scorer), "words")]
     return pd.concat(tables, axis=1, join="inner"), columns
 
@@ -140,8 +139,8 @@ def paired_counts(counts: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
 def pairs(arms: Arms) -> list[tuple[str, str]]:
     """The comparisons to make, (arm, reference).
 
-    Each arm against full precision and against NF4 as they are, and each pair of adapted arms: the one that
-    is listed later against the one that is listed earlier.
+    Each arm against the unadapted full-precision and NF4 models, and each pair of adapted arms: the one
+    listed later against the one listed earlier.
     """
     adapted = [name for name, arm in arms.items() if arm["adapted"]]
     found = [
@@ -155,7 +154,7 @@ def pairs(arms: Arms) -> list[tuple[str, str]]:
 
 
 def unadapted(arms: Arms, precision: str) -> str | None:
-    """The arm that is nothing but the model in `precision`, or None where none is run."""
+    """The arm that is the unadapted model in `precision`, or None if it is not run."""
     for name, arm in arms.items():
         if arm["precision"] == precision and not arm["adapted"]:
             return name

@@ -1,4 +1,4 @@
-"""Summaries for a terminal: an experiment's WER table, and experiments beside the published figures."""
+"""Summaries on the terminal: an experiment's WER table, and experiments beside the published figures."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,18 +7,22 @@ from pathlib import Path
 import pandas as pd
 
 from saml.reporting import published
+from saml.reporting.csv_tables import read_table
 from saml.reporting.pages import write_page
-from saml.reporting.tables import caveat, read_table
-from saml.reporting.wording import better_worse_equal, p_value, pair, percent, reduction
+from saml.reporting.wording import better_worse_equal, caveat, p_value, pair, percent, with_interval
 from saml.runtime.errors import SamlError
+from saml.runtime.layout import TABLES
 from saml.tracking import read_record
 from saml.tracking.location import default_store
 
-HEAD = ["arm", "WER %", "heldout", "below fp32 by %", "below nf4 by %", "MB + speaker", "smaller"]
+HEAD = [
+    *["arm", "WER %", "held-out %", "reduction vs fp32 %", "reduction vs nf4 %"],
+    *["MB + speaker", "smaller"],
+]
 
 
 def show(results: Path) -> None:
-    """Print what an experiment found, from its tables.
+    """Print the results of an experiment, from its tables.
 
     Args:
         results: results/<experiment>.
@@ -26,27 +30,24 @@ def show(results: Path) -> None:
     Raises:
         SamlError: there are no tables yet.
     """
-    tables = results / "tables"
-    try:
-        summary, comparisons = read_table(tables / "summary.csv"), read_table(tables / "comparisons.csv")
-    except (OSError, ValueError) as error:
-        raise SamlError(f"{tables}: no tables to show ({error}); run the experiment first") from None
+    tables = results / TABLES
+    summary, comparisons = read_table(tables / "summary.csv"), read_table(tables / "comparisons.csv")
     print("\n".join([*_report(results.name, summary, comparisons), "", *_next(results)]))
 
 
 def show_published(experiments: Sequence[Path], page: Path | None = None) -> None:
-    """Print what experiments came to beside the published figures.
+    """Print the results of experiments beside the published figures.
 
     Args:
-        experiments: folders; those without a summary, such as results/mlflow, are passed over.
-        page: where to leave the same as a page for a browser; nowhere if left out.
+        experiments: folders; those without a summary, such as results/mlflow, are skipped.
+        page: output, the same as an HTML page; none if left out.
 
     Raises:
         SamlError: none of them has a summary, or one of these is damaged.
     """
-    found = [folder for folder in experiments if (folder / "tables" / "summary.csv").exists()]
+    found = [folder for folder in experiments if (folder / TABLES / "summary.csv").exists()]
     if not found:
-        raise SamlError(f"{', '.join(map(str, experiments))}: no summary to show; run an experiment first")
+        raise SamlError(f"{', '.join(map(str, experiments))}: no summary to print; run an experiment first")
     table = published.published_table(_finished(folder) for folder in found)
     sections = published.published_sections(table)
     lines = []
@@ -58,34 +59,35 @@ def show_published(experiments: Sequence[Path], page: Path | None = None) -> Non
 
 
 def _finished(folder: Path) -> published.Finished:
-    """The experiment in `folder`; the tables' run record knows what it was made on."""
-    path = folder / "tables" / "summary.csv"
-    record = read_record(folder / "tables" / "tables.jsonl")
+    """The experiment in `folder`, with corpus and family from the tables' run record."""
+    path = folder / TABLES / "summary.csv"
+    record = read_record(folder / TABLES / "tables.jsonl")
     try:
         summary = read_table(path)[published.MEASURED]
-    except (OSError, ValueError, KeyError) as error:
-        raise SamlError(f"{path}: cannot read this table ({error}); make the tables again") from None
+    except KeyError as error:
+        raise SamlError(f"{path}: cannot read this table ({error}); write it again") from None
     return published.Finished(record.experiment, record.corpus or "-", record.family or "-", summary)
 
 
 def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
     lines = []
     for scorer in dict.fromkeys(summary["scorer"]):
-        mine = summary[summary["scorer"] == scorer]
+        rows = summary[summary["scorer"] == scorer]
         lines += ["", f"{experiment}, scorer {scorer}", ""]
-        lines += aligned([HEAD, *(_row(row) for row in mine.to_dict("records"))])
-    lines += ["", "One adapted arm against another (positive: the first is better)", ""]
+        lines += aligned([HEAD, *(_row(row) for row in rows.to_dict("records"))])
+    lines += ["", "Adapted arms in pairs (positive: the first is better)", ""]
     adapted = set(summary.loc[summary["speaker_mb"] > 0, "arm"])
     between = comparisons[comparisons["arm_a"].isin(adapted) & comparisons["arm_b"].isin(adapted)]
-    head = ["", "scorer", "below by %", "p", "speakers better, worse, equal"]
+    head = ["", "scorer", "reduction %", "p", "speakers better, worse, equal"]
     pairs = aligned([head, *(_pair(row) for row in between.to_dict("records"))])
-    lines += pairs if len(between) else ["fewer than two adapted arms were run"]
+    lines += pairs if len(between) else ["fewer than two adapted arms"]
     speakers, seeds = int(summary["speakers"].max()), int(summary["seeds"].max())
     lines += [
         "",
         f"{caveat(speakers)} Seeds: {seeds}.",
-        "[low, high]: 95 % paired bootstrap, utterances resampled within speakers; p is two-sided.",
-        "WER is of the target speakers' test parts; heldout: the same models on held-out speakers.",
+        "Reduction: relative WER reduction, with its 95 % interval (paired bootstrap, utterances resampled",
+        "within speakers); p is two-sided. WER: test parts of the target speakers; held-out: WER of the same",
+        "models on held-out speakers.",
     ]
     return lines[1:]
 
@@ -104,19 +106,19 @@ def _row(row: dict) -> list[str]:
         row["arm"],
         percent(row["wer"]),
         percent(row["wer_heldout"]),
-        reduction(row, "rel_fp32"),
-        reduction(row, "rel_nf4"),
+        with_interval(row, "rel_fp32"),
+        with_interval(row, "rel_nf4"),
         f"{row['model_mb']:.2f} + {row['speaker_mb']:.2f}",
         f"{row['ratio_fp32']:.2f}x",
     ]
 
 
 def _pair(row: dict) -> list[str]:
-    return [pair(row), row["scorer"], reduction(row, "rel"), p_value(row["p"]), better_worse_equal(row)]
+    return [pair(row), row["scorer"], with_interval(row, "rel"), p_value(row["p"]), better_worse_equal(row)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right, a line under the head."""
+    """Lines of a table: first column left-aligned, others right-aligned, a rule under the head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(

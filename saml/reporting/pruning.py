@@ -1,16 +1,16 @@
-"""How small a speaker's mixture can be made afterwards: word error rates with fewer experts, and as one LoRA.
+"""Pruning of adapted mixtures: WER with fewer experts, and with the mixture collapsed to one LoRA.
 
 pruning.csv has one row per arm, scorer and number of experts kept, the whole mixture first:
 
-    kept                    the best-routed experts that stay; "collapsed": one LoRA at the mean route
-    share                   of the router's weight that those experts had before, on the training speech
-    speaker_bytes           of one speaker's adapter, the mean over speakers and seeds
+    kept                    number of experts kept, those with most weight; "collapsed": one LoRA
+    share                   the share of the router's weight of these experts, on the training speech
+    speaker_bytes           bytes of one speaker's adapter, the mean over speakers and seeds
     seeds, speakers, words, wer, wer_low, wer_high
                             as in summary.csv; 95 % interval, utterances resampled within speakers
-    rel, rel_low, ...       as in comparisons.csv: how far the WER is below that of the whole mixture
+    rel, rel_low, ...       as in comparisons.csv: relative WER reduction against the whole mixture
 
-Smaller adapters and what they decoded lie below results/<experiment>/pruned/<kept> as the experiment's own
-lie below results/<experiment>.
+Pruned adapters and their hypotheses are below results/<experiment>/pruned/<kept>, in the same layout as the
+experiment's own below results/<experiment>. A collapsed mixture is one LoRA at the mean route.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,15 +23,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.reporting.csv_tables import read_table, write_table
 from saml.reporting.hypotheses import Arm, Arms, Decoded, read_counts
 from saml.reporting.pages import pruning_sections, write_page
-from saml.reporting.pairs import DIFFERENCE, MEASURED, SPEAKERS, Paired, measured
+from saml.reporting.pairs import COMPARISON_COLUMNS, TYPES, WER_COLUMNS, Paired, wer_cells
 from saml.reporting.sizes import MB, adapter_bytes, adapter_description
-from saml.reporting.tables import caveat, read_table, write_table
+from saml.reporting.wording import caveat, number_of
+from saml.runtime import layout
+from saml.runtime.layout import place
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 COLLAPSED = "collapsed"
-PRUNING = ["arm", "kept", "share", "speaker_bytes", "scorer", *MEASURED, *DIFFERENCE, *SPEAKERS]
+PRUNING = ["arm", "kept", "share", "speaker_bytes", "scorer", *WER_COLUMNS, *COMPARISON_COLUMNS]
 
 
 def pruning(
@@ -49,33 +53,31 @@ def pruning(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Stage: make the table and draw it as output_dir/pruning.svg and .png.
+    """Stage: write the table and draw it as output_dir/pruning.svg and .png.
 
     Args:
         results: results/<experiment>.
         experiment: its name.
-        arms: the mixtures that were pruned: name to the config's entry.
-        speakers: the speakers whose adapters were.
+        arms: the pruned mixtures: name to the config's entry.
+        speakers: the speakers of the pruned adapters.
         seeds: the seeds of the adapters.
         settings: {"scoring": {"scorers", "draws", "seed"}}.
         pruning: the table to write.
         output_dir: where the figure goes.
         record: the run record to write.
-        pages: folder for the table as a page; where it is left out there is none.
+        pages: folder for the table as an HTML page; none if left out.
         corpus, family: for the run record.
 
     Raises:
-        SamlError: hypotheses or adapters are missing, damaged or do not pair up.
+        SamlError: hypotheses or adapters are missing, damaged or cannot be paired.
     """
-    from saml.tracking import RunRecord
-
     run = RunRecord(stage="pruning", experiment=experiment, settings=settings, corpus=corpus, family=family)
-    found = []
+    parts = []
     with Progress("pruning", len(arms)) as progress:
         for name, arm in arms.items():
-            found.append(pruning_table(results, name, arm, speakers, seeds, settings["scoring"]))
+            parts.append(pruning_table(results, name, arm, speakers, seeds, settings["scoring"]))
             progress.update(progress.done + 1, name)
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
     write_table(table, pruning)
     run.file(pruning)
     if pages is not None:
@@ -89,10 +91,10 @@ def pruning(
 
 
 def folders(results: Path, experts: int) -> Iterator[tuple[str, Path]]:
-    """What is kept, with the folder that `speakers` lies in: all experts, fewer, one LoRA."""
+    """The experts kept, with the folder of `speakers`: all experts, fewer, one LoRA."""
     yield str(experts), results
     for kept in [*map(str, range(experts - 1, 0, -1)), COLLAPSED]:
-        yield kept, results / "pruned" / kept
+        yield kept, place(results, layout.PRUNED, kept=kept)
 
 
 def pruning_table(
@@ -103,7 +105,7 @@ def pruning_table(
     seeds: Sequence[int],
     scoring: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """The rows of one arm: each number of experts takes the place of an arm in the paired bootstrap."""
+    """The rows of one arm: each number of experts is treated as an arm of the paired bootstrap."""
     parts = []
     for kept, folder in folders(results, arm["experts"]):
         counts = read_counts(folder, {name: arm}, speakers, seeds, scoring["scorers"], heldout=False)
@@ -116,15 +118,13 @@ def pruning_table(
         share, size = _adapters(folder, name, speakers, seeds)
         for scorer in scoring["scorers"]:
             own = test[(test["arm"] == kept) & (test["scorer"] == scorer)]
-            head = [name, kept, share, size, scorer, *measured(paired, own, kept, scorer)]
+            head = [name, kept, share, size, scorer, *wer_cells(paired, own, kept, scorer)]
             rows.append([*head, *paired.against(kept, whole, scorer)[1:]])
-    # Whole numbers also in columns where some are missing.
-    kinds = dict.fromkeys(SPEAKERS, "Int64") | dict.fromkeys(DIFFERENCE, "float64")
-    return pd.DataFrame(rows, columns=PRUNING).astype(kinds)
+    return pd.DataFrame(rows, columns=PRUNING).astype(TYPES)
 
 
 def _adapters(folder: Path, arm: str, speakers: Sequence[str], seeds: Sequence[int]) -> tuple[float, int]:
-    """Of the adapters below `folder`: the mean share of the router's weight, the mean bytes."""
+    """Mean share of the router's weight and mean bytes of the adapters below `folder`."""
     places = [Decoded(arm, speaker, seed).folder(folder) for speaker in speakers for seed in seeds]
     shares = [adapter_description(place).get("pruned", {}).get("share", 1.0) for place in places]
     return fmean(shares), round(fmean(map(adapter_bytes, places)))
@@ -134,12 +134,12 @@ def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
     """The table as a page in `folder`; its path."""
     path = folder / "pruning.html"
     note = (
-        "The experts that a speaker's training speech is routed to most are kept, or the mixture becomes one "
-        "LoRA at its mean route; nothing is trained again. Below by: the share of the whole mixture's WER by "
-        "which the smaller one's is lower. Intervals are of 95 %, from a paired bootstrap over utterances "
-        f"within speakers. {caveat(speakers)}"
+        "The experts with most routing weight on a speaker's training speech are kept, or the mixture is "
+        "collapsed to one LoRA at its mean route, without further training. Reduction: relative WER "
+        "reduction against the whole mixture. Intervals: 95 %, paired bootstrap, utterances resampled within "
+        f"speakers. {caveat(speakers)}"
     )
-    write_page(path, "Pruning: how small can a mixture be made?", note, pruning_sections(table), table)
+    write_page(path, "Pruning: WER by number of experts kept", note, pruning_sections(table), table)
     return path
 
 
@@ -161,7 +161,7 @@ def pruning_figure(table: pd.DataFrame) -> Figure:
     style.title(
         figure,
         "Pruning: how many experts does an adapted mixture need?",
-        f"Scorer {scorer}, {seeds} seed{'s' if seeds > 1 else ''}; MB of a speaker's adapter. "
+        f"Scorer {scorer}, {number_of(seeds, 'seed')}; MB of a speaker's adapter. "
         f"Band: 95 % bootstrap intervals. {caveat(speakers)}",
     )
     return figure
@@ -170,7 +170,7 @@ def pruning_figure(table: pd.DataFrame) -> Figure:
 def _curve(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     x, rate = range(len(rows)), 100 * rows["wer"].to_numpy()
     low, high = 100 * rows["wer_low"].to_numpy(), 100 * rows["wer_high"].to_numpy()
-    # One LoRA is another way to be small, not one expert less.
+    # One LoRA is a different method, not one expert less: it is not joined to the line.
     axes.fill_between(x[:-1], low[:-1], high[:-1], color=colour, alpha=0.15, lw=0)
     axes.plot(x[:-1], rate[:-1], "o-", color=colour, lw=1.8, ms=5)
     axes.plot(x[-1:], rate[-1:], "D", color=colour, ms=6)

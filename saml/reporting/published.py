@@ -1,12 +1,12 @@
-"""What experiments came to beside what the papers report: relative WER reductions, how many times smaller.
+"""Measured results beside the published ones: relative WER reductions, and how many times smaller.
 
 published.csv has one row per experiment, arm and scorer:
 
     experiment, corpus, family, arm, scorer
     wer, rel_fp32 ..., rel_nf4 ..., ratio_fp32     measured: as in summary.csv
-    published_rel_fp32, published_ratio_fp32       not measured: of that arm and family in its paper, or empty
+    published_rel_fp32, published_ratio_fp32       not measured: of this arm and family in its paper, or empty
 
-Published figures are of other models and speakers, and each of LibriSpeech and TED-LIUM 3 together.
+Published figures are of other models and speakers, over LibriSpeech and TED-LIUM 3 together.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from saml.reporting.wording import percent, reduction
+from saml.reporting.wording import percent, with_interval
 
 # The abstracts' relative WER reductions against the full-precision model. PQM: ICASSP 2024, arXiv 2309.09136;
 # SAML: Interspeech 2024, arXiv 2406.19706. The Conformer is an attention encoder-decoder in both.
@@ -31,8 +31,8 @@ TITLE = "Beside the published figures"
 NOTE = (
     'Columns headed "published" are not measured here: they are the figures of abstracts (PQM: arXiv '
     "2309.09136, SAML: arXiv 2406.19706), of other models and speakers, LibriSpeech and TED-LIUM 3 together, "
-    "without intervals. All else is measured. Below by: the share of the other model's WER that is gone "
-    "(negative: that came on top)."
+    "without intervals. All other columns are measured. Reduction: relative WER reduction (negative: the WER "
+    "is higher)."
 )
 
 _INTERVAL = ("", "_low", "_high")
@@ -46,7 +46,7 @@ PUBLISHED = ["experiment", "corpus", "family", *MEASURED, "published_rel_fp32", 
 
 @dataclass(frozen=True)
 class Finished:
-    """An experiment that has a summary: its name, what it was made on, and summary.csv."""
+    """A finished experiment: name, corpus, family of models, and summary.csv."""
 
     experiment: str
     corpus: str
@@ -55,11 +55,12 @@ class Finished:
 
 
 def published_table(experiments: Iterable[Finished]) -> pd.DataFrame:
-    """published.csv; the experiments and their arms in their own order."""
+    """published.csv; experiments and arms in the given order."""
     tables = []
-    for one in experiments:
-        table = one.summary[MEASURED].assign(experiment=one.experiment, corpus=one.corpus, family=one.family)
-        reductions = [REDUCTIONS.get((one.family, arm)) for arm in table["arm"]]
+    for done in experiments:
+        names = {"experiment": done.experiment, "corpus": done.corpus, "family": done.family}
+        table = done.summary[MEASURED].assign(**names)
+        reductions = [REDUCTIONS.get((done.family, arm)) for arm in table["arm"]]
         table["published_rel_fp32"] = pd.Series(reductions, index=table.index, dtype="float64")
         table["published_ratio_fp32"] = table["published_rel_fp32"].where(
             table["published_rel_fp32"].isna(), SMALLER
@@ -69,12 +70,12 @@ def published_table(experiments: Iterable[Finished]) -> pd.DataFrame:
 
 
 def published_sections(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """As a person reads it: a section an experiment and scorer."""
+    """published.csv as text, a section per experiment and scorer."""
     sections = {}
-    for names, mine in table.groupby(["experiment", "corpus", "family", "scorer"], sort=False):
+    for names, rows in table.groupby(["experiment", "corpus", "family", "scorer"], sort=False):
         experiment, corpus, family, scorer = names
         heading = f"{experiment} ({family} on {corpus}), scorer: {scorer}"
-        sections[heading] = pd.DataFrame([_row(row) for row in mine.to_dict("records")])
+        sections[heading] = pd.DataFrame([_row(row) for row in rows.to_dict("records")])
     return sections
 
 
@@ -83,9 +84,9 @@ def _row(row: dict) -> dict[str, str]:
     return {
         "arm": row["arm"],
         "WER, %": percent(row["wer"]),
-        "below fp32 by, %": reduction(row, "rel_fp32"),
-        "published: below fp32 by, %": percent(row["published_rel_fp32"]),
-        "below nf4 by, %": reduction(row, "rel_nf4"),
+        "reduction vs fp32, %": with_interval(row, "rel_fp32"),
+        "published: reduction vs fp32, %": percent(row["published_rel_fp32"]),
+        "reduction vs nf4, %": with_interval(row, "rel_nf4"),
         "times smaller": f"{row['ratio_fp32']:.2f}",
         "published: times smaller": "-" if pd.isna(ratio) else f"{ratio:g}",
     }

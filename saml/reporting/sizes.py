@@ -1,4 +1,4 @@
-"""What an arm weighs: bytes of real files, in MB of 10^6 bytes, and the numbers in them."""
+"""Sizes of arms: bytes of real files, in MB of 10^6 bytes, and numbers of parameters."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,23 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from saml.reporting.hypotheses import Arm, Decoded, seeds_of
+from saml.runtime import layout
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
+from saml.runtime.layout import place
 
 MB = 1_000_000
 
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes of an arm in MB: the model that all speakers share, what each speaker adds, and the fp32 model.
+    """Sizes of an arm in MB: the model shared by all speakers, one speaker's adapter, and the fp32 model.
 
-    What a speaker adds is the whole adapter: routers, experts and feed-forward LoRA are all adapted, so none
-    of them can be shared.
+    An adapter counts as a whole: routers, experts and feed-forward LoRA are all adapted, so none of them can
+    be shared.
     """
 
     model: float
@@ -50,26 +54,20 @@ def arm_size(results: Path, name: str, arm: Arm, speakers: Sequence[str], seeds:
 
 
 def model_bytes(results: Path, precision: str) -> int:
-    """Bytes of the model of a precision, weights and vocabulary; the full-precision one is the base model."""
-    folder = results / "models" / ("base" if precision == "fp32" else precision)
-    return _bytes(folder / "model.safetensors") + _vocabulary_bytes(folder / "model.json")
-
-
-def _vocabulary_bytes(path: Path) -> int:
-    """Bytes of the vocabulary that a model's description holds; none where tokens are characters."""
-    tokeniser = read_json_object(path, "make the model again").get("tokeniser", {})
-    return len(tokeniser.get("vocabulary", ""))
+    """Bytes of the model of a precision, weights and tokeniser; the full-precision one is the base model."""
+    folder = place(results, layout.MODEL, model=layout.model_name(precision))
+    return _bytes(folder / "model.safetensors") + _bytes(folder / "tokenizer.json")
 
 
 def adapter_bytes(folder: Path) -> float:
-    """Bytes of one speaker's adapter; of cross-validation's, a fold each in one file, only one would ship."""
+    """Bytes of one speaker's adapter; of one fold where a file has all folds of a cross-validation."""
     folds = adapter_description(folder).get("folds", 1)
     return _bytes(folder / "adapter.safetensors") / (len(folds) if isinstance(folds, list) else int(folds))
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One adapter: experts in each attention linear, their rank, numbers in LoRAs and numbers in routers."""
+    """One adapter: experts per attention linear, their rank, parameters of LoRAs and of routers."""
 
     experts: int
     rank: int
@@ -78,13 +76,11 @@ class Shape:
 
 
 def adapter_shape(folder: Path) -> Shape:
-    """The shape of the adapter in `folder`, or of one of its folds, which are alike.
+    """The shape of the adapter in `folder`, or of one of its folds, which have equal shapes.
 
     Raises:
         SamlError: it is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     content = adapter_description(folder)
     path = folder / "adapter.safetensors"
     numbers = {True: 0, False: 0}
@@ -100,7 +96,7 @@ def adapter_shape(folder: Path) -> Shape:
 
 
 def adapter_description(folder: Path) -> dict[str, Any]:
-    """The JSON beside the adapter in `folder`. Raises SamlError where it is missing or damaged."""
+    """The JSON beside the adapter in `folder`. Raises SamlError if it is missing or damaged."""
     return read_json_object(folder / "adapter.json", "adapt again")
 
 
@@ -108,4 +104,4 @@ def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise SamlError(f"{path}: cannot take its size ({error.strerror}); make it first") from None
+        raise SamlError(f"{path}: cannot read its size ({error.strerror}); write it first") from None

@@ -1,7 +1,7 @@
-"""One look for all figures: colours of arms, axes, how a figure is titled and written.
+"""The common style of all figures: colours of arms, axes, titles, files.
 
-Colours are those of Okabe and Ito (arms) and Tol's muted set (kinds of error), which people with any of the
-common colour-vision deficiencies can tell apart; arms that are not adapted are grey.
+Colours are those of Okabe and Ito (arms) and Tol's muted set (kinds of error), which remain distinguishable
+under the common colour-vision deficiencies; arms that are not adapted are grey.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,20 +44,20 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.titlesize": 12.0,
     "figure.titleweight": "bold",
-    # The same SVG for the same figure: otherwise its ids are random.
+    # The same SVG for the same figure: its ids are random otherwise.
     "svg.hashsalt": "saml",
 }
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Everything drawn and written inside has our look."""
+    """Figures drawn and written inside have the common style."""
     with matplotlib.rc_context(STYLE):
         yield
 
 
 def colours(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm; arms that are not among `ARMS` share out the further colours."""
+    """A colour for each arm; arms that are not in `ARMS` get the further colours in turn."""
     others = [arm for arm in arms if arm not in ARMS]
     further = {arm: FURTHER_ARMS[number % len(FURTHER_ARMS)] for number, arm in enumerate(others)}
     return {arm: ARMS.get(arm) or further[arm] for arm in arms}
@@ -76,7 +76,7 @@ def panels(
 def from_zero(panels: Sequence[Axes], room: float) -> None:
     """The x axes of panels that share them: from 0 to `room` times the largest value in any of them.
 
-    Panel by panel, the first would set the end for all, and longer bars of the others would be cut off.
+    If set per panel, the first would set the limit for all, and longer bars of others would be cut off.
     """
     highest = max(axes.dataLim.x1 for axes in panels)
     for axes in panels:
@@ -84,12 +84,12 @@ def from_zero(panels: Sequence[Axes], room: float) -> None:
 
 
 def title(figure: Figure, text: str, note: str) -> None:
-    """A title that says what to see, and a small note under the figure that says what was drawn."""
+    """A title with the question of the figure, and a small note under it with the data it shows."""
     figure.suptitle(text, x=0.01, ha="left")
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=FAINT)
 
 
-def listed(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Names down the y axis, the first at the top, with lines along the x axis only."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -97,8 +97,8 @@ def listed(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def say(axes: Axes, text: str) -> None:
-    """Why there is nothing to see."""
+def placeholder(axes: Axes, text: str) -> None:
+    """The reason for an empty panel."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 

@@ -1,11 +1,11 @@
 """The tables of an experiment, from its hypotheses and files; docs/reading-the-report.md explains columns.
 
 wer.csv          one row per arm, speaker, seed and scorer: counts of the test part, WER, CER
-summary.csv      one row per arm and scorer: pooled WER, reductions against fp32 and nf4, sizes
-comparisons.csv  one row per pair of arms and scorer: the reduction of arm_a's WER against arm_b's
+summary.csv      one row per arm and scorer: pooled WER, relative WER reductions against fp32 and nf4, sizes
+comparisons.csv  one row per pair of arms and scorer: the relative WER reduction of arm_a against arm_b
 intervals.csv    WER with its 95 % interval, per arm and scorer: pooled (speaker empty), and per speaker
 
-Rates and reductions are fractions, not per cent. A cell is empty where there is nothing to compare with.
+Rates and reductions are fractions, not per cent. Cells without a reference to compare with are empty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,15 @@ from typing import Any
 import pandas as pd
 
 from saml.evaluation.wer import OPERATIONS, error_rate, reference_units
-from saml.reporting import pages as as_pages
+from saml.reporting import pages as page_files
+from saml.reporting.csv_tables import read_table, write_table
 from saml.reporting.hypotheses import Arms, read_counts
-from saml.reporting.pairs import DIFFERENCE, SPEAKERS, Paired, pairs, unadapted
+from saml.reporting.pairs import COMPARISON_COLUMNS, Paired, pairs, unadapted
 from saml.reporting.published import NOTE, TITLE, Finished, published_sections, published_table
 from saml.reporting.sizes import MB, Size, arm_size
-from saml.runtime.files import write_atomically
+from saml.reporting.wording import caveat
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 WER = ["experiment", "arm", "speaker", "seed", "scorer", "utterances", "words", *OPERATIONS, "wer", "cer"]
 _AGAINST = ["rel_{0}", "rel_{0}_low", "rel_{0}_high", "p_{0}"]
@@ -31,11 +33,7 @@ SUMMARY = [
     *[column.format("nf4") for column in _AGAINST],
     *["model_mb", "speaker_mb", "ratio_fp32"],
 ]
-COMPARISONS = ["arm_a", "arm_b", "scorer", *DIFFERENCE, *SPEAKERS]
-_NAMES = (
-    *("experiment", "arm", "speaker", "scorer", "arm_a", "arm_b"),
-    *("reference", "question", "kept"),
-)
+COMPARISONS = ["arm_a", "arm_b", "scorer", *COMPARISON_COLUMNS]
 INTERVALS = ["arm", "speaker", "scorer", "wer", "wer_low", "wer_high"]
 
 
@@ -56,7 +54,7 @@ def tabulate(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Stage: make the tables.
+    """Stage: write the tables.
 
     Args:
         results: results/<experiment>.
@@ -66,15 +64,13 @@ def tabulate(
         seeds: the seeds of the adapted arms.
         settings: {"scoring": {"scorers", "draws", "seed"}}.
         wer, summary, comparisons, intervals: the tables to write; `intervals` may be left out.
-        pages: folder for the tables as pages; where it is left out there are none.
+        pages: folder for the tables as HTML pages; none if left out.
         record: the run record to write.
         corpus, family: for the run record.
 
     Raises:
-        SamlError: hypotheses or files are missing, damaged or do not pair up.
+        SamlError: hypotheses or files are missing, damaged or cannot be paired.
     """
-    from saml.tracking import RunRecord
-
     scoring = settings["scoring"]
     scorers = list(scoring["scorers"])
     names = {"wer": wer, "summary": summary, "comparisons": comparisons, "intervals": intervals}
@@ -98,13 +94,13 @@ def tabulate(
             run.file(path)
         if pages is not None:
             found = {name: read_table(path) for name, path in names.items() if path is not None}
-            this = Finished(experiment, corpus or "-", family or "-", found["summary"])
-            for path in write_pages(pages, found, this, len(speakers)):
+            finished = Finished(experiment, corpus or "-", family or "-", found["summary"])
+            for path in write_pages(pages, found, finished, len(speakers)):
                 run.file(path)
         progress.update(3)
     for name in arms:
         for scorer in scorers:
-            # The arm first: MLflow cuts the heads of its columns short at the end.
+            # The arm first: MLflow truncates the names of its columns at the end.
             run.score(f"{name}/wer/{scorer}", paired.wer(name, scorer))
         run.size(f"model/{name}", round(sizes[name].model * MB))
         run.size(f"speaker/{name}", round(sizes[name].speaker * MB))
@@ -124,7 +120,7 @@ def wer_table(test: pd.DataFrame, experiment: str) -> pd.DataFrame:
 def summary_table(
     counts: pd.DataFrame, paired: Paired, arms: Arms, sizes: Mapping[str, Size]
 ) -> pd.DataFrame:
-    """summary.csv: `words` are those of all speakers and seeds; an arm is not compared with itself."""
+    """summary.csv: `words` counts all speakers and seeds; an arm is not compared with itself."""
     rows = []
     for names, group in counts.groupby(["arm", "scorer"], sort=False):
         arm, scorer = map(str, names)
@@ -144,7 +140,7 @@ def summary_table(
 
 
 def comparison_table(paired: Paired, arms: Arms, scorers: Sequence[str]) -> pd.DataFrame:
-    """comparisons.csv: positive where arm_a's WER is lower; "better" are the speakers for whom it is."""
+    """comparisons.csv: positive, and a speaker counts as better, where arm_a has the lower WER."""
     rows = []
     for arm, reference in pairs(arms):
         for scorer in scorers:
@@ -155,7 +151,7 @@ def comparison_table(paired: Paired, arms: Arms, scorers: Sequence[str]) -> pd.D
 def interval_table(
     paired: Paired, arms: Arms, speakers: Sequence[str], scorers: Sequence[str]
 ) -> pd.DataFrame:
-    """intervals.csv: utterances resampled, pooled (speaker empty) and speaker by speaker."""
+    """intervals.csv: utterances resampled, pooled (speaker empty) and per speaker."""
     rows = []
     for arm in arms:
         for scorer in scorers:
@@ -168,75 +164,57 @@ def interval_table(
 
 
 def write_pages(
-    folder: Path, tables: Mapping[str, pd.DataFrame], this: Finished, speakers: int
+    folder: Path, tables: Mapping[str, pd.DataFrame], finished: Finished, speakers: int
 ) -> list[Path]:
-    """The tables as pages in `folder`: what each is called, how to read it, its sections. Their paths."""
+    """Write the tables as HTML pages in `folder`, with a title and a note each; their paths."""
     summary, wer = tables["summary"], tables["wer"]
-    beside = published_table([this])
-    resampled = "Intervals are of 95 %, from a paired bootstrap over utterances within speakers."
-    contents: dict[str, tuple[str, str, as_pages.Sections, pd.DataFrame]] = {
+    published = published_table([finished])
+    resampled = "Intervals: 95 %, paired bootstrap, utterances resampled within speakers."
+    contents: dict[str, tuple[str, str, page_files.Sections, pd.DataFrame]] = {
         "summary": (
             "Summary by arm",
-            "Words pooled over speakers and seeds. Below by: the share of the other model's WER that is gone "
-            f"(negative: that came on top). {resampled}",
-            as_pages.summary_sections(summary),
+            "Words pooled over speakers and seeds. Reduction: relative WER reduction (negative: the WER is "
+            f"higher). {resampled}",
+            page_files.summary_sections(summary),
             summary,
         ),
         "comparisons": (
             "Arms in pairs",
-            "Below by: the share of the second arm's WER by which the first arm's is lower. An interval that "
-            f"contains 0 is no finding. {resampled}",
-            as_pages.comparison_sections(tables["comparisons"]),
+            "Reduction: relative WER reduction of the first arm against the second; not significant if its "
+            f"interval contains 0. {resampled}",
+            page_files.comparison_sections(tables["comparisons"]),
             tables["comparisons"],
         ),
         "errors": (
             "Kinds of error by arm",
-            "Per 100 words of the reference. Substitutions, deletions and insertions together are the WER.",
-            as_pages.error_sections(wer),
+            "Per 100 words of the reference. The WER is the sum of substitutions, deletions and insertions.",
+            page_files.error_sections(wer),
             wer.groupby(["arm", "scorer"], sort=False)[["words", *OPERATIONS]].sum().reset_index(),
         ),
         "counts": (
             "Counts by speaker, arm and seed",
-            "Of the test parts; the folds of a cross-validation are summed. Seed 0: nothing is adapted.",
-            as_pages.count_sections(wer),
+            "Test parts; the folds of a cross-validation are summed. Seed 0: arms without adaptation.",
+            page_files.count_sections(wer),
             wer,
         ),
         "sizes": (
             "Sizes",
-            "Bytes of the files as they are, in MB of a million bytes; routers and all experts are counted.",
-            as_pages.size_sections(summary),
+            "Sizes of the files in MB (10^6 bytes), routers and all experts included.",
+            page_files.size_sections(summary),
             summary[["arm", "model_mb", "speaker_mb", "ratio_fp32"]].drop_duplicates(),
         ),
-        "published": (TITLE, NOTE, published_sections(beside), beside),
+        "published": (TITLE, NOTE, published_sections(published), published),
     }
     if "intervals" in tables:
         contents["speakers"] = (
             "WER by speaker and arm",
-            f"In per cent, seeds pooled. {resampled}",
-            as_pages.interval_sections(tables["intervals"]),
+            f"WER in per cent, seeds pooled. {resampled}",
+            page_files.interval_sections(tables["intervals"]),
             tables["intervals"],
         )
     for name, (title, note, sections, data) in contents.items():
-        as_pages.write_page(folder / f"{name}.html", title, f"{note} {caveat(speakers)}", sections, data)
+        page_files.write_page(folder / f"{name}.html", title, f"{note} {caveat(speakers)}", sections, data)
     return [folder / f"{name}.html" for name in contents]
-
-
-def caveat(speakers: int) -> str:
-    """What stands under every table and figure of error rates."""
-    return f"{speakers} target speaker{'s' if speakers != 1 else ''} cannot speak for all speakers."
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, the same bytes for the same values: six decimals, nothing for what is missing."""
-    text = table.to_csv(index=False, float_format="%.6f", na_rep="", lineterminator="\n")
-    write_atomically(path, text.encode("utf-8"))
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; names stay text, also one that looks like a number ("115")."""
-    names = dict.fromkeys(_NAMES, str)
-    table = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
-    return table.assign(**{name: table[name].fillna("") for name in names if name in table})
 
 
 def _sum(rows: pd.DataFrame, unit: str) -> dict[str, int]:
@@ -245,7 +223,7 @@ def _sum(rows: pd.DataFrame, unit: str) -> dict[str, int]:
 
 
 def _against(paired: Paired, arm: str, reference: str | None, scorer: str) -> list[float | None]:
-    """Reduction, its interval and p; nothing against itself or an arm that is not run."""
+    """Reduction, its interval and p; empty against itself or without a reference."""
     if reference is None or reference == arm:
         return [None] * 4
     found = paired.difference(arm, reference, scorer)

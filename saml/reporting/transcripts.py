@@ -1,11 +1,11 @@
-"""What was said and what was understood, in the forms that other tools read: an arm's and a scorer's each.
+"""References and hypotheses in the formats of other tools, by arm and scorer.
 
-    transcripts/<arm>/<scorer>/recogs-<part>.txt     reference and hypothesis, as icefall has them
-    transcripts/<arm>/<scorer>/errs-<part>.txt       counts, errors in place, words that go wrong, likewise
+    transcripts/<arm>/<scorer>/recogs-<part>.txt     references and hypotheses in icefall's format
+    transcripts/<arm>/<scorer>/errs-<part>.txt       counts, marked errors, counts per word, likewise
     transcripts/<arm>/<scorer>/{ref,hyp}-<part>.trn  for sclite -i spu_id
 
-The parts are `test`, target speakers' own speech, and `heldout`, other people's. Texts are as the scorer
-compares them, so that whoever counts anew counts the same.
+The parts are `test` (target speakers) and `heldout` (held-out speakers). Texts are normalised by the scorer,
+so that other tools find the same counts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from saml.reporting.hypotheses import Arm, Arms, Decoded, decodings, read_lines
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 PARTS = ("test", "heldout")
 _SETTING = "scoring.error_stats: icefall"
@@ -45,16 +46,14 @@ def transcripts(
         arms: name to the config's entry.
         speakers: the target speakers.
         seeds: the seeds of the adapted arms.
-        settings: {"scoring": {"scorers", "error_stats" (optional, "saml" or "icefall")}}.
+        settings: the config's `scoring`, of it the keys `scorers` and `error_stats`.
         transcripts: the folder to write.
         record: the run record to write.
         corpus, family: for the run record.
 
     Raises:
-        SamlError: hypotheses are missing or damaged; icefall is asked for and cannot be imported.
+        SamlError: hypotheses are missing or damaged; icefall is requested and cannot be imported.
     """
-    from saml.tracking import RunRecord
-
     scoring = settings["scoring"]
     run = RunRecord(
         stage="transcripts", experiment=experiment, settings=settings, corpus=corpus, family=family
@@ -67,7 +66,7 @@ def transcripts(
                     chosen = sorted(
                         _transcript(of, line, scorer) for of, line in lines if line["part"] == part
                     )
-                    for file, text in _files(part, chosen, icefall=scoring.get("error_stats") == "icefall"):
+                    for file, text in _files(part, chosen, icefall=scoring["error_stats"] == "icefall"):
                         write_atomically(transcripts / name / scorer / file, text.encode())
                     run.file(transcripts / name / scorer / f"errs-{part}.txt")
             progress.update(number, name)
@@ -75,22 +74,22 @@ def transcripts(
 
 
 def trn(transcripts: Sequence[Transcript], *, reference: bool) -> str:
-    """The content of a .trn file: a line a transcript, its words and then its name in brackets."""
-    words = (one.reference if reference else one.hypothesis for one in transcripts)
-    return "".join(f"{' '.join(said)} ({one.name})\n" for one, said in zip(transcripts, words, strict=True))
+    """The content of a .trn file: one line per transcript, its words and then its name in brackets."""
+    texts = (" ".join(one.reference if reference else one.hypothesis) for one in transcripts)
+    return "".join(f"{text} ({one.name})\n" for one, text in zip(transcripts, texts, strict=True))
 
 
 def transcript_name(speaker: str, utterance: str, of: Decoded) -> str:
     """`<speaker>-<utterance>`, and of an adapted arm `-<adapted speaker>-seed<seed>`.
 
-    sclite takes what stands before the first hyphen for the speaker. What is no letter, digit, `_`, `.` or
-    `-` is percent-encoded, and so are the hyphens of a speaker who comes first.
+    sclite reads the text before the first hyphen as the speaker. All characters but letters, digits, `_`, `.`
+    and `-` are percent-encoded, and so are hyphens of the first speaker.
     """
-    spoken = [folder_name(speaker).replace("-", "%2D"), folder_name(utterance)]
+    parts = [folder_name(speaker).replace("-", "%2D"), folder_name(utterance)]
     if of.seed == 0:
-        return "-".join(spoken)
+        return "-".join(parts)
     assert of.speaker is not None
-    return "-".join([*spoken, folder_name(of.speaker), f"seed{of.seed}"])
+    return "-".join([*parts, folder_name(of.speaker), f"seed{of.seed}"])
 
 
 def _lines(
@@ -119,8 +118,7 @@ def _files(part: str, chosen: Sequence[Transcript], *, icefall: bool) -> Iterato
     """(name, content) of each file of a part."""
     yield f"ref-{part}.trn", trn(chosen, reference=True)
     yield f"hyp-{part}.trn", trn(chosen, reference=False)
-    # icefall divides by the number of words.
-    ours = not icefall or not any(one.reference for one in chosen)
-    texts = (recogs(chosen), errs(chosen)) if ours else by_icefall(chosen, part, _SETTING)
-    yield f"recogs-{part}.txt", texts[0]
-    yield f"errs-{part}.txt", texts[1]
+    # icefall divides by the number of words, which may be 0.
+    by_us = not icefall or not any(one.reference for one in chosen)
+    texts = (recogs(chosen), errs(chosen)) if by_us else by_icefall(chosen, part, _SETTING)
+    yield from zip((f"recogs-{part}.txt", f"errs-{part}.txt"), texts, strict=True)

@@ -1,7 +1,7 @@
 """Run records, and their publication to MLflow.
 
-Importing this package is light: every stage writes a record, and none of them may pay for MLflow's import.
-The publisher is `saml.tracking.publish`.
+Importing this package is light: every stage writes a record and must not wait for MLflow's import. The
+publisher is `saml.tracking.publish`.
 """
 
 from saml.tracking.lines import Point, Record

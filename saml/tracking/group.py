@@ -1,4 +1,4 @@
-"""The records of one experiment on their way into one MLflow experiment, below the run of their pipeline."""
+"""Publication of one experiment's records to one MLflow experiment, as children of their pipeline run."""
 
 import os
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ import yaml
 from saml.tracking import runs
 from saml.tracking.mlflow_store import KEY, Draft, Known, Store
 
-LARGE = 100_000_000  # bytes; larger files are named in a tag and stay where they are
+LARGE = 100_000_000  # bytes; larger files are named in a tag instead of copied
 
 
 class Group:
     """Adds records of `experiment` to the MLflow experiment `title`.
 
-    A record stays below the pipeline run that made it, whatever later pipeline runs find unchanged.
-    Without a config, new records go below the latest pipeline run that is known.
+    A record stays a child of the pipeline run that wrote it, even if later pipeline runs find it unchanged.
+    Without a config, new records become children of the latest known pipeline run.
     """
 
     def __init__(self, store: Store, title: str, experiment: str, config: Mapping[str, Any] | None) -> None:
@@ -31,36 +31,36 @@ class Group:
         self._end = 0
 
     def add(self, new: runs.Found, results: Path) -> tuple[str, list[str]]:
-        """Publish one record: "published", "replaced" or "unchanged", and complaints about its files."""
+        """Publish one record: "published", "replaced" or "unchanged", and warnings about its files."""
         complete = [known for known in self._known.get(new.key, []) if known.content is not None]
         if any(known.content == new.content for known in complete):
             return "unchanged", []
         start, end = runs.times(new.record)
         parent = self._pipeline_run(start, end)
-        files, complaints = runs.artefacts(new, results)
-        # Metrics cannot be taken back in MLflow, so a record that was made again gets a new run.
+        files, warnings = runs.artefacts(new, results)
+        # Metrics cannot be deleted in MLflow, so a rewritten record gets a new run.
         for known in complete:
             self._store.delete(known.run)
         self._store.write(self._id, _draft(new, start, end, files), parent=parent)
         self._end = max(self._end, end)
-        return "replaced" if complete else "published", complaints
+        return "replaced" if complete else "published", warnings
 
     def close(self) -> None:
-        """Let the pipeline run end with the last of its children."""
+        """Set the end of the pipeline run to that of its last child."""
         if self._parent is None:
             return
-        # Another publisher may have made the same pipeline run; one of the two has stayed.
+        # Another publisher may have created the same pipeline run; one of the two is kept.
         kept = self._store.settle(self._id, self._parent_key) or self._parent
         if kept != self._parent:
             self._store.move_children(self._id, self._parent, kept)
         self._store.extend(kept, self._end)
 
     def _pipeline_run(self, start: int, end: int) -> str:
-        """The id of the parent run; found, or made when it is first needed."""
+        """The id of the parent run; looked up, or created when first needed."""
         if self._parent is None:
             found = self._find()
             self._parent_key = found.tags[KEY] if found else self._key()
-            self._parent = found.run if found else self._make(start, end)
+            self._parent = found.run if found else self._create(start, end)
             self._end = found.end if found else 0
         return self._parent
 
@@ -68,13 +68,14 @@ class Group:
         if self._config is not None:
             candidates = self._known.get(self._key(), [])
         else:
-            everything = [known for members in self._known.values() for known in members]
-            candidates = [known for known in everything if known.tags.get("stage") == "pipeline"]
-            candidates = [known for known in candidates if known.tags.get("experiment") == self._experiment]
-        candidates = [known for known in candidates if known.content is not None]
-        return max(candidates, key=lambda known: known.start, default=None)
+            wanted = {"stage": "pipeline", "experiment": self._experiment}.items()
+            candidates = [
+                run for known in self._known.values() for run in known if wanted <= run.tags.items()
+            ]
+        complete = (run for run in candidates if run.content is not None)
+        return max(complete, key=lambda run: run.start, default=None)
 
-    def _make(self, start: int, end: int) -> str:
+    def _create(self, start: int, end: int) -> str:
         config = self._config
         text = None if config is None else yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
         draft = Draft(
@@ -113,7 +114,7 @@ def _draft(new: runs.Found, start: int, end: int, files: list[tuple[Path, str]])
 
 
 def _plain(value: Any) -> Any:
-    """`value` out of plain mappings, lists and scalars, which YAML can write safely."""
+    """`value` as plain dicts, lists and scalars, which YAML can write safely."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

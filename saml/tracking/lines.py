@@ -1,13 +1,13 @@
-"""The run record as JSON lines: what it can say, and how it is spelt.
+"""The run record as JSON lines: its content and its format.
 
-One object a line, told apart by `kind`:
+One object per line, distinguished by `kind`:
 
     run     first line: stage, experiment, arm, speaker, seed, corpus, family, settings, times, versions
     curve   one point of a curve: name, step, value, time (seconds since 1970)
     score   a final score: name, value
-    size    the size of something that ships: name, bytes
+    size    size of a shipped file: name, bytes
     file    an artefact to publish: its path relative to the record's folder
-    end     last line: how many lines stand above it; without it the record is half-written
+    end     last line: number of lines above it; without it the record is half-written
 
 Numbers that are not finite are written as the strings "nan", "inf" and "-inf", because JSON has none.
 """
@@ -37,10 +37,10 @@ class Point:
 
 @dataclass
 class Record:
-    """What a record says.
+    """The content of a run record.
 
-    `durations` are seconds by stage (a record may include an earlier stage's), `sizes` bytes, `started` and
-    `finished` seconds since 1970; `files` are absolute paths.
+    `durations` are seconds by stage (a record may include those of an earlier stage), `sizes` bytes,
+    `started` and `finished` seconds since 1970; `files` are absolute paths.
     """
 
     stage: str
@@ -64,7 +64,7 @@ class Record:
     files: list[Path] = field(default_factory=list)
 
 
-# The fields of `Record` that stand in the first line, in this order, with the types they may have.
+# The fields of `Record` in the first line, in this order, with their types.
 _HEAD: dict[str, tuple[type, ...]] = {
     "stage": (str,),
     "experiment": (str,),
@@ -85,7 +85,7 @@ _HEAD: dict[str, tuple[type, ...]] = {
 
 
 def format_record(record: Record, folder: Path) -> str:
-    """The text of a record that will lie in `folder` (absolute); files are named relative to it."""
+    """The text of a record in `folder` (absolute); files are named relative to it."""
     lines = list(_lines(record, folder))
     lines.append({"kind": "end", "lines": len(lines)})
     return "".join(json.dumps(line, allow_nan=False, default=str) + "\n" for line in lines)
@@ -110,15 +110,15 @@ def _lines(record: Record, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def parse_record(text: str, path: Path) -> Record:
-    """The record in `text`, which was read from `path`.
+    """The record in `text`, the content of `path`.
 
     Raises:
-        SamlError: half-written, damaged, of another format, or no record at all.
+        SamlError: half-written, damaged, of another format, or not a record.
     """
     lines = _objects(text, path)
     head, end = lines[0], lines[-1]
     if head.get("kind") != "run" or head.get("format") != FORMAT:
-        raise SamlError(f"{path}: no run record of format {FORMAT}; run its stage again with this saml")
+        raise SamlError(f"{path}: not a run record of format {FORMAT}; run its stage again with this version")
     if end.get("kind") != "end" or end.get("lines") != len(lines) - 1:
         raise SamlError(f"{path}: half-written run record; delete it and run its stage again")
     try:
@@ -131,7 +131,7 @@ def parse_record(text: str, path: Path) -> Record:
 
 
 def _objects(text: str, path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of `text`, one a line; at least one."""
+    """The JSON objects of `text`, one per line; at least one."""
     objects: list[dict[str, Any]] = []
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
@@ -153,7 +153,7 @@ def _head(line: Mapping[str, Any]) -> Record:
 
 
 def _add(record: Record, line: Mapping[str, Any], folder: Path) -> None:
-    """Add what one line says to `record`; a kind that this version does not know is passed over."""
+    """Add the content of one line to `record`; unknown kinds are ignored."""
     match line["kind"]:
         case "curve":
             point = Point(str(line["name"]), int(line["step"]), float(line["value"]), float(line["time"]))

@@ -1,9 +1,10 @@
-"""An MLflow store as the publisher needs it: find runs by key, write a run in few requests, settle doubles.
+"""An MLflow store for the publisher: find runs by key, write a run in few requests, remove duplicates.
 
-MLflow has no unique keys, so two publishers can make the same run at the same moment. On SQLite a file lock
-keeps them apart (`exclusive`). On a server each makes its own, completes it and looks again; whoever then
-sees several complete runs of one key deletes all but the one with the smallest id, so that one stays in any
-order of events. A run is complete when it carries the tag `saml.content`, which is set last.
+MLflow has no unique keys, so two publishers can create the same run at the same time. On SQLite a file lock
+prevents this (`exclusive`). On a server each publisher creates and completes its own run and searches again;
+a publisher that then finds several complete runs of one key deletes all but the one with the smallest id, so
+that one is kept in any order of events. A run is complete once it has the tag `saml.content`, which is set
+last.
 """
 
 import logging
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before MLflow is imported: no telemetry, no progress bars, and a dead server is noticed within seconds.
+# MLflow reads these on import: no telemetry, no progress bars, and a dead server is noticed within seconds.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -40,17 +41,17 @@ from saml.tracking.views import experiment_tags  # noqa: E402
 for _logger in ("mlflow", "alembic"):
     logging.getLogger(_logger).setLevel(logging.ERROR)
 
-# What a store that is away, full or broken raises; requests' errors are OSErrors.
+# Errors of a store that is unreachable, full or broken; errors of requests are OSErrors.
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 
 KEY, CONTENT, CLAIM, PARENT = "saml.key", "saml.content", "saml.claim", "mlflow.parentRunId"
 _METRICS, _PARAMETERS = 1000, 100  # of one request
-_ABANDONED = 600.0  # seconds after which an incomplete run on a server counts as left behind
+_ABANDONED = 600.0  # seconds after which an incomplete run on a server counts as abandoned
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A run to be written. Times in milliseconds; artefacts are files with the folder each gets."""
+    """A run to be written. Times in milliseconds; artefacts are files with their folder in MLflow."""
 
     name: str
     key: str
@@ -66,7 +67,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Known:
-    """A run that the store has; `content` is None while it is incomplete."""
+    """A run in the store; `content` is None while it is incomplete."""
 
     run: str
     content: str | None
@@ -77,7 +78,7 @@ class Known:
 
 
 class Store:
-    """One MLflow store. `exclusive`: nobody else can be publishing to it now."""
+    """One MLflow store. `exclusive`: no other publisher can write to it now."""
 
     def __init__(self, uri: str, *, artefacts: Path | None = None, exclusive: bool = False) -> None:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -85,7 +86,7 @@ class Store:
         self._exclusive = exclusive
 
     def answers(self) -> bool:
-        """Whether the store can be talked to at all."""
+        """Whether the store answers requests."""
         try:
             self._client.search_experiments(max_results=1)
         except STORE_ERRORS:
@@ -93,12 +94,12 @@ class Store:
         return True
 
     def place_of(self, experiment: str) -> str | None:
-        """The name of the MLflow experiment that holds the runs of `experiment`, where there is one."""
+        """The name of the MLflow experiment with the runs of `experiment`, or None."""
         found = self._client.search_experiments(filter_string=f"tags.`{_mark(experiment)}` LIKE '%'")
         return str(found[0].name) if found else None
 
     def experiment(self, name: str, holds: str) -> str:
-        """The id of the MLflow experiment `name`, marked to hold `holds`; made or restored if need be."""
+        """The id of the MLflow experiment `name`, tagged with the experiment `holds`; created or restored."""
         identity = self._experiment(name)
         self._client.set_experiment_tag(identity, _mark(holds), holds)
         return identity
@@ -108,12 +109,10 @@ class Store:
         if found is None:
             location = self._artefacts.resolve().as_uri() if self._artefacts else None
             try:
-                made = self._client.create_experiment(
-                    name, artifact_location=location, tags=experiment_tags()
-                )
-                return str(made)
+                tags = experiment_tags()
+                return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
             except MlflowException:
-                # Another publisher made it meanwhile, or this is a real failure, which then shows here.
+                # Another publisher created it meanwhile; any other failure is raised again here.
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -122,7 +121,7 @@ class Store:
         return str(found.experiment_id)
 
     def index(self, experiment: str) -> dict[str, list[Known]]:
-        """The runs of an experiment by key, without what publishers that were cut off left behind."""
+        """The runs of an experiment by key; incomplete runs of interrupted publishers are deleted."""
         found: defaultdict[str, list[Known]] = defaultdict(list)
         for key, known in self._search(experiment, f"tags.`{KEY}` LIKE '%'"):
             if known.content is None and (self._exclusive or _abandoned(known.claim)):
@@ -136,19 +135,19 @@ class Store:
         return dict(found)
 
     def write(self, experiment: str, draft: Draft, *, parent: str | None = None) -> str:
-        """Write one run and return its id; it counts only when all of it has arrived."""
+        """Write one run and return its id; it counts only once it is complete."""
         arrived = None if self._exclusive else self._arrived(experiment, draft)
         if arrived is not None:
             return arrived
         tags = {**draft.tags, KEY: draft.key, CLAIM: _claim()}
         if parent is not None:
             tags[PARENT] = parent
-        made = self._client.create_run(experiment, start_time=draft.start, tags=tags, run_name=draft.name)
-        run = made.info.run_id
+        created = self._client.create_run(experiment, start_time=draft.start, tags=tags, run_name=draft.name)
+        run = created.info.run_id
         try:
             self._fill(run, draft)
         except BaseException:
-            # Best effort: a run that cannot be taken back is found incomplete, and taken back, later.
+            # Best effort: a run that cannot be deleted now is found incomplete and deleted later.
             try:
                 self.delete(run)
             except STORE_ERRORS:
@@ -157,27 +156,27 @@ class Store:
         return self.settle(experiment, draft.key) or run
 
     def settle(self, experiment: str, key: str) -> str | None:
-        """Leave one complete run of `key`, with the children of all; the id of that run."""
+        """Keep one complete run of `key`, with the children of all duplicates; the id of that run."""
         if self._exclusive:
             return None
         found = self._search(experiment, f"tags.`{KEY}` = '{key}'")
         runs = sorted(known.run for _, known in found if known.content is not None)
-        for double in runs[1:]:
-            self.move_children(experiment, double, runs[0])
-            self.delete(double)
+        for duplicate in runs[1:]:
+            self.move_children(experiment, duplicate, runs[0])
+            self.delete(duplicate)
         return runs[0] if runs else None
 
     def move_children(self, experiment: str, old: str, new: str) -> None:
-        """Put the children of the run `old` below the run `new`."""
+        """Make the children of the run `old` children of the run `new`."""
         for _, child in self._search(experiment, f"tags.`{PARENT}` = '{old}'"):
             self._client.set_tag(child.run, PARENT, new)
 
     def extend(self, run: str, end: int) -> None:
-        """Move the end of a run, in milliseconds."""
+        """Set the end of a run, in milliseconds."""
         self._client.set_terminated(run, status="FINISHED", end_time=end)
 
     def delete(self, run: str) -> None:
-        """Delete a run, unless another publisher has just done so."""
+        """Delete a run; a run already deleted by another publisher is no error."""
         try:
             self._client.delete_run(run)
         except MlflowException:
@@ -199,7 +198,7 @@ class Store:
         self._client.set_tag(run, CONTENT, draft.content)
 
     def _arrived(self, experiment: str, draft: Draft) -> str | None:
-        """The run that another publisher has written since we looked, where there is one."""
+        """A run with the same content that another publisher has written meanwhile, or None."""
         found = self._search(experiment, f"tags.`{KEY}` = '{draft.key}'")
         same = (known.run for _, known in found if known.content == draft.content)
         return min(same, default=None)
@@ -223,12 +222,12 @@ def _mark(experiment: str) -> str:
 
 
 def _claim() -> str:
-    """Who is writing a run, and since when."""
+    """Identity of the publisher of a run: host, process, and time in seconds since 1970."""
     return f"{socket.gethostname()} {os.getpid()} {time.time():.0f}"
 
 
 def _abandoned(claim: str) -> bool:
-    """Whether the publisher of an incomplete run is gone: a dead process of this machine, or long silent."""
+    """Whether an incomplete run was abandoned: its process on this machine is dead, or it is too old."""
     try:
         host, process, since = claim.split()
         if time.time() - float(since) > _ABANDONED:

@@ -1,4 +1,4 @@
-"""Where a result comes from: the revision of the code and the versions of the libraries behind it."""
+"""The origin of a result: the revision of the code and the versions of the libraries."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-# Module name to distribution name, of what can change a number.
+# Module name to distribution name of the libraries that can change a number.
 LIBRARIES = {
     "torch": "torch",
     "torchaudio": "torchaudio",
@@ -29,9 +29,9 @@ LIBRARIES = {
 
 @functools.cache
 def git_revision() -> str | None:
-    """The revision of the checkout that this `saml` runs from, or None; `-dirty` marks a changed checkout.
+    """The revision of the checkout from which this `saml` runs, or None; `-dirty` marks a changed checkout.
 
-    A `saml` that is installed inside another project's checkout does not take that project's revision.
+    None too for a `saml` that is installed inside another project's checkout.
     """
     root = Path(__file__).resolve().parents[2]
     top = _git(root, "rev-parse", "--show-toplevel")
@@ -41,8 +41,8 @@ def git_revision() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where there is no git, no repository, no commit, or no answer in time."""
-    # Without optional locks eight jobs at once do not fight over the index.
+    """The output of git, or None without git, repository or commit, or after a timeout."""
+    # Without optional locks, concurrent jobs do not compete for the index.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         answer = subprocess.run(
@@ -60,7 +60,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def loaded_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that this process has loaded."""
+    """Versions of Python and of the libraries loaded in this process."""
     versions = {"python": platform.python_version()}
     for module, distribution in LIBRARIES.items():
         if module in sys.modules:

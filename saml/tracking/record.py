@@ -1,7 +1,7 @@
-"""The run record: what one stage did, written by the stage itself beside its outputs.
+"""The run record of a stage, written by the stage itself beside its outputs.
 
-It needs no server: `saml track` publishes records later, so the experiment never waits for a tracking store
-and never fails because of one. The file's format is described in `saml.tracking.lines`.
+It needs no server: `saml track` publishes records later, so an experiment never waits for a tracking store
+and never fails because of one. The file format is described in `saml.tracking.lines`.
 """
 
 import os
@@ -19,9 +19,9 @@ from saml.tracking.provenance import git_revision, loaded_versions
 
 
 class RunRecord:
-    """Collects what a stage has to tell and writes it in one piece.
+    """Collects the results of a stage and writes them in one step.
 
-    Made at the start of a stage (the clock starts here), written at its end:
+    Created at the start of a stage (the clock starts here), written at its end:
 
         record = RunRecord(stage="adapt", experiment="an4-conformer", arm="saml", speaker="fash", seed=1)
         record.curve("train/loss", step, loss)
@@ -30,7 +30,7 @@ class RunRecord:
         record.write(path)
 
     `settings` is the stage's own config section; together with experiment, stage, arm, speaker and seed it
-    says which run this is.
+    identifies the run.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RunRecord:
 
     @property
     def record(self) -> Record:
-        """What has been collected so far."""
+        """The record so far."""
         return self._record
 
     def curve(self, name: str, step: int, value: float) -> None:
@@ -70,32 +70,32 @@ class RunRecord:
         self._record.points.append(Point(name, int(step), float(value), round(self._now(), 3)))
 
     def score(self, name: str, value: float) -> None:
-        """Note a final score, e.g. "wer/whisper"; a later value of the same name replaces it."""
+        """Record a final score, e.g. "wer/whisper"; a later value of the same name replaces it."""
         self._record.scores[name] = float(value)
 
     def size(self, name: str, size: int) -> None:
-        """Note the size in bytes of something that ships, e.g. "adapter"."""
+        """Record the size in bytes of a shipped file, e.g. "adapter"."""
         self._record.sizes[name] = int(size)
 
     def file(self, path: Path) -> None:
-        """Name a file to publish with the run; it need not exist before `saml track` runs."""
+        """Add a file to publish with the run; it need not exist before `saml track` runs."""
         path = Path(os.path.abspath(path))
         if path not in self._record.files:
             self._record.files.append(path)
 
     def shared_by(self, records: int) -> None:
-        """Note that so many records tell of this work, each for its share of the time."""
+        """Divide the duration by `records`: so many records describe this work, each with its share."""
         self._shared = records
 
     def include(self, path: Path) -> None:
-        """Take over what an earlier record of the same work says (decoding takes over adaptation's).
+        """Merge an earlier record of the same work into this one (decoding includes adaptation's).
 
-        Its curves come first, its durations stand beside ours, and where both have a score, size or setting
-        of one name, ours wins. A section of settings that both have keeps what only theirs has: of an arm's
-        entry decoding knows nothing that concerns training, as rates of the arm's own.
+        Its curves come first, its durations are added, and where both have a score, size or setting of one
+        name, this record's is kept. Sections of settings are merged key by key: of an arm's entry, decoding
+        does not know the keys for training, such as learning rates.
 
         Raises:
-            SamlError: the earlier record is missing, half-written or no record.
+            SamlError: the earlier record is missing, half-written or not a record.
         """
         earlier, own = read_record(path), self._record
         own.points = earlier.points + own.points
@@ -111,7 +111,7 @@ class RunRecord:
             self.file(file)
 
     def write(self, path: Path) -> None:
-        """Write the record to `path` atomically: a reader sees all of it or none. Folders are made."""
+        """Write the record to `path` atomically: a reader sees all of it or none. Folders are created."""
         own = self._record
         own.finished = self._now()
         own.durations[own.stage] = (time.monotonic() - self._began) / self._shared
@@ -125,10 +125,10 @@ class RunRecord:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record that `RunRecord.write` made.
+    """Read a record written by `RunRecord.write`.
 
     Raises:
-        SamlError: the file is missing, half-written, damaged, of another format, or no record at all.
+        SamlError: the file is missing, half-written, damaged, of another format, or not a record.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """A run record in MLflow's terms: name, tags, parameters, metrics, artefacts. Needs no MLflow itself.
 
-A run is known by its key (experiment, stage, arm, speaker, seed, folder, settings) and its content (the bytes
-of its record): the same key is the same run, another content means that it was made again.
+A run is identified by its key (experiment, stage, arm, speaker, seed, folder, settings) and its content (the
+bytes of its record): the same key is the same run, a different content means that its record was rewritten.
 """
 
 import hashlib
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saml.runtime import layout
 from saml.runtime.errors import SamlError
 from saml.tracking.lines import Record, parse_record
 
-# What a person looks at, by stage: the runs that hold tables and figures.
+# Names of the runs with tables and figures, by stage.
 RESULTS = {
     "figures": "RESULTS tables and figures",
     "routing": "RESULTS routing",
@@ -33,7 +34,7 @@ _NAME, _PARAMETER, _TAG = 250, 6000, 8000
 
 @dataclass(frozen=True)
 class Found:
-    """A record as it was found under the results; `place` is its folder below the experiment's."""
+    """A record found under the results; `place` is its folder below the experiment's."""
 
     path: Path
     place: str
@@ -42,7 +43,7 @@ class Found:
 
     @property
     def key(self) -> str:
-        """What makes this run this run, as a hash."""
+        """The identity of the run, as a hash."""
         own = self.record
         return digest(
             [own.experiment, own.stage, own.arm, own.speaker, own.seed, self.place, digest(own.settings)]
@@ -60,10 +61,10 @@ class Metric:
 
 
 def load(path: Path, root: Path) -> Found:
-    """Read the record at `path`, which lies somewhere below the experiment's folder `root`.
+    """Read the record at `path`, below the experiment's folder `root`.
 
     Raises:
-        SamlError: it is gone, half-written, damaged or no record.
+        SamlError: it is missing, half-written, damaged or not a record.
     """
     try:
         data = path.read_bytes()
@@ -81,18 +82,18 @@ def digest(value: Any) -> str:
 
 
 def run_name(found: Found) -> str:
-    """What a person reads and sorts by, e.g. "saml de_f2_r155_p55 seed1" or "prepare-pool base".
+    """The name of a run in MLflow's table, e.g. "saml de_f2_r155_p55 seed1" or "prepare-pool base".
 
-    Decoding, the end of what is done for an arm and speaker, goes without its name: the column is narrow.
+    Decoding, the last stage for an arm and speaker, is omitted: the column is narrow.
     """
     own, size, kept = found.record, _enrolment(found), _kept(found)
     if own.stage in RESULTS:
         return RESULTS[own.stage]
     parts = ["" if own.stage == "decode" and own.arm else own.stage, own.arm, own.speaker]
-    if own.speaker is None and found.place.startswith("heldout/"):
+    if own.speaker is None and layout.factors(layout.HELDOUT, found.place):
         parts.append("heldout")
     if own.arm is None and own.speaker is None:
-        # Stages that run once, or once a pool: the folder says which.
+        # Stages that run once, or once per pool: the folder identifies them.
         parts.append(found.place.rpartition("/")[2].strip("."))
     if size:
         parts = [f"enrolment {size}:", *parts]
@@ -100,48 +101,50 @@ def run_name(found: Found) -> str:
         parts = [f"pruned {kept}:", *parts]
     trial = _trial(found)
     if trial:
-        parts = ["tuning", _tried(found), *parts[1:], trial]
+        parts = ["tuning", _trial_stage(found), *parts[1:], trial]
     if own.seed is not None:
         parts.append(f"seed{own.seed}")
     return " ".join(part for part in parts if part)
 
 
 def _trial(found: Found) -> str | None:
-    """Which rate a run of tuning tried, e.g. "lr0.003"; None for all other runs (see saml.tuning.rates)."""
-    parts = found.place.split("/")
-    return parts[3] if parts[0] == "tuning" and len(parts) > 3 and parts[3].startswith("lr") else None
+    """The rate of a trial, e.g. "lr0.003"; None for all other runs (see saml.tuning.rates)."""
+    for template in (layout.TRIAL_PRETRAINING, layout.TRIAL_ADAPTATION, layout.TRIAL_LOSSES):
+        if factors := layout.factors(template, found.place):
+            return f"lr{factors['rate']}"
+    return None
 
 
-def _tried(found: Found) -> str:
-    """The stage on trial; of how it did on unheard sentences "judged pretraining" or "judged adaptation"."""
-    folder = found.place.split("/")[2]
-    return folder.replace("-", " ") if folder.startswith("judged-") else found.record.stage
+def _trial_stage(found: Found) -> str:
+    """The stage of a trial; for judge-rate "judged pretraining" or "judged adaptation"."""
+    factors = layout.factors(layout.TRIAL_LOSSES, found.place)
+    return f"judged {factors['kind']}" if factors else found.record.stage
 
 
 def _enrolment(found: Found) -> str | None:
-    """Of how many training utterances a run of the enrolment curve is; None for all other runs."""
-    parts = found.place.split("/")
-    return parts[1] if parts[0] == "enrolment" and len(parts) > 1 else None
+    """The number of training utterances of a run of the enrolment curve; None for all other runs."""
+    factors = layout.factors(layout.ENROLMENT, found.place)
+    return factors["size"] if factors else None
 
 
 def _kept(found: Found) -> str | None:
-    """What is left of the adapter in a run of pruning, e.g. "3" or "collapsed"; None for all other runs."""
-    parts = found.place.split("/")
-    return parts[1] if parts[0] == "pruned" and len(parts) > 1 else None
+    """The experts kept in a run of pruning, e.g. "3" or "collapsed"; None for all other runs."""
+    factors = layout.factors(layout.PRUNED, found.place)
+    return factors["kept"] if factors else None
 
 
 def tags(found: Found) -> dict[str, str]:
-    """What runs are found, filtered and grouped by, and where a result comes from."""
+    """Tags to find, filter and group runs by, and the origin of their results."""
     own, trial, size, kept = found.record, _trial(found), _enrolment(found), _kept(found)
     revision = own.revision or "unknown"
     values: dict[str, Any] = {
         "experiment": own.experiment,
-        # A trial is not one of the trainings that the experiment's models come from, and another enrolment's
-        # or a smaller adapter's WER not the experiment's own.
+        # A trial is not a training of the experiment's models, and a WER of the enrolment curve or of a
+        # pruned adapter is not the experiment's own.
         "stage": "tuning" if trial else "enrolment" if size else "pruning" if kept else own.stage,
         "enrolment": size,
         "kept": kept,
-        "trial": f"{_tried(found)} {trial}" if trial else None,
+        "trial": f"{_trial_stage(found)} {trial}" if trial else None,
         "arm": own.arm,
         "speaker": own.speaker,
         "seed": own.seed,
@@ -179,7 +182,7 @@ def metrics(record: Record) -> list[Metric]:
     curves = {point.name for point in points}
     end = _milliseconds(record.finished)
     finals = {
-        **{name: value for name, value in record.scores.items()},
+        **record.scores,
         **{f"bytes/{name}": float(size) for name, size in record.sizes.items()},
         **{f"seconds/{name}": float(seconds) for name, seconds in record.durations.items()},
     }
@@ -191,35 +194,35 @@ def metrics(record: Record) -> list[Metric]:
 
 
 def times(record: Record) -> tuple[int, int]:
-    """Start and end in milliseconds, as long apart as all stages that the record tells of took."""
+    """Start and end in milliseconds, separated by the durations of all stages in the record."""
     length = sum(float(seconds) for seconds in record.durations.values())
     return _milliseconds(record.finished - max(0.0, length)), _milliseconds(record.finished)
 
 
 def artefacts(found: Found, results: Path) -> tuple[list[tuple[Path, str]], list[str]]:
-    """The files to publish with the folder each gets in MLflow ("" is the top); complaints about the others.
+    """The files to publish with their folder in MLflow ("" is the top), and warnings about other files.
 
-    Only files below `results` are published, wherever a record points.
+    Only files below `results` are published, whatever paths a record contains.
     """
-    files, complaints = [(found.path, "")], []
+    files, warnings = [(found.path, "")], []
     home, inside = found.path.parent.resolve(), results.resolve()
     for path in found.record.files:
         real = path.resolve()
         if not real.is_relative_to(inside):
-            complaints.append(f"{found.path}: {path} lies outside of {results}; it is not published")
+            warnings.append(f"{found.path}: {path} is outside {results}; it is not published")
         elif not real.is_file():
-            complaints.append(f"{found.path}: {path} is missing; its run is published without it")
+            warnings.append(f"{found.path}: {path} is missing; its run is published without it")
         else:
             near = real.parent.is_relative_to(home)
             folder = real.parent.relative_to(home).as_posix() if near else real.parent.name
             files.append((path, "" if folder == "." else folder))
-    return files, complaints
+    return files, warnings
 
 
 def find_records(results: Path, experiment: str | None = None) -> Iterator[tuple[Path, Path]]:
     """Every `run.jsonl` below results/<experiment>, with the experiment's folder, in order of path."""
     for root in sorted(results.iterdir()) if experiment is None else [results / experiment]:
-        # The tracking store lies among the experiments; hidden folders hold checkpoints.
+        # The tracking store is beside the experiments; hidden folders hold checkpoints.
         if not root.is_dir() or root.name.startswith(".") or root.name == "mlflow":
             continue
         for folder, names, files in os.walk(root):

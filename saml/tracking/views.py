@@ -1,7 +1,8 @@
-"""Saved views of an MLflow experiment, so that a person finds the comparison without building it first.
+"""Saved views of an MLflow experiment: the comparisons of interest, ready in its interface.
 
-MLflow's interface keeps a saved view in a tag of the experiment: a name, and the state of the table. The form
-is the interface's own (3.17); another version that does not know it shows its plain table.
+MLflow's interface keeps a saved view in a tag of the experiment: a name, and the state of the table. There is
+no public function for this: tag and state are those of MLflow 3.17's interface (mlflow/server/js/src/
+experiment-tracking), and a version with another format shows its plain table.
 """
 
 import json
@@ -25,7 +26,7 @@ _ENROLMENT = [
     "params.`arm`",
     "params.`seed`",
 ]
-# Of the arms of the default configuration; the run of the tables has a metric for each arm that was run.
+# For the arms of the default configuration; the run of the tables has a metric for each arm.
 _RESULTS = [f"metrics.`{arm}/wer/released`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
 _TUNING = [
     "metrics.`loss`",
@@ -43,13 +44,13 @@ _BY_SIZE = {
 
 
 def experiment_tags() -> dict[str, str]:
-    """Tags of an experiment: that models are trained in it, what its runs are, and the saved views."""
+    """Tags of an experiment: its kind, a description of its runs, and the saved views."""
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": (
             "One parent run per pipeline run, with its config; below it one run per stage, arm, speaker and "
-            "seed. Under Training runs, the menu Views has the comparisons. The table begins with 100: "
-            "press Load more until all are there, before a mean over speakers is read. These means are "
+            "seed. Under Training runs, the menu Views has the comparisons. The table starts with 100 runs: "
+            "press Load more until all are loaded before you read a mean over speakers. These means are "
             "unweighted; the pooled WER of each arm is in the view Tables and figures."
         ),
         **_view("saml-wer", "WER by arm and speaker", 'tags.stage = "decode"'),
@@ -68,12 +69,12 @@ def experiment_tags() -> dict[str, str]:
             groupBy=_BY_SIZE,
         ),
         **_view("saml-training", "Training of the shared models", 'tags.stage LIKE "%train%"'),
-        **_view("saml-tuning", "Learning rates on trial", 'tags.stage = "tuning"', selectedColumns=_TUNING),
+        **_view("saml-tuning", "Learning-rate sweep", 'tags.stage = "tuning"', selectedColumns=_TUNING),
     }
 
 
 def _view(identity: str, name: str, condition: str, **more: Any) -> dict[str, str]:
-    """The tag of one view: the runs that meet `condition`, by name, all of them in charts too."""
+    """The tag of one view: the runs that meet `condition`, sorted by name, all shown in charts too."""
     state = {
         "searchFilter": condition,
         "orderByKey": "tags.`mlflow.runName`",

@@ -1,13 +1,13 @@
-"""Learning rates from one small grid: tried on people who are heard by nobody else, and judged by what they
-say that neither trained a trial nor chose its epoch.
+"""Learning-rate selection: a sweep over one small grid on tuning speakers, who have no other role.
 
-    rates    how a rate is spelt and how it enters the settings of a stage; where trials lie
-    trial    a stage whose training may diverge without failing
-    judging  judge-rate: what the trials at one rate lose on unheard sentences
-    choice   which rate is best: no files
-    stages   choose-start and choose-rates: run records in, adapter, table and configuration out
-    show     the table for a terminal
+    rates         names of rates, settings of a stage at a rate, folders of trials
+    trial         a stage whose training may diverge without failing
+    judge_rate    the command judge-rate: loss of the trials at one rate on unseen utterances
+    ranking       the best rate, from losses alone (no files)
+    choose_rates  the commands choose-start and choose-rates: run records in; adapter, table and config out
+    print_rates   the table on a terminal
 
-What is tried are the experiment's own stages (expert initialisation, pre-training, adaptation); only their
-settings differ, by the rate. Importing this package, or `rates`, is light: the workflow does.
+A trial is one of the experiment's own stages (expert initialisation, pre-training, adaptation) at one rate. A
+rate is judged by the loss on utterances that were neither trained on nor used to select an epoch. Importing
+this package or `rates` is light, because the workflow does it.
 """

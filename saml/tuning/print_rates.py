@@ -7,31 +7,29 @@ from typing import Any
 
 import pandas as pd
 
+from saml.reporting.csv_tables import read_table
 from saml.reporting.print_tables import aligned
-from saml.reporting.tables import read_table
 from saml.runtime.errors import SamlError
+from saml.runtime.layout import TUNING
 from saml.tuning.rates import ADAPTATION, rate_name
 
 
 def show_rates(results: Path) -> None:
-    """Print what tuning found, from its table.
+    """Print the results of the learning-rate sweep, from its table.
 
     Args:
         results: results/<experiment>.
 
     Raises:
-        SamlError: there is no table yet, or one of before sentences were judged that no trial had heard.
+        SamlError: there is no table yet, or it is of an older version that ranked by dev losses.
     """
-    path = results / "tuning" / "rates.csv"
-    try:
-        table = read_table(path)
-    except FileNotFoundError:
-        what = "run `snakemake tune` with its configuration first" if results.is_dir() else "nothing is there"
-        raise SamlError(f"{path}: no table to show; {what}") from None
-    except (OSError, ValueError) as error:
-        raise SamlError(f"{path}: no table to show ({error}); run `snakemake tune` again") from None
+    path = results / TUNING / "rates.csv"
+    if not path.exists():
+        remedy = "run `snakemake tune` with its configuration first" if results.is_dir() else "no such folder"
+        raise SamlError(f"{path}: no table to print; {remedy}")
+    table = read_table(path)
     if "loss" not in table:
-        raise SamlError(f"{path}: made by an earlier `snakemake tune`, by dev losses; run it again")
+        raise SamlError(f"{path}: written by an older version, from dev losses; run `snakemake tune` again")
     print("\n".join(report(results.name, table, path.with_suffix(".yaml"))))
 
 
@@ -48,13 +46,13 @@ def report(experiment: str, table: pd.DataFrame, fragment: Path) -> list[str]:
         "",
         *aligned([head, *body]),
         "",
-        f"mean over {table['speakers'].max()} tuning speakers, of sentences that neither trained nor chose "
-        "an epoch:",
-        "pretraining: all that they say; adaptation: the test parts of their folds.",
+        f"mean over {table['speakers'].max()} tuning speakers, on utterances used neither for training nor "
+        "to select an epoch:",
+        "pretraining: all their utterances; adaptation: the test parts of their folds.",
         *(note for arm, stage, rows in groups for note in _notes(arm, stage, rows)),
         "",
         f"Rates    {fragment}",
-        "Use      lay that file over the configuration (--configfile ...), or copy its arms into it",
+        "Use      pass that file after the configuration (--configfile ...), or copy its arms into it",
     ]
 
 
@@ -73,19 +71,19 @@ def _chosen(rows: pd.DataFrame) -> str:
 
 
 def _notes(arm: str, stage: str, rows: pd.DataFrame) -> Iterator[str]:
-    """What a person should know before freezing the rates of this arm and stage."""
+    """Warnings to read before freezing the rates of this arm and stage."""
     row = _one(rows[rows["chosen"] == 1])
     if row is None:
         yield f"{arm}, {stage}: every rate diverged; add lower ones to tuning.grid, or look at the logs."
     elif row["edge"]:
         yield (
             f"{arm}, {stage}: {rate_name(row['rate'])} is at the edge of the grid; a better one may lie "
-            "beyond: extend tuning.grid."
+            "outside: extend tuning.grid."
         )
-    # A pre-training is one trial, whatever the number of speakers that it is judged on.
-    for lost in rows[(rows["diverged"] > 0) & (stage == ADAPTATION)].to_dict("records"):
-        share = f"{lost['diverged']} of {lost['speakers']}"
-        yield f"{arm}, {stage}: {share} trials diverged at {rate_name(lost['rate'])}."
+    # A pre-training is one trial, whatever the number of speakers it is judged on.
+    for diverged in rows[(rows["diverged"] > 0) & (stage == ADAPTATION)].to_dict("records"):
+        share = f"{diverged['diverged']} of {diverged['speakers']}"
+        yield f"{arm}, {stage}: {share} trials diverged at {rate_name(diverged['rate'])}."
 
 
 def _one(rows: pd.DataFrame) -> dict[Any, Any] | None:

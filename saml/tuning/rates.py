@@ -1,33 +1,23 @@
-"""Rates on trial: their names, their places, and the settings that a stage gets to try one.
-
-The layout, below results/<experiment>/tuning:
-
-    <arm>/pretraining/lr<rate>/seed<seed>/            a pre-trained adapter; its experts in experts/
-    <arm>/pretrained/seed<seed>/                      the best of these, which adaptations start from
-    <arm>/adaptation/lr<rate>/<speaker>/seed<seed>/   an adaptation
-    <arm>/judged-<stage>/lr<rate>/seed<seed>/         how either does on what it has not heard
-    rates.csv, rates.yaml, run.jsonl                  all losses, and what was chosen
-"""
+"""Learning rates of the sweep: their names, the settings of a stage at a rate, the folders of trials."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saml.corpora.registry import folder_name
+from saml.runtime import layout
 
 PRETRAINING, ADAPTATION = "pretraining", "adaptation"
 
 
 def rate_name(rate: float) -> str:
-    """A rate as paths and tables spell it; `float` gives the very same number back."""
+    """A rate as written in paths and tables; `float` returns exactly the same number."""
     return repr(float(rate))
 
 
 def rates_of(rate: float, section: str) -> dict[str, float]:
-    """The config's `learning_rate` of a section for one rate of the grid: experts and routers take the same.
+    """The config's `learning_rate` of a section at one rate of the grid, the same for experts and routers.
 
-    In pre-training expert initialisation too, named, so that no other configuration that these are laid over
-    has a say.
+    In pre-training it names expert initialisation too, so that it overrides any other configuration.
     """
     kinds = ["expert", "router"] + ["initialisation"] * (section == PRETRAINING)
     return dict.fromkeys(kinds, float(rate))
@@ -36,8 +26,8 @@ def rates_of(rate: float, section: str) -> dict[str, float]:
 def with_rate(settings: Mapping[str, Any], section: str, rate: float) -> dict[str, Any]:
     """`settings` of a stage with all learning rates of `section` at `rate`.
 
-    What the configuration says of them, in the section or in the arm's entry, leaves no trace: to write the
-    chosen rates into it must not make the trials run again.
+    Rates in the configuration, in the section or in the arm's entry, do not appear in the result: writing the
+    chosen rates into the configuration must not run the trials again.
     """
     arm = dict(settings["arm"])
     own = {key: value for key, value in arm.pop(section, {}).items() if key != "learning_rate"}
@@ -50,15 +40,15 @@ def with_rate(settings: Mapping[str, Any], section: str, rate: float) -> dict[st
 
 def pretraining_trial(results: Path, arm: str, rate: float, seed: int) -> Path:
     """The folder of a pre-training at `rate`."""
-    return results / "tuning" / arm / PRETRAINING / f"lr{rate_name(rate)}" / f"seed{seed}"
+    return layout.place(results, layout.TRIAL_PRETRAINING, arm=arm, rate=rate_name(rate), seed=seed)
 
 
 def adaptation_trial(results: Path, arm: str, rate: float, speaker: str, seed: int) -> Path:
     """The folder of an adaptation at `rate` to the tuning speaker with the id `speaker`."""
-    lies = results / "tuning" / arm / ADAPTATION / f"lr{rate_name(rate)}"
-    return lies / folder_name(speaker) / f"seed{seed}"
+    template = layout.TRIAL_ADAPTATION
+    return layout.place(results, template, arm=arm, rate=rate_name(rate), speaker=speaker, seed=seed)
 
 
 def judged(results: Path, arm: str, stage: str, rate: float, seed: int) -> Path:
     """The folder with the scores of an arm's trials of `stage`, pre-training or adaptation, at `rate`."""
-    return results / "tuning" / arm / f"judged-{stage}" / f"lr{rate_name(rate)}" / f"seed{seed}"
+    return layout.place(results, layout.TRIAL_LOSSES, arm=arm, kind=stage, rate=rate_name(rate), seed=seed)

@@ -1,7 +1,7 @@
-"""A stage on trial: a rate that is too high for it is a finding, not a failure.
+"""A stage as a trial of the learning-rate sweep: a rate that is too high is a result, not a failure.
 
-A training that diverges leaves what a finished one leaves, but empty files for the adapter, and a run record
-with the score `diverged`. Whatever would start from such an adapter is lost too, and says so the same way.
+A training that diverges writes the outputs of a finished one, but with empty adapter files and a run record
+with the score `diverged`. A trial that would start from such an adapter is recorded as diverged too.
 """
 
 import shutil
@@ -20,13 +20,13 @@ SCORE = "diverged"
 def run_trial(
     stage: str, function: Callable[..., None], options: Mapping[str, Any], *, family: str | None = None
 ) -> None:
-    """Run a stage that trains an adapter; where it diverges, note that and return.
+    """Run a stage that trains an adapter; if it diverges, record that and return.
 
     Args:
-        stage: its name, for the run record.
-        function: what does it; may raise `Diverged`. Any other error is handed on.
-        options: its keyword arguments.
-        family: of the recogniser, for the record of a trial that is lost.
+        stage: name of the stage, for the run record.
+        function: the stage; may raise `Diverged`. Any other error is passed on.
+        options: keyword arguments of the stage.
+        family: of the recogniser, for the record of a diverged trial.
     """
     record = RunRecord(
         stage=stage,
@@ -39,28 +39,28 @@ def run_trial(
         family=family,
     )
     start: Path | None = options.get("experts") or options.get("adapter")
-    if start is not None and is_lost(start):
-        reason = f"{start}: the training that this one starts from has diverged"
+    if start is not None and is_diverged(start):
+        reason = f"{start}: the training of this initial adapter has diverged"
     else:
         try:
             function(**options)
             return
         except Diverged as error:
             reason = str(error)
-    print(f"saml {stage}: noted as diverged: {reason}", file=sys.stderr)
-    lose(options["out_adapter"], options["out_description"])
+    print(f"saml {stage}: recorded as diverged: {reason}", file=sys.stderr)
+    write_diverged(options["out_adapter"], options["out_description"])
     record.score(SCORE, 1.0)
     record.write(options["record"])
     if options.get("work") is not None:
         shutil.rmtree(options["work"], ignore_errors=True)
 
 
-def lose(adapter: Path, description: Path) -> None:
-    """Leave the empty files that stand for an adapter which is not to be had."""
+def write_diverged(adapter: Path, description: Path) -> None:
+    """Write the empty files that stand for the adapter of a diverged training."""
     write_atomically(adapter, b"")
     write_atomically(description, b"")
 
 
-def is_lost(adapter: Path) -> bool:
-    """Whether the file stands for an adapter that is not to be had."""
+def is_diverged(adapter: Path) -> bool:
+    """Whether the file stands for the adapter of a diverged training."""
     return adapter.exists() and adapter.stat().st_size == 0

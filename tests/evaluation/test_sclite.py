@@ -1,8 +1,8 @@
-"""Word counts against those of NIST's sclite (Debian's `sctk` 2.4.10), written down from real runs.
+"""Word counts against those of NIST's sclite (Debian's `sctk` 2.4.10), recorded from real runs.
 
 sclite aligns by other costs (4 for a substitution, 3 for a deletion or insertion; ours are 1 each), so where
 an alignment with as many errors has more hits, it takes that one, and now and then one with more errors.
-With sctk installed, `pytest -m system tests/evaluation/test_sclite.py` asks sclite itself again.
+With sctk installed, `pytest -m system tests/evaluation/test_sclite.py` runs sclite itself.
 """
 
 import random
@@ -35,7 +35,7 @@ ALIKE: list[tuple[str, str, Four]] = [
     ("go", "go now to the place", (1, 0, 0, 4)),
     ("a b c d e f g h", "x c d e y f g z h q", (6, 1, 1, 3)),
     ("a b c d e", "b x d y a", (2, 2, 1, 1)),
-    # Of the default experiment: accents that the base model has not heard.
+    # Of the default experiment: accents unseen by the base model.
     ("set white at 06 please", "set white at q 6 siease", (3, 2, 0, 1)),
     ("bin blue at u 9 soon", "bin blue at 08 soon", (4, 1, 1, 0)),
     ("bin green at j one now", "bin blue by p 9 now", (2, 4, 0, 0)),
@@ -43,13 +43,13 @@ ALIKE: list[tuple[str, str, Four]] = [
     ("bin blue in u one please", "bin blue in 03 soon", (3, 2, 1, 0)),
     ("lay red in 05 please", "lay red in r 3 now", (3, 2, 0, 1)),
 ]
-# As many errors, shared out differently: sclite has more hits.
+# As many errors of different kinds: sclite has more hits.
 OTHER_KINDS: list[tuple[str, str, Four, Four]] = [
     ("c b", "b d", (1, 0, 1, 1), (0, 2, 0, 0)),
     ("d a", "a b b", (1, 0, 1, 2), (0, 2, 0, 1)),
     ("c a b", "b d", (1, 0, 2, 1), (0, 2, 1, 0)),
 ]
-# More errors than there need be.
+# More errors than necessary.
 MORE_ERRORS: list[tuple[str, str, Four, Four]] = [
     ("b b a d c d", "d c d d a b c", (3, 0, 3, 4), (2, 3, 1, 2)),
     ("b b c c c b d a", "d c b a d a b a", (4, 1, 3, 3), (3, 4, 1, 1)),
@@ -68,7 +68,7 @@ def test_counts_are_those_of_sclite(reference: str, hypothesis: str, theirs: Fou
 
 
 @pytest.mark.parametrize(("reference", "hypothesis", "theirs", "expected"), OTHER_KINDS)
-def test_sclite_may_share_errors_out_differently(
+def test_sclite_may_find_other_kinds_of_errors(
     reference: str, hypothesis: str, theirs: Four, expected: Four
 ) -> None:
     assert ours(reference, hypothesis) == expected
@@ -82,7 +82,7 @@ def test_sclite_may_count_more_errors(reference: str, hypothesis: str, theirs: F
 
 
 def cost(counts: Four) -> int:
-    """What sclite keeps low."""
+    """The alignment cost that sclite minimises."""
     return 4 * counts[1] + 3 * counts[2] + 3 * counts[3]
 
 
@@ -98,7 +98,7 @@ def test_pooled_rate_is_that_of_sclite() -> None:
 
 @pytest.mark.system
 @needs_sclite
-def test_what_was_written_down_is_what_sclite_says(tmp_path: Path) -> None:
+def test_recorded_counts_are_those_of_sclite(tmp_path: Path) -> None:
     cases = [*ALIKE, *((*case[:2], case[2]) for case in OTHER_KINDS + MORE_ERRORS)]
     assert sclite([case[:2] for case in cases], tmp_path) == [case[2] for case in cases]
 

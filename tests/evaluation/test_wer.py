@@ -1,4 +1,4 @@
-"""Counts by hand, and the traps of both normalisers."""
+"""Counts by hand, and special cases of both normalisers."""
 
 import hashlib
 import importlib.resources
@@ -71,7 +71,7 @@ def test_counts_are_a_shortest_alignment(seed: int) -> None:
     ("text", "released", "whisper"),
     [
         ("Bin BLUE, at F two!", "bin blue at f two", "bin blue at f 2"),
-        ("a well-known twenty-five", "a wellknown twentyfive", "a well known 25"),  # the released one glues
+        ("a well-known twenty-five", "a wellknown twentyfive", "a well known 25"),  # the released one joins
         ("one oh five", "one oh five", "105"),
         ("105", "105", "105"),
         ("Mr. Smith's colour", "mr smith's colour", "mister smith is color"),
@@ -88,15 +88,15 @@ def test_normalisers(text: str, released: str, whisper: str) -> None:
     assert scoring.normalise(text, "whisper") == whisper
 
 
-def test_format_slips_cost_under_released_only() -> None:
+def test_formatting_counts_as_errors_under_released_only() -> None:
     reference, hypothesis = "mister smith is twenty-five", "Mr Smith's 25"
     assert scoring.errors(words(reference, hypothesis, "released")) == 4
     assert words(reference, hypothesis, "whisper") == four(4, 0, 0, 0)
 
 
-# What sounds the same, with the word errors that it costs under `released` and under `whisper`.
+# Texts of equal sound, with their word errors under `released` and under `whisper`.
 TRAPS = [
-    ("a well-known fact", "a well known fact", 2, 0),  # hyphens: `released` glues, `whisper` parts
+    ("a well-known fact", "a well known fact", 2, 0),  # hyphens: `released` joins, `whisper` separates
     ("twenty-five", "twenty five", 2, 0),
     ("e-mail", "email", 0, 2),  # ... which costs where the other form is one word
     ("go-", "go", 0, 0),
@@ -118,7 +118,12 @@ TRAPS = [
     ("i would go", "i'd go", 2, 0),
     ("let us go", "let's go", 2, 0),
     ("cannot", "can not", 2, 2),  # no contraction
-    ("don't", "dont", 1, 2),  # without its apostrophe it is another word, and `whisper` has made two of one
+    (
+        "don't",
+        "dont",
+        1,
+        2,
+    ),  # without its apostrophe it is another word, and `whisper` splits the other into two
     ("it\u2019s", "it's", 1, 1),  # a typographic apostrophe is none to either
     ("o'clock", "oclock", 1, 2),  # "o" is read as a digit
     ("smith's book", "smith is book", 2, 0),  # a real error that `whisper` forgives: it takes any 's for "is"
@@ -134,12 +139,12 @@ TRAPS = [
 
 
 @pytest.mark.parametrize(("reference", "hypothesis", "released", "whisper"), TRAPS)
-def test_what_sounds_the_same_may_cost(reference: str, hypothesis: str, released: int, whisper: int) -> None:
+def test_differences_of_formatting(reference: str, hypothesis: str, released: int, whisper: int) -> None:
     assert scoring.errors(words(reference, hypothesis, "released")) == released
     assert scoring.errors(words(reference, hypothesis, "whisper")) == whisper
 
 
-def test_a_reference_that_a_scorer_empties_is_all_insertions() -> None:
+def test_a_reference_left_empty_by_a_scorer_makes_all_words_insertions() -> None:
     counts = scoring.count("uh", "hello there", ["released", "whisper"])
     assert counts["whisper"]["words"] == four(0, 0, 0, 2)
     assert counts["whisper"]["characters"] == four(0, 0, 0, len("hello there"))

@@ -1,4 +1,4 @@
-"""A tree of results that a test writes by hand: hypotheses, adapters, model files, run records."""
+"""A tree of results written by a test: hypotheses, adapters, model files, run records."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from saml.tracking import RunRecord
 ARMS = {
     "fp32": {"precision": "fp32", "adapted": False},
     "nf4": {"precision": "nf4", "adapted": False},
-    "pqm": {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": True},
+    "pqm": {"precision": "nf4", "adapted": True, "experts": 1, "pretrained": True, "routed": False},
     "saml": {"precision": "nf4", "adapted": True, "experts": 6, "pretrained": True, "routed": True},
 }
-SCORING = {"scoring": {"scorers": ["released", "whisper"], "draws": 200, "seed": 1}}
+SCORING = {"scoring": {"scorers": ["released", "whisper"], "draws": 200, "seed": 1, "error_stats": "saml"}}
 
 
 class Tree:
-    """Writes files under results/<experiment> as the stages before do."""
+    """Writes files under results/<experiment> as earlier stages do."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def weights(self, precision: str, size: int, **tokeniser: object) -> None:
+    def weights(self, precision: str, size: int, *, tokeniser: int = 0) -> None:
         self._bytes(self.root / "models" / precision / "model.safetensors", size)
-        (self.root / "models" / precision / "model.json").write_text(json.dumps({"tokeniser": tokeniser}))
+        self._bytes(self.root / "models" / precision / "tokenizer.json", tokeniser)
 
     def adapter(self, speaker: str, arm: str, seed: int, size: int, **description: object) -> None:
         folder = self.folder(speaker, arm, seed)
@@ -40,7 +40,7 @@ class Tree:
             for part, utterance, reference, hypothesis, *fold in lines:
                 line = {
                     "utterance": utterance,
-                    "speaker": speaker if part == "test" else "somebody",
+                    "speaker": speaker if part == "test" else "other",
                     "part": part,
                     "fold": fold[0] if fold else 0,
                     "reference": reference,
@@ -50,7 +50,7 @@ class Tree:
                 file.write(json.dumps(line) + "\n")
 
     def losses(self, where: str, train: list[float], dev: list[float], **names: object) -> None:
-        record = RunRecord(stage="adapt", experiment="made", **names)
+        record = RunRecord(stage="adapt", experiment="mini", **names)
         for step, (one, other) in enumerate(zip(train, dev, strict=True), start=1):
             record.curve("train/loss", step, one)
             record.curve("dev/loss", step, other)
@@ -66,11 +66,11 @@ class Tree:
 
 
 def run(tree: Tree, name: str = "tables", **changes: object) -> Path:
-    """Make the tables of a tree in its folder `name`; `changes` replace arguments of the stage."""
+    """Write the tables of a tree in its folder `name`; `changes` replace arguments of the stage."""
     folder = tree.root / name
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "arms": ARMS,
         "speakers": ["b o", "anna"],
         "seeds": [1, 2],

@@ -1,4 +1,4 @@
-"""Silhouettes against their definition, and maps of points that are far apart."""
+"""Silhouettes against their definition, and maps of distant clusters."""
 
 import csv
 import math
@@ -9,6 +9,7 @@ import pytest
 from results_tree import ARMS, Tree
 
 from saml.reporting import embeddings as module
+from saml.reporting.separation import silhouette
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
@@ -18,7 +19,7 @@ Points = dict[str, list[list[float]]]
 
 
 def points(apart: float) -> Points:
-    """Six utterances of each speaker in three dimensions, the second speaker's so far away."""
+    """Six utterances of each speaker in three dimensions, the second speaker's shifted by `apart`."""
     chance = np.random.default_rng(1)
     return {
         name: (chance.normal(size=(6, 3)) + [apart * i, 0, 0]).tolist() for i, name in enumerate(SPEAKERS)
@@ -37,7 +38,7 @@ def write(tree: Tree, arm: str, seed: int, **adapters: Points) -> None:
 
 @pytest.fixture
 def encoded(tree: Tree) -> Tree:
-    """nf4 not adapted; pqm and saml before and after, saml keeping speakers further apart."""
+    """nf4 not adapted; pqm and saml before and after adaptation, saml with larger separation."""
     write(tree, "nf4", 0, none=points(1))
     write(tree, "pqm", 1, pretrained=points(2), adapted=points(3))
     write(tree, "saml", 1, pretrained=points(5), adapted=points(9))
@@ -47,7 +48,7 @@ def encoded(tree: Tree) -> Tree:
 def run(tree: Tree, **changes: object) -> Path:
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "arms": {name: ARMS[name] for name in ("nf4", "pqm", "saml")},
         "speakers": SPEAKERS,
         "seeds": [1],
@@ -84,7 +85,7 @@ def test_silhouettes_by_their_definition(encoded: Tree) -> None:
     )
     saml = table["saml", "adapted"]
     assert [saml[name] for name in ("speakers", "utterances", "dimensions")] == ["2", "12", "3"]
-    assert float(saml["silhouette_map"]) > 0.5, "heaps that are far apart stay so on the map"
+    assert float(saml["silhouette_map"]) > 0.5, "distant clusters are distant on the map too"
     assert read_record(encoded.root / "tables" / "embeddings" / "run.jsonl").scores[
         "silhouette/adapted/saml/seed1"
     ] == pytest.approx(by_definition(points(9)))
@@ -106,11 +107,18 @@ def test_a_panel_for_each_arm_before_and_after(encoded: Tree, monkeypatch: pytes
         assert [len(line.get_xdata()) for line in axes.lines] == [6, 6]
 
 
+def test_names_of_adapters_are_those_of_the_stage() -> None:
+    from saml.stages import embed  # imports torch, unlike the module under test
+
+    for name in ("NONE", "PRETRAINED", "ADAPTED"):
+        assert getattr(module, name) == getattr(embed, name)
+
+
 def test_one_speaker_has_no_silhouette() -> None:
-    assert math.isnan(module.silhouette(np.ones((4, 2)), np.array(["anna"] * 4)))
+    assert math.isnan(silhouette(np.ones((4, 2)), np.array(["anna"] * 4)))
 
 
-def test_missing_encodings_are_named(encoded: Tree) -> None:
+def test_missing_embeddings_are_named(encoded: Tree) -> None:
     (encoded.root / "embeddings" / "anna" / "pqm" / "seed1" / "embeddings.csv").unlink()
     with pytest.raises(SamlError, match=r"anna/pqm/seed1/embeddings\.csv: cannot read these embeddings"):
         run(encoded)

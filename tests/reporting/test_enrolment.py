@@ -1,16 +1,16 @@
-"""The enrolment curve of a tree whose every number is counted by hand."""
+"""The enrolment curve of a tree with every number counted by hand."""
 
 import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from results_tree import ARMS, SCORING, Tree
 
 from saml.corpora.registry import folder_name
-from saml.evaluation.wer import relative_reduction
 from saml.reporting import enrolment as module
-from saml.reporting.tables import read_table
+from saml.reporting.csv_tables import read_table
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
@@ -19,15 +19,15 @@ from saml.tracking import read_record
 def curve(small: Tree) -> Tree:
     """The tree `small` is the experiment itself, with 4 utterances; below it adaptations to 2.
 
-    There pqm hears "lay here" (1 deletion) from "b o" under both seeds, saml nothing wrong from anybody.
+    There pqm recognises "lay here" (1 deletion) for "b o" under both seeds, saml everything correctly.
     Anna has 3 training utterances, "b o" 5 and 2 in two folds.
     """
     for size, text in ((2, "lay here"),):
         below = Tree(small.root / "enrolment" / str(size))
         for seed in (1, 2):
             for arm in ("pqm", "saml"):
-                heard = text if arm == "pqm" else "lay green here"
-                below.hypotheses("b o", arm, seed, [("test", "b1", "lay green here", heard)])
+                hypothesis = text if arm == "pqm" else "lay green here"
+                below.hypotheses("b o", arm, seed, [("test", "b1", "lay green here", hypothesis)])
                 lines = [("test", name, text, text) for name, text in ANNA]
                 below.hypotheses("anna", arm, seed, lines)
     for speaker, folds in (("anna", [3]), ("b o", [5, 2])):
@@ -43,7 +43,7 @@ ANNA = [("a1", "bin blue at f"), ("a2", "set red now")]
 def run(tree: Tree, **changes: object) -> Path:
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "arms": ARMS,
         "speakers": ["b o", "anna"],
         "seeds": [1, 2],
@@ -76,19 +76,19 @@ def test_rates_by_hand(curve: Tree) -> None:
     assert {row["words"] for key, row in table.items() if key[1] != "0"} == {"20"}
 
 
-def test_what_was_heard_is_a_mean_over_speakers_and_folds(curve: Tree) -> None:
+def test_training_utterances_are_a_mean_over_speakers_and_folds(curve: Tree) -> None:
     table = rows(run(curve))
-    assert float(table["saml", "2"]["heard"]) == 2.0
-    # Anna gives the 3 that she has; "b o" 4 in one fold and 2 in the other.
-    assert float(table["saml", "4"]["heard"]) == (3 + (4 + 2) / 2) / 2
-    everything = rows(run(curve, own_size=None))
-    assert float(everything["saml", ""]["heard"]) == pytest.approx((3 + (5 + 2) / 2) / 2)
+    assert float(table["saml", "2"]["train_utterances"]) == 2.0
+    # Anna has only 3; "b o" 4 in one fold and 2 in the other.
+    assert float(table["saml", "4"]["train_utterances"]) == (3 + (4 + 2) / 2) / 2
+    unlimited = rows(run(curve, own_size=None))
+    assert float(unlimited["saml", ""]["train_utterances"]) == pytest.approx((3 + (5 + 2) / 2) / 2)
 
 
 def test_arms_are_compared_at_the_same_number(curve: Tree) -> None:
     table = rows(run(curve))
     few = table["saml", "2"]
-    assert (few["reference"], float(few["rel"])) == ("pqm", relative_reduction(0.1, 0.0))
+    assert (few["reference"], float(few["rel"])) == ("pqm", 1.0)
     assert [few[f"speakers_{how}"] for how in ("better", "worse", "equal")] == ["1", "0", "1"]
     assert float(few["rel_low"]) <= 1.0 <= float(few["rel_high"])
     assert table["pqm", "2"]["reference"] == table["nf4", "0"]["rel"] == "", "not against itself"
@@ -108,6 +108,16 @@ def test_lines_lie_where_the_table_says(curve: Tree) -> None:
     assert "2 target speakers cannot speak for all speakers." in figure.get_supxlabel()
 
 
+def test_rows_are_sorted_by_the_number_of_utterances() -> None:
+    rows = pd.DataFrame([[arm, 9] for arm in ("pqm", "saml")], columns=["arm", "size"])
+    parts = [
+        rows.assign(train_utterances=number).reindex(columns=module.ENROLMENT) for number in (5.0, 0.0, 2.5)
+    ]
+    table = module.enrolment_table(parts)
+    assert table["train_utterances"].tolist() == [0.0, 0.0, 2.5, 2.5, 5.0, 5.0]
+    assert table["arm"].tolist() == ["pqm", "saml"] * 3
+
+
 def test_files_are_listed(curve: Tree) -> None:
     run(curve)
     names = {path.name for path in read_record(curve.root / "enrolment" / "run.jsonl").files}
@@ -115,7 +125,7 @@ def test_files_are_listed(curve: Tree) -> None:
 
 
 def test_the_page_has_no_empty_numbers(curve: Tree) -> None:
-    """Rows without a reference make columns that pandas reads as broken numbers."""
+    """Columns with missing values are read as floats."""
     run(curve, pages=curve.root / "pages")
     page = (curve.root / "pages" / "enrolment.html").read_text(encoding="utf-8")
     assert "nan" not in page.lower() and "<td>1, 0, 1</td>" in page

@@ -1,4 +1,4 @@
-"""Transcripts in icefall's form: files as its recipes write them, spelt out by hand."""
+"""Transcripts in icefall's format, against files written out by hand."""
 
 import math
 import sys
@@ -92,18 +92,18 @@ def test_recogs_have_two_lines_of_words_an_utterance() -> None:
 
 
 def test_errs_have_counts_errors_in_place_and_words() -> None:
-    """Neighbouring errors share brackets; words stand in the order of their errors, then backwards."""
+    """Adjacent errors share brackets; words are sorted by errors, then by name, both descending."""
     assert errs(TRANSCRIPTS) == ERRS
 
 
-def test_what_happens_more_often_stands_first() -> None:
-    lines = errs([Transcript(str(n), ("a", "b"), ("a", heard)) for n, heard in enumerate("xyx")]).splitlines()
+def test_more_frequent_errors_are_first() -> None:
+    lines = errs([Transcript(str(n), ("a", "b"), ("a", word)) for n, word in enumerate("xyx")]).splitlines()
     at = lines.index("SUBSTITUTIONS: count ref -> hyp")
     assert lines[at + 1 : at + 3] == ["2   b -> x", "1   b -> y"]
     assert lines[-4:] == ["b   0 3 3 0", "x   0 2 0 2", "y   0 1 0 1", "a   3 0 3 3"]
 
 
-def test_nothing_said_is_no_error() -> None:
+def test_empty_references() -> None:
     assert errs([]).startswith("%WER = 0.00\nErrors: 0 insertions,")
     assert errs([Transcript("a", (), ("uh",))]).startswith("%WER = inf\n")
     assert align((), ()) == []
@@ -123,7 +123,7 @@ class StandIn(ModuleType):
         return math.nan
 
 
-def test_icefall_writes_them_itself_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_icefall_writes_the_files_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "icefall", ModuleType("icefall"))
     monkeypatch.setitem(sys.modules, "icefall.utils", StandIn("icefall.utils"))
     stored, statistics = by_icefall(TRANSCRIPTS[2:4], "test", "scoring.error_stats: icefall")
@@ -135,11 +135,11 @@ def test_icefall_itself_writes_the_same() -> None:
     pytest.importorskip("icefall", exc_type=Exception)
     stored, statistics = by_icefall(TRANSCRIPTS, "test", "scoring.error_stats: icefall")
     assert stored == recogs(TRANSCRIPTS)
-    # Its aligner may choose another alignment with as few errors; here there is none.
+    # Its aligner may choose another alignment with as few errors; here there is only one.
     assert statistics.splitlines()[:12] == ERRS.splitlines()[:12]
 
 
-def test_icefall_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_icefall_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "icefall", None)
     with pytest.raises(
         SamlError, match=r"scoring\.error_stats: icefall wants icefall, which cannot be imp.*saml$"

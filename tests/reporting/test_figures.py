@@ -1,4 +1,4 @@
-"""Figures are drawn from tables and records alone, show their numbers, and survive what is missing."""
+"""Figures show the numbers of tables and records, with or without optional data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from results_tree import ARMS, Tree, run
 
 from saml.reporting import style
+from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import loss_curves, mean_curve
 from saml.reporting.figures import FIGURES, Report, figures, reductions, wer_by_arm
-from saml.reporting.tables import INTERVALS, read_table
+from saml.reporting.tables import INTERVALS
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
 
@@ -21,7 +22,7 @@ def draw(tree: Tree, tables: Path, **changes: object) -> Path:
     files = {name: tables / f"{name}.csv" for name in ("wer", "summary", "comparisons", "intervals")}
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "output_dir": folder,
         "record": folder / "run.jsonl",
     }
@@ -68,7 +69,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def test_curves_are_of_the_seeds_in_the_tables(trained: Tree) -> None:
-    """Those of seeds that were configured once are passed over, as those of other arms and speakers are."""
+    """Records of seeds that are no longer configured are ignored, like those of other arms and speakers."""
     found = report(trained, run(trained))
     before = [len(axes.lines) for axes in FIGURES["loss_curves"](found).axes]
     trained.losses("pretrained/saml/seed7", [1.5, 1.0], [1.6, 1.2], arm="saml", seed=7)
@@ -89,7 +90,7 @@ def test_figures_without_curves_and_intervals(small: Tree) -> None:
 def test_one_arm_is_enough(small: Tree) -> None:
     found = report(small, run(small, arms={"fp32": ARMS["fp32"]}))
     drawn = {name: draw(found) for name, draw in FIGURES.items()}
-    assert texts(drawn["reductions"]) == ["a single arm: nothing to compare with"] * 2
+    assert texts(drawn["reductions"]) == ["a single arm: no comparison"] * 2
 
 
 def test_bars_are_as_long_as_the_table_says(small: Tree) -> None:
@@ -102,8 +103,8 @@ def test_bars_are_as_long_as_the_table_says(small: Tree) -> None:
 
 
 @pytest.mark.parametrize("worse", ["released", "whisper"])
-def test_no_bar_is_cut_off_where_one_scorer_counts_more(small: Tree, worse: str) -> None:
-    """The panels share their axis; whichever of them has the longest bar decides where it ends."""
+def test_no_bar_is_cut_off_if_one_scorer_has_more_errors(small: Tree, worse: str) -> None:
+    """The panels share their axis, whose limit is set by the longest bar of all panels."""
     found = report(small, run(small))
     found.summary.loc[found.summary["scorer"] == worse, "wer"] *= 2
     found.wer.loc[found.wer["scorer"] == worse, "substitutions"] += found.wer["words"]
@@ -120,15 +121,61 @@ def test_an_infinite_reduction_stays_on_the_page(small: Tree) -> None:
     assert -300 < low < high < 300
 
 
+def test_reductions_have_thick_intervals_by_utterances_and_thin_ones_by_speakers(small: Tree) -> None:
+    found = report(small, run(small))
+    columns = ["rel", "rel_low", "rel_high", "rel_speakers_low", "rel_speakers_high"]
+    found.comparisons[columns] = [0.2, 0.1, 0.3, -0.1, 0.6]
+    thin, thick, point = reductions(found).axes[0].lines[:3]
+    assert thin.get_xdata() == pytest.approx([-10, 60]) and thick.get_xdata() == pytest.approx([10, 30])
+    assert thin.get_linewidth() < thick.get_linewidth()
+    assert list(point.get_xdata()) == pytest.approx([20])
+
+
+def test_the_speaker_with_the_highest_wer_is_at_the_top(small: Tree) -> None:
+    """Under fp32 anna has 2 errors, "b o", the first in the tables, none."""
+    axes = FIGURES["wer_by_speaker"](report(small, run(small))).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["anna", "b o"]
+    points = {line.get_label(): line for line in axes.lines if line.get_marker() == "o"}
+    assert points["fp32"].get_xdata()[0] == pytest.approx(200 / 7)
+
+
+def test_error_types_are_shares_of_reference_words(small: Tree) -> None:
+    """Substitutions, deletions and insertions: 1, 1, 0 and 1, 3, 0 of 10 words; 0, 1, 1 and 0, 2, 0 of 20."""
+    axes = FIGURES["error_types"](report(small, run(small))).axes[0]
+    widths = [10, 10, 0, 10, 30, 0, 0, 5, 5, 0, 10, 0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(widths)
+    assert [bar.get_x() for bar in axes.patches[:6]] == pytest.approx([0, 10, 20, 0, 10, 40])
+
+
+def test_sizes_are_of_the_model_and_then_of_the_adapter(small: Tree) -> None:
+    (axes,) = FIGURES["sizes"](report(small, run(small))).axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(
+        [4, 0, 0.5, 0, 0.5, 0.0205, 0.5, 0.0605]
+    )
+    assert axes.patches[-1].get_x() == pytest.approx(0.5)
+    assert [text.get_text() for text in axes.texts] == [
+        *["4.00 MB", "0.50 MB, 8.0 times smaller"],
+        *["0.50 MB + 0.02 per speaker, 7.7 times smaller", "0.50 MB + 0.06 per speaker, 7.1 times smaller"],
+    ]
+
+
+def test_dev_losses_are_solid_and_training_losses_dashed(trained: Tree) -> None:
+    base, *_, adaptation = FIGURES["loss_curves"](report(trained, run(trained))).axes
+    lines = {line.get_linestyle(): list(line.get_ydata()) for line in base.lines}
+    assert lines == {"--": [3.0, 2.0], "-": [3.1, 2.5]}
+    # Means of training and dev, and one thin line for each of the two speakers of the tables.
+    assert sorted(line.get_linestyle() for line in adaptation.lines) == ["-", "-", "-", "--"]
+
+
 def test_whiskers_are_in_per_cent(small: Tree) -> None:
     found = report(small, run(small))
     assert found.whiskers("nf4", "", "released") == pytest.approx((100 / 3, 100 * 5 / 11), abs=1e-3)
-    assert found.whiskers("nf4", "nobody", "released") is None
+    assert found.whiskers("nf4", "unknown", "released") is None
     assert list(found.intervals) == INTERVALS
 
 
-def test_points_that_are_all_alike_do_not_lie_on_the_edge(small: Tree) -> None:
-    """Losses and rates that hardly differ, far from 0, which is in the picture too."""
+def test_equal_points_are_not_on_the_edge(small: Tree) -> None:
+    """Losses and rates that hardly differ, far from 0, on axes that start at 0."""
     small.losses("models/base", [4.41, 4.40], [4.42, 4.41])
     tables = run(small, arms={"fp32": ARMS["fp32"]})
     found = report(small, tables)
@@ -143,7 +190,7 @@ def test_points_that_are_all_alike_do_not_lie_on_the_edge(small: Tree) -> None:
 
 def test_a_missing_table_is_named(small: Tree) -> None:
     tables = run(small)
-    with pytest.raises(SamlError, match=r"nowhere\.csv: cannot read this table"):
+    with pytest.raises(SamlError, match=r"nowhere\.csv: no such table"):
         draw(small, tables, summary=tables / "nowhere.csv")
 
 
@@ -160,6 +207,6 @@ def test_loss_curves_of_folds(tmp_path: Path) -> None:
     assert mean_curve([]) == ([], [])
 
 
-def test_colours_tell_arms_apart() -> None:
+def test_arms_have_different_colours() -> None:
     arms = ["fp32", "nf4", "nf4-lora", "pqm", "saml", "lora-big", "saml-output"]
     assert len(set(style.colours(arms).values())) == len(arms)

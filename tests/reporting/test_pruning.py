@@ -1,4 +1,4 @@
-"""Pruned adapters of a tree whose every number is counted by hand."""
+"""Pruned adapters of a tree with every number counted by hand."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from results_tree import ARMS, SCORING, Tree
 
 from saml.reporting import pruning as module
-from saml.reporting.tables import read_table
+from saml.reporting.csv_tables import read_table
 from saml.tracking import read_record
 
 ANNA = [("a1", "bin blue at f"), ("a2", "set red now")]
@@ -16,13 +16,13 @@ ANNA = [("a1", "bin blue at f"), ("a2", "set red now")]
 @pytest.fixture
 def pruned(small: Tree) -> Tree:
     """Below the tree `small`, where saml makes 2 errors in 20 words: with one expert it makes none; as one
-    LoRA it hears nothing from "b o", who says 3 words, under both seeds.
+    LoRA its hypotheses for "b o", 3 words, are empty under both seeds.
     """
     for kept, size in (("1", 5000), ("collapsed", 4000)):
         below = Tree(small.root / "pruned" / kept)
         for seed in (1, 2):
-            heard = "lay green here" if kept == "1" else ""
-            below.hypotheses("b o", "saml", seed, [("test", "b1", "lay green here", heard)])
+            hypothesis = "lay green here" if kept == "1" else ""
+            below.hypotheses("b o", "saml", seed, [("test", "b1", "lay green here", hypothesis)])
             below.hypotheses("anna", "saml", seed, [("test", name, text, text) for name, text in ANNA])
             for speaker, share in (("anna", 1.0), ("b o", 0.5)):
                 more = {"pruned": {"experts": [[0]], "share": share}}
@@ -33,7 +33,7 @@ def pruned(small: Tree) -> Tree:
 def run(tree: Tree, **changes: object) -> Path:
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "arms": {"saml": {**ARMS["saml"], "experts": 2}},
         "speakers": ["b o", "anna"],
         "seeds": [1, 2],

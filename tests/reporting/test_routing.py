@@ -1,4 +1,4 @@
-"""Tables and figure of routes: means by hand, shares against plain loops, what cannot be judged."""
+"""Tables and figure of routes: means by hand, shares against plain loops, undefined cases."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from saml.corpora.registry import folder_name
 from saml.reporting import routing as module
-from saml.reporting.tables import read_table
+from saml.reporting.csv_tables import read_table
+from saml.reporting.separation import speaker_separation
 from saml.runtime.errors import SamlError
 from saml.stages.routes import routes_table
 from saml.tracking import read_record
@@ -21,7 +22,7 @@ SPEAKERS = ["b o", "anna"]
 
 @pytest.fixture
 def routed(tree: Tree) -> Tree:
-    """Anna's two utterances are sent to expert 1 (wholly, and for 80 %), those of "b o" to both alike."""
+    """Anna's two utterances use expert 1 (100 % and 80 %), those of "b o" both experts equally."""
     weights = {"anna": [[1.0, 0.0], [0.8, 0.2]], "b o": [[0.5, 0.5], [0.5, 0.5]]}
     for speaker, rows in weights.items():
         for seed in (1, 2):
@@ -35,7 +36,7 @@ def routed(tree: Tree) -> Tree:
 def run(tree: Tree, **changes: object) -> Path:
     arguments = {
         "results": tree.root,
-        "experiment": "made",
+        "experiment": "mini",
         "arms": ["saml"],
         "speakers": SPEAKERS,
         "seeds": [1, 2],
@@ -61,14 +62,14 @@ def test_mean_weights_by_hand(routed: Tree) -> None:
     mine = {(row["speaker"], row["expert"]): row for row in table if row["layer"] == "cross"}
     assert float(mine["anna", "1"]["weight"]) == pytest.approx(0.9)
     assert float(mine["b o", "2"]["weight"]) == pytest.approx(0.5)
-    # exp of the entropy: 1 and exp(-0.8 log 0.8 - 0.2 log 0.2); two experts alike are two.
+    # exp of the entropy: 1 and exp(-0.8 log 0.8 - 0.2 log 0.2); two equal weights are two experts.
     second = 0.8**-0.8 * 0.2**-0.2
     assert float(mine["anna", "1"]["effective"]) == pytest.approx((1 + second) / 2, abs=1e-6)
     assert float(mine["b o", "1"]["effective"]) == pytest.approx(2.0)
 
 
 def test_a_decoder_routed_by_its_input_has_no_row(routed: Tree) -> None:
-    """Its routes are of tokens: what is stored of an utterance are the encoder's."""
+    """Its routes are of tokens: only the encoder's routes are stored per utterance."""
     for path in routed.root.glob("pretrained/saml/seed*/routes/*/routes.csv"):
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if "decoder_self" not in line and "cross" not in line))
@@ -92,7 +93,7 @@ def test_one_row_a_kind_of_router(routed: Tree) -> None:
     assert effective == pytest.approx([(1 + second + 2 + 2) / 4] * 4, abs=1e-6)
 
 
-def made_routes(spread: float, per_speaker: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def synthetic_routes(spread: float, per_speaker: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Routes of three speakers among four experts; `spread` is the noise around each speaker's own route."""
     draw = np.random.default_rng(5)
     own = np.eye(4)[:3]
@@ -101,7 +102,7 @@ def made_routes(spread: float, per_speaker: int = 20) -> tuple[np.ndarray, np.nd
 
 
 def test_explained_equals_plain_loops() -> None:
-    routes, speakers = made_routes(0.4)
+    routes, speakers = synthetic_routes(0.4)
     wrong = total = 0.0
     parts = StratifiedKFold(5, shuffle=True, random_state=3).split(routes, speakers)
     for train, test in parts:
@@ -110,27 +111,27 @@ def test_explained_equals_plain_loops() -> None:
             wrong += sum((routes[one] - sum(routes[other] for other in same) / len(same)) ** 2)
     for one in routes:
         total += sum((one - routes.mean(axis=0)) ** 2)
-    explained, *_ = module.told_apart(routes, speakers, 3)
+    explained, *_ = speaker_separation(routes, speakers, 3)
     assert explained == pytest.approx(1 - wrong / total)
     assert 0.3 < explained < 0.7
 
 
-def test_speakers_with_routes_of_their_own_are_told_apart() -> None:
-    explained, p, recognised, chance = module.told_apart(*made_routes(0.01), 1)
-    assert explained > 0.99 and recognised == 1.0
+def test_speakers_with_separate_routes_are_separated() -> None:
+    explained, p, accuracy, chance = speaker_separation(*synthetic_routes(0.01), 1)
+    assert explained > 0.99 and accuracy == 1.0
     assert p == pytest.approx(1 / 1000) and chance == pytest.approx(1 / 3)
 
 
 def test_small_differences_between_routes_count_as_much_as_large_ones() -> None:
-    """Routes that are nearly alike, but never by chance: all four numbers are free of scale."""
-    routes, speakers = made_routes(0.4)
-    small = module.told_apart(0.25 + 1e-3 * routes, speakers, 1)
-    assert small == pytest.approx(module.told_apart(routes, speakers, 1))
+    """All four numbers are independent of the scale of the routes."""
+    routes, speakers = synthetic_routes(0.4)
+    small = speaker_separation(0.25 + 1e-3 * routes, speakers, 1)
+    assert small == pytest.approx(speaker_separation(routes, speakers, 1))
 
 
-def test_p_counts_shufflings_that_separate_as_much() -> None:
-    """Against sums of squares by hand, over the same number of shufflings from a generator of its own."""
-    routes, speakers = made_routes(4.0, per_speaker=6)
+def test_p_counts_permutations_with_as_much_variance() -> None:
+    """Against sums of squares by hand, over as many permutations from another generator."""
+    routes, speakers = synthetic_routes(4.0, per_speaker=6)
 
     def between(names: np.ndarray) -> float:
         groups = [routes[names == name] for name in "abc"]
@@ -139,28 +140,28 @@ def test_p_counts_shufflings_that_separate_as_much() -> None:
     names = np.repeat(["a", "b", "c"], 6)
     draw = np.random.default_rng(9)
     larger = sum(between(draw.permutation(names)) >= between(names) - 1e-9 for _ in range(999))
-    _, p, *_ = module.told_apart(routes, speakers, 1)
+    _, p, *_ = speaker_separation(routes, speakers, 1)
     assert 0.005 < p < 0.95, "a p at its end would show nothing"
     assert p == pytest.approx((larger + 1) / 1000, abs=0.04)
 
 
-def test_routes_that_have_nothing_to_do_with_speakers() -> None:
-    routes, _ = made_routes(0.4)
+def test_routes_independent_of_speakers() -> None:
+    routes, _ = synthetic_routes(0.4)
     speakers = np.tile(["anna", "bert", "carl"], 20)
-    explained, p, recognised, chance = module.told_apart(routes, speakers, 1)
-    assert explained < 0.05 and abs(recognised - chance) < 0.15 and p > 0.05
+    explained, p, accuracy, chance = speaker_separation(routes, speakers, 1)
+    assert explained < 0.05 and abs(accuracy - chance) < 0.15 and p > 0.05
 
 
-def test_routers_that_send_all_speech_alike() -> None:
-    """A mixture that has shrunk to one expert: no variance, and speakers are named by chance."""
+def test_constant_routes() -> None:
+    """A mixture collapsed to one expert: no variance, and classification at chance level."""
     routes = np.tile([0.0, 1.0, 0.0], (30, 1))
-    explained, p, recognised, chance = module.told_apart(routes, np.repeat(["a", "b", "c"], 10), 1)
-    assert np.isnan(explained) and np.isnan(p) and recognised == chance == pytest.approx(1 / 3)
+    explained, p, accuracy, chance = speaker_separation(routes, np.repeat(["a", "b", "c"], 10), 1)
+    assert np.isnan(explained) and np.isnan(p) and accuracy == chance == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("speakers", [["a", "a", "a", "a"], ["a", "a", "a", "b"]])
-def test_too_little_to_judge(speakers: list[str]) -> None:
-    found = module.told_apart(np.random.default_rng(1).random((4, 2)), np.array(speakers), 1)
+def test_too_few_utterances(speakers: list[str]) -> None:
+    found = speaker_separation(np.random.default_rng(1).random((4, 2)), np.array(speakers), 1)
     assert np.isnan(found[:3]).all() and found[3] == pytest.approx(speakers.count("a") / 4)
 
 
@@ -175,11 +176,11 @@ def test_cells_are_in_per_cent(routed: Tree) -> None:
         assert [text.get_text() for text in axes.texts] == ["50", "50", "90", "10"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == SPEAKERS
     # (1 + 1.65 + 2 + 2) / 4 of two experts; each of the four routes is nearer to its speaker's other one.
-    assert "1.7 of 2 experts mixed" in figure.axes[0].get_title()
+    assert "1.7 of 2 effective experts" in figure.axes[0].get_title()
 
 
 def test_layers_are_not_averaged(routed: Tree) -> None:
-    """Each sends all speech to one expert of its own: that is no mixture, though the mean looks like one."""
+    """Each layer uses one expert only: no mixture, although the mean over layers looks like one."""
     for path in routed.root.glob("pretrained/saml/seed1/routes/*/routes.csv"):
         routes = [(f"u{n}", layer, [1.0 - k % 2, k % 2]) for n in range(2) for k, layer in enumerate(LAYERS)]
         path.write_text(routes_table(routes, 2))
@@ -188,7 +189,7 @@ def test_layers_are_not_averaged(routed: Tree) -> None:
     first, second = module.routing_map(weights, routers).axes[:2]
     assert [text.get_text() for text in first.texts] == ["100", "0", "100", "0"]
     assert [text.get_text() for text in second.texts] == ["0", "100", "0", "100"]
-    assert "1.0 of 2 experts mixed" in first.get_title()
+    assert "1.0 of 2 effective experts" in first.get_title()
 
 
 def test_files_are_listed(routed: Tree) -> None:
@@ -202,7 +203,7 @@ def test_files_are_listed(routed: Tree) -> None:
     [
         (None, "cannot read these routes"),
         ("utterance,layer,expert1\na,cross,much\n", "cannot read these routes"),
-        ("utterance,layer,expert1,expert2\n", "nothing was routed here"),
+        ("utterance,layer,expert1,expert2\n", "no routes in this table"),
     ],
 )
 def test_damaged_routes_are_named(routed: Tree, content: str | None, message: str) -> None:

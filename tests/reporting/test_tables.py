@@ -1,4 +1,4 @@
-"""Tables of a tiny tree whose every number is counted by hand (see the fixture `small`)."""
+"""Tables of a tiny tree with every number counted by hand (see the fixture `small`)."""
 
 import csv
 import json
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from results_tree import ARMS, Tree, run
 
+from saml.reporting.csv_tables import read_table
 from saml.reporting.pairs import pairs
-from saml.reporting.tables import read_table
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
 
-# Errors and reference words under both scorers, summed over seeds: anna says 7 words, "b o" 3.
+# Errors and reference words under both scorers, summed over seeds: anna has 7 words, "b o" 3.
 EXPECTED = {"fp32": (2, 10), "nf4": (4, 10), "pqm": (2, 20), "saml": (2, 20)}
 SUMMARY = (
     "arm,scorer,seeds,speakers,words,wer,wer_heldout,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
@@ -46,7 +46,7 @@ def test_one_row_per_arm_speaker_seed_and_scorer(small: Tree) -> None:
 def test_counts_of_a_speaker_by_hand(small: Tree) -> None:
     table = rows(run(small) / "wer.csv")
     row = next(row for row in table if row["arm"] == "nf4" and row["speaker"] == "anna")
-    # "bin blue at f" heard as "bin blue s", "set red now" as "set red".
+    # "bin blue at f" recognised as "bin blue s", "set red now" as "set red".
     assert [row[name] for name in ("utterances", "words", "hits")] == ["2", "7", "4"]
     assert [row[name] for name in ("substitutions", "deletions", "insertions")] == ["1", "2", "0"]
     assert row["wer"] == "0.428571"
@@ -61,7 +61,7 @@ def test_summary_pools_words_over_speakers_and_seeds(small: Tree) -> None:
             row = table[arm, scorer]
             assert (row["words"], row["wer"]) == (str(words), f"{wrong / words:.6f}")
             assert (row["speakers"], row["seeds"]) == ("2", "2" if ARMS[arm]["adapted"] else "1")
-    # "go on" heard as "go", "", "go" and "go now": 1, 2, 1 and 1 of 2 words, whoever is adapted.
+    # "go on" recognised as "go", "", "go" and "go now": 1, 2, 1 and 1 of 2 words, for every adapter.
     assert [table[arm, "whisper"]["wer_heldout"] for arm in EXPECTED] == [
         f"{share:.6f}" for share in (0.5, 1.0, 0.5, 0.5)
     ]
@@ -81,8 +81,8 @@ def test_sizes_by_hand(small: Tree) -> None:
 
 
 def test_a_vocabulary_ships_with_its_model(small: Tree) -> None:
-    small.weights("base", 4_000_000, kind="subwords", vocabulary="x" * 6000)
-    small.weights("nf4", 500_000, kind="subwords", vocabulary="x" * 6000)
+    small.weights("base", 4_000_000, tokeniser=6000)
+    small.weights("nf4", 500_000, tokeniser=6000)
     table = {row["arm"]: row for row in rows(run(small) / "summary.csv")}
     assert [table[arm]["model_mb"] for arm in ("fp32", "nf4", "saml")] == ["4.006000", "0.506000", "0.506000"]
     assert table["nf4"]["ratio_fp32"] == f"{4_006_000 / 506_000:.6f}"
@@ -166,9 +166,9 @@ def test_the_same_bytes_again_whatever_the_order_of_speakers(small: Tree) -> Non
 
 
 def test_record_has_scores_sizes_and_tables(small: Tree) -> None:
-    folder = run(small, corpus="made", family="conformer")
+    folder = run(small, corpus="mini", family="conformer")
     record = read_record(folder / "run.jsonl")
-    assert (record.stage, record.corpus, record.family) == ("tabulate", "made", "conformer")
+    assert (record.stage, record.corpus, record.family) == ("tabulate", "mini", "conformer")
     assert record.scores["saml/wer/whisper"] == pytest.approx(0.1)
     assert record.sizes["speaker/saml"] == 60_500
     assert [file.name for file in record.files] == [
@@ -205,7 +205,7 @@ def test_missing_hypotheses_are_named(small: Tree) -> None:
 
 def test_truncated_hypotheses_are_named(small: Tree) -> None:
     hypotheses(small).write_text(hypotheses(small).read_text()[:-20])
-    with pytest.raises(SamlError, match="line 3 is no JSON object"):
+    with pytest.raises(SamlError, match="line 3 is not a JSON object"):
         run(small)
 
 
@@ -235,5 +235,5 @@ def test_utterances_that_do_not_pair_up_are_named(small: Tree, keep: list[int], 
 
 def test_missing_files_of_an_arm_are_named(small: Tree) -> None:
     (small.folder("anna", "saml", 1) / "adapter.safetensors").unlink()
-    with pytest.raises(SamlError, match=r"saml/seed1/adapter\.safetensors: cannot take its size"):
+    with pytest.raises(SamlError, match=r"saml/seed1/adapter\.safetensors: cannot read its size"):
         run(small)

@@ -1,5 +1,6 @@
-"""Transcripts for other tools, of the tiny tree whose every number is counted by hand (fixture `small`)."""
+"""Transcripts for other tools, of the tiny tree with every number counted by hand (fixture `small`)."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ SUMS: dict[tuple[str, str], Four] = {
 def write(tree: Tree, **scoring: Any) -> Path:
     transcripts(
         results=tree.root,
-        experiment="made",
+        experiment="mini",
         arms=ARMS,
         speakers=["b o", "anna"],
         seeds=[1, 2],
@@ -50,7 +51,7 @@ def test_each_arm_and_scorer_has_its_files(small: Tree) -> None:
     assert record.stage == "transcripts" and len(record.files) == 2 * 2 * len(ARMS)
 
 
-def test_a_name_says_who_spoke_what_to_which_adapter(small: Tree) -> None:
+def test_names_have_speaker_utterance_and_adapter(small: Tree) -> None:
     folder = write(small)
     assert (folder / "nf4/released/ref-test.trn").read_text().splitlines() == [
         "bin blue at f (anna-a1)",
@@ -66,12 +67,12 @@ def test_a_name_says_who_spoke_what_to_which_adapter(small: Tree) -> None:
         "lay green here (b%20o-b1-b%20o-seed2)",
     ]
     heldout = (folder / "saml/released/hyp-heldout.trn").read_text().splitlines()
-    assert heldout[0] == "go now (somebody-g1-anna-seed1)" and len(heldout) == 4
-    assert (folder / "fp32/released/hyp-heldout.trn").read_text() == "go (somebody-g1)\n"
+    assert heldout[0] == "go now (other-g1-anna-seed1)" and len(heldout) == 4
+    assert (folder / "fp32/released/hyp-heldout.trn").read_text() == "go (other-g1)\n"
 
 
-def test_speakers_with_hyphens_stay_apart() -> None:
-    """sclite takes what stands before the first hyphen for the speaker."""
+def test_hyphens_of_speakers_are_encoded() -> None:
+    """sclite reads the text before the first hyphen as the speaker."""
     assert transcript_name("en-029", "u (1)", Decoded("nf4", "en-029", 0)) == "en%2D029-u%20%281%29"
     assert transcript_name("a", "b-1", Decoded("saml", "c-d", 3)) == "a-b-1-c-d-seed3"
 
@@ -87,11 +88,11 @@ def test_counts_are_those_of_the_tables_and_of_sclite(small: Tree) -> None:
         )
 
 
-def test_words_are_those_that_a_scorer_compares(tree: Tree) -> None:
+def test_words_are_normalised_by_the_scorer(tree: Tree) -> None:
     lines: list[tuple[str, str, str, str]] = [("test", "u", "Mr. Smith's 25", "mister smith is twenty-five")]
     tree.hypotheses("a", "nf4", 0, lines)
     tree.hypotheses(None, "nf4", 0, [])
-    options: Mapping[str, Any] = {"results": tree.root, "experiment": "made", "speakers": ["a"], "seeds": [1]}
+    options: Mapping[str, Any] = {"results": tree.root, "experiment": "mini", "speakers": ["a"], "seeds": [1]}
     transcripts(
         **options,
         arms={"nf4": ARMS["nf4"]},
@@ -106,7 +107,7 @@ def test_words_are_those_that_a_scorer_compares(tree: Tree) -> None:
 
 
 def test_missing_hypotheses_and_icefall_are_named(small: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "icefall", None)
+    monkeypatch.setitem(sys.modules, "icefall", None)
     with pytest.raises(
         SamlError, match="scoring.error_stats: icefall wants icefall, which cannot be imported"
     ):

@@ -15,16 +15,16 @@ from tests.debian import Unavailable, quietly, wait_until
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A free port of loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 class MlflowServer:
-    """`mlflow server` on one port of loopback, to be started, killed and started again.
+    """`mlflow server` on one port of loopback, that can be started, killed and started again.
 
-    `modules` is a folder of packages that it needs besides, such as a database's driver.
+    `modules` is a folder of additional packages, such as a database driver.
     """
 
     def __init__(self, folder: Path, database: str, *, modules: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class MlflowServer:
         )
 
     def kill(self) -> None:
-        """SIGKILL it and all that it started: as when its machine goes down."""
+        """SIGKILL for it and its children, as in a crash of its machine."""
         if self._process is not None:
             os.killpg(self._process.pid, 9)
             self._process.wait()
@@ -83,16 +83,16 @@ class MlflowServer:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of Debian's packages with an empty database; the address that SQLAlchemy wants.
+    """A PostgreSQL of Debian's packages with an empty database; its SQLAlchemy address.
 
-    Raises Unavailable where there can be none.
+    Raises Unavailable where it cannot run.
     """
     debian.install(["postgresql", "postgresql-client"], ["pg_lsclusters"])
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not versions or os.geteuid() != 0:
         raise Unavailable("no PostgreSQL programs here, or not root")
     programs = versions[-1].parent
-    # Its programs refuse to run as root, and its user cannot look into pytest's folders.
+    # Its programs refuse to run as root, and its user cannot read pytest's folders.
     data = Path(f"/var/tmp/saml-postgresql-{os.getpid()}")
     data.mkdir(mode=0o700)
     shutil.chown(data, "postgres", "postgres")
@@ -101,10 +101,12 @@ def postgresql(folder: Path) -> Iterator[str]:
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     control = [*user, str(programs / "pg_ctl"), "-D", str(data / "db"), "-l", str(data / "log")]
     try:
-        made = quietly([*user, str(programs / "initdb"), "-D", str(data / "db"), "-A", "trust", "-U", "saml"])
+        created = quietly(
+            [*user, str(programs / "initdb"), "-D", str(data / "db"), "-A", "trust", "-U", "saml"]
+        )
         started = quietly([*control, "-w", "-o", options, "start"])
-        if made.returncode or started.returncode:
-            raise Unavailable(f"PostgreSQL does not start: {made.stdout[-300:]} {started.stdout[-300:]}")
+        if created.returncode or started.returncode:
+            raise Unavailable(f"PostgreSQL does not start: {created.stdout[-300:]} {started.stdout[-300:]}")
         yield f"postgresql://saml@127.0.0.1:{port}/postgres"
     finally:
         quietly([*control, "-m", "immediate", "stop"])
@@ -112,7 +114,7 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 
 def driver(folder: Path) -> Path:
-    """A folder with PostgreSQL's driver for Python, which nothing else here needs.
+    """A folder with PostgreSQL's driver for Python, used only here.
 
     Raises Unavailable where it cannot be installed.
     """
@@ -134,7 +136,7 @@ def driver(folder: Path) -> Path:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """A server that takes every connection and never says a word; its address."""
+    """A server that accepts every connection and never answers; its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)

@@ -1,78 +1,21 @@
-"""Publication to a real SQLite store, and to a server that is away."""
+"""Publication to a real SQLite store, and to an unreachable server."""
 
 import json
 import re
 import shutil
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord
-from saml.tracking.location import default_store
-from saml.tracking.mlflow_store import CLAIM, CONTENT, Draft, MlflowClient, Store
+from saml.tracking.mlflow_store import MlflowClient
 from saml.tracking.publish import Publisher, publish
-from saml.tracking.runs import Metric
-
-CONFIG = {
-    "experiment": "tiny",
-    "corpus": {"name": "made"},
-    "model": {"family": "conformer"},
-    "seeds": [1],
-}
-ARMS = ("nf4", "saml")
-SPEAKERS = ("x", "it's y")
+from tests.tracking.records import CONFIG, all_runs, write
 
 
-def write(results, arm, speaker, wer=0.5, points=3):
-    folder = results / "tiny" / "speakers" / speaker / arm / "seed1"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {"arm": {"experts": 6}, "adapters": {"rank": 1}}
-    made = RunRecord(
-        stage="decode", experiment="tiny", arm=arm, speaker=speaker, seed=1, settings=settings, corpus="made"
-    )
-    for step in range(points):
-        made.curve("train/loss", step, 1.0 / (step + 1))
-    made.score("wer/whisper", wer)
-    (folder / "hypotheses.jsonl").write_text('{"utterance": "a"}\n')
-    made.file(folder / "hypotheses.jsonl")
-    made.write(folder / "run.jsonl")
-    return folder / "run.jsonl"
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """A store as it is after its first use; making one takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def results(tmp_path, empty_store, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    results = tmp_path / "results"
-    (results / "mlflow").mkdir(parents=True)
-    shutil.copy(empty_store, results / "mlflow" / "mlflow.db")
-    for arm in ARMS:
-        for speaker in SPEAKERS:
-            write(results, arm, speaker)
-    return results
-
-
-@pytest.fixture
-def client(results):
-    return MlflowClient(default_store(results))
-
-
-def all_runs(client, stage="decode"):
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    return client.search_runs(experiments, f"tags.stage = '{stage}'", order_by=["tags.`mlflow.runName`"])
-
-
-def test_publishing_twice_makes_each_run_once(results, client):
+def test_publishing_twice_creates_each_run_once(results, client):
     first = publish(results, parent=CONFIG)
     again = publish(results, parent=CONFIG)
     assert (first.published, first.problems) == (4, [])
@@ -80,10 +23,10 @@ def test_publishing_twice_makes_each_run_once(results, client):
     found = all_runs(client)
     names = ["nf4 it's y seed1", "nf4 x seed1", "saml it's y seed1", "saml x seed1"]
     assert [run.info.run_name for run in found] == names
-    assert {e.name for e in client.search_experiments()} == {"Default", "made: conformer"}
+    assert {e.name for e in client.search_experiments()} == {"Default", "synthetic: conformer"}
 
 
-def test_a_run_has_everything_a_person_looks_for(results, client):
+def test_a_run_has_metrics_curves_parameters_tags_and_files(results, client):
     publish(results, parent=CONFIG)
     run = all_runs(client)[-1]
     assert run.data.metrics["wer/whisper"] == 0.5
@@ -106,8 +49,8 @@ def test_a_run_has_everything_a_person_looks_for(results, client):
     assert parent.data.params["model.family"] == "conformer"
 
 
-def test_the_pipeline_begins_with_its_first_record(results, client):
-    """Whichever of the records is found first: here the last in the order of their names is the oldest."""
+def test_the_pipeline_run_starts_with_its_first_record(results, client):
+    """In any order of the records: here the last one by name is the oldest."""
     path = sorted((results / "tiny").rglob("run.jsonl"))[-1]
     head, rest = path.read_text().split("\n", 1)
     content = json.loads(head)
@@ -119,7 +62,7 @@ def test_the_pipeline_begins_with_its_first_record(results, client):
     assert pipeline.info.end_time == max(run.info.end_time for run in all_runs(client))
 
 
-def test_a_record_made_again_replaces_its_run(results, client):
+def test_a_rewritten_record_replaces_its_run(results, client):
     publish(results, parent=CONFIG)
     write(results, "saml", "x", wer=0.25)
     counts = publish(results, parent=CONFIG)
@@ -131,21 +74,22 @@ def test_a_record_made_again_replaces_its_run(results, client):
     assert len(all_runs(client, "pipeline")) == 1
 
 
-def test_another_config_makes_another_parent_for_what_is_new_only(results, client):
+def test_another_config_creates_another_parent_for_new_records_only(results, client):
     publish(results, parent=CONFIG)
     write(results, "saml", "z")
     publish(results, parent={**CONFIG, "seeds": [1, 2]})
     parents = [run.data.tags["mlflow.parentRunId"] for run in all_runs(client)]
     assert len(all_runs(client, "pipeline")) == 2
     assert len(set(parents[:4])) == 1 and parents[4] != parents[0]
-    # Without a config, what is new goes below the latest.
+    # Without a config, new records become children of the latest pipeline run.
     write(results, "saml", "zz")
     publish(results)
     assert len(all_runs(client, "pipeline")) == 2
+    assert all_runs(client)[5].data.tags["mlflow.parentRunId"] == parents[4]
 
 
 def test_the_folder_of_one_experiment_and_its_saved_config(results, client):
-    (results / "tiny" / "config.yaml").write_text("experiment: tiny\ncorpus: {name: made}\nseeds: [7]\n")
+    (results / "tiny" / "config.yaml").write_text("experiment: tiny\ncorpus: {name: synthetic}\nseeds: [7]\n")
     (results / "other" / "tables").mkdir(parents=True)
     RunRecord(stage="tabulate", experiment="other").write(results / "other" / "tables" / "run.jsonl")
     assert publish(results / "tiny").published == 4
@@ -155,7 +99,7 @@ def test_the_folder_of_one_experiment_and_its_saved_config(results, client):
     assert "other" in {e.name for e in client.search_experiments()}
 
 
-def test_a_half_written_record_is_named_and_passed_over(results, client, capsys):
+def test_a_half_written_record_is_named_and_skipped(results, client, capsys):
     path = write(results, "saml", "x")
     path.write_bytes(path.read_bytes()[:-30])
     counts = publish(results, parent=CONFIG)
@@ -163,7 +107,7 @@ def test_a_half_written_record_is_named_and_passed_over(results, client, capsys)
     assert len(counts.problems) == 1
     assert re.search(r"seed1/run\.jsonl: half-written", counts.problems[0])
     assert counts.problems[0] in capsys.readouterr().err
-    assert "3 published, 0 replaced, 0 unchanged; problems named above: 1" in str(counts)
+    assert "3 published, 0 replaced, 0 unchanged; problems listed above: 1" in str(counts)
     write(results, "saml", "x")
     assert publish(results, parent=CONFIG).published == 1
 
@@ -181,7 +125,7 @@ def test_long_curves_arrive_whole(results, client):
     assert len(client.get_metric_history(all_runs(client)[-1].info.run_id, "train/loss")) == 2500
 
 
-def test_publishers_at_once_make_each_run_once(results, client):
+def test_concurrent_publishers_create_each_run_once(results, client):
     threads = [threading.Thread(target=publish, args=(results,), kwargs={"parent": CONFIG}) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -191,7 +135,7 @@ def test_publishers_at_once_make_each_run_once(results, client):
     assert len(all_runs(client, "pipeline")) == 1
 
 
-def test_a_publication_that_was_cut_off_is_completed(results, client, monkeypatch):
+def test_an_interrupted_publication_is_completed(results, client, monkeypatch):
     calls = []
 
     def die(self, run, path, folder=None):
@@ -210,53 +154,43 @@ def test_a_publication_that_was_cut_off_is_completed(results, client, monkeypatc
     assert len(all_runs(client)) == 4
 
 
-def test_doubles_on_a_shared_store_are_settled(results, client):
-    """Two publishers that did not see each other, as on a server: one run stays."""
-    store = Store(default_store(results), artefacts=results / "mlflow" / "artifacts")
-    experiment = store.experiment("shared", "tiny")
-    draft = Draft("a", "key", "content", 1000, 2000, {"stage": "decode"}, {}, [Metric("wer", 0.5, 1000, 0)])
-    other = client.create_run(experiment, tags={"saml.key": "key", CLAIM: "elsewhere 1 9999999999"})
-    first = store.write(experiment, draft)
-    # The other one is under way: nobody touches it.
-    assert {known.run for known in store.index(experiment)["key"]} == {first, other.info.run_id}
-    # It is done, and has a child: its double goes, its child does not.
-    client.set_tag(other.info.run_id, CONTENT, "content")
-    parents = {"b": first, "c": other.info.run_id}
-    children = [store.write(experiment, replace(draft, key=k), parent=p) for k, p in parents.items()]
-    kept = min(first, other.info.run_id)
-    assert store.write(experiment, draft) == kept
-    assert [known.run for known in store.index(experiment)["key"]] == [kept]
-    assert {client.get_run(child).data.tags["mlflow.parentRunId"] for child in children} == {kept}
-
-
-def test_what_a_dead_publisher_left_is_taken_away(results, client):
-    store = Store(default_store(results), artefacts=results / "mlflow" / "artifacts")
-    experiment = store.experiment("shared", "tiny")
-    client.create_run(experiment, tags={"saml.key": "key", CLAIM: "elsewhere 1 1000"})
-    assert store.index(experiment) == {}
-
-
-def test_a_deleted_experiment_comes_back(results, client):
+def test_large_files_are_named_instead_of_copied(results, client, monkeypatch):
+    path = write(results, "saml", "x")
+    (path.parent / "hypotheses.jsonl").write_bytes(b" " * 20_000)
+    monkeypatch.setattr("saml.tracking.group.LARGE", 10_000)
     publish(results, parent=CONFIG)
-    client.delete_experiment(client.get_experiment_by_name("made: conformer").experiment_id)
+    run = all_runs(client)[-1]
+    assert run.data.tags["not_copied"] == "hypotheses.jsonl"
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["run.jsonl"]
+
+
+def test_the_config_of_another_experiment_is_not_used(results, client):
+    publish(results, parent={**CONFIG, "experiment": "other"})
+    (pipeline,) = all_runs(client, "pipeline")
+    assert pipeline.data.params == {} and pipeline.data.tags["experiment"] == "tiny"
+
+
+def test_a_deleted_experiment_is_restored(results, client):
+    publish(results, parent=CONFIG)
+    client.delete_experiment(client.get_experiment_by_name("synthetic: conformer").experiment_id)
     write(results, "saml", "z")
     assert publish(results, parent=CONFIG).problems == []
     assert len(all_runs(client)) == 5
 
 
-def test_a_server_that_is_away_costs_nothing_but_a_message(results, monkeypatch):
+def test_an_unreachable_server_is_an_error_with_a_remedy(results, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SamlError, match=r"does not answer .* are safe, publish them later with: saml track"):
         publish(results, store="http://127.0.0.1:9")
 
 
-def test_a_store_that_is_no_store_is_named(results):
+def test_a_file_that_is_not_a_store_is_named(results):
     (results / "broken.db").write_text("this is no database" * 100)
     with pytest.raises(SamlError, match=r"broken\.db"):
         publish(results, store=f"sqlite:///{results}/broken.db")
 
 
-def test_following_publishes_what_comes_and_stops_when_told(results, client, tmp_path):
+def test_following_publishes_new_records_and_stops_at_the_file(results, client, tmp_path):
     finished = tmp_path / "finished"
 
     def work():
@@ -272,17 +206,17 @@ def test_following_publishes_what_comes_and_stops_when_told(results, client, tmp
     assert len(all_runs(client)) == 5
 
 
-def test_an_experiment_may_be_followed_from_its_empty_folder_on(tmp_path, empty_store, monkeypatch):
-    """Whether a folder is that of one experiment shows only when something lies in it."""
+def test_following_may_start_on_an_empty_folder(tmp_path, empty_store, monkeypatch):
+    """Whether a folder is that of one experiment is known only once it has content."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     results = tmp_path / "results"
     (results / "mlflow").mkdir(parents=True)
     (results / "tiny").mkdir()
     shutil.copy(empty_store, results / "mlflow" / "mlflow.db")
     publisher = Publisher(results / "tiny", None, CONFIG)
-    publisher.look()
+    publisher.publish_new()
     write(results, "saml", "x")
-    publisher.look()
+    publisher.publish_new()
     assert publisher.counts.published == 1
     again = publish(results, parent=CONFIG)
     assert (again.published, again.replaced, again.unchanged) == (0, 0, 1)
@@ -290,11 +224,11 @@ def test_an_experiment_may_be_followed_from_its_empty_folder_on(tmp_path, empty_
     assert sorted(path.name for path in (results / "tiny").iterdir()) == ["speakers"]
 
 
-def test_a_follower_does_not_ask_the_store_when_nothing_is_new(results, monkeypatch):
+def test_a_follower_does_not_use_the_store_without_new_records(results, monkeypatch):
     publisher = Publisher(results, None, CONFIG)
-    publisher.look()
+    publisher.publish_new()
     monkeypatch.setattr("saml.tracking.publish.Store", None)
-    publisher.look()
+    publisher.publish_new()
     assert publisher.counts.published == 4
 
 

@@ -1,4 +1,4 @@
-"""Run records: what is written is read again, whole or not at all."""
+"""Run records: a record is read back complete or not at all."""
 
 import json
 import math
@@ -13,21 +13,21 @@ from saml.tracking import RunRecord, read_record
 
 
 def record(**more):
-    made = RunRecord(stage="adapt", experiment="tiny-conformer", arm="saml", speaker="ä b/c", seed=1, **more)
-    made.curve("train/loss", 1, 2.0)
-    made.curve("train/loss", 2, 1.0)
-    made.score("wer/whisper", 0.25)
-    made.size("adapter", 1000)
-    return made
+    run = RunRecord(stage="adapt", experiment="tiny-conformer", arm="saml", speaker="ä b/c", seed=1, **more)
+    run.curve("train/loss", 1, 2.0)
+    run.curve("train/loss", 2, 1.0)
+    run.score("wer/whisper", 0.25)
+    run.size("adapter", 1000)
+    return run
 
 
 def test_round_trip(tmp_path):
-    made = record(settings={"adapters": {"rank": 1}}, corpus="synthetic", family="conformer")
-    made.file(tmp_path / "speakers" / "adapter.safetensors")
+    run = record(settings={"adapters": {"rank": 1}}, corpus="synthetic", family="conformer")
+    run.file(tmp_path / "speakers" / "adapter.safetensors")
     path = tmp_path / "speakers" / "x" / "run.jsonl"
-    made.write(path)
+    run.write(path)
     got = read_record(path)
-    assert got == made.record
+    assert got == run.record
     assert (got.arm, got.speaker, got.seed, got.corpus) == ("saml", "ä b/c", 1, "synthetic")
     assert [(p.name, p.step, p.value) for p in got.points] == [("train/loss", 1, 2.0), ("train/loss", 2, 1.0)]
     assert got.scores == {"wer/whisper": 0.25}
@@ -38,32 +38,32 @@ def test_round_trip(tmp_path):
 
 
 def test_files_move_with_the_record(tmp_path):
-    made = record()
-    made.file(tmp_path / "a" / "adapter.json")
-    made.write(tmp_path / "a" / "run.jsonl")
+    run = record()
+    run.file(tmp_path / "a" / "adapter.json")
+    run.write(tmp_path / "a" / "run.jsonl")
     (tmp_path / "a").rename(tmp_path / "b")
     assert read_record(tmp_path / "b" / "run.jsonl").files == [tmp_path / "b" / "adapter.json"]
 
 
 def test_relative_files_are_taken_from_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made = record()
-    made.file(Path("results/x/adapter.json"))
-    made.file(Path("results/x/adapter.json"))
-    made.write(Path("results/x/run.jsonl"))
+    run = record()
+    run.file(Path("results/x/adapter.json"))
+    run.file(Path("results/x/adapter.json"))
+    run.write(Path("results/x/run.jsonl"))
     assert json.loads(Path("results/x/run.jsonl").read_text().splitlines()[-2])["path"] == "adapter.json"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_numbers_that_json_lacks(tmp_path, value):
-    made = record()
-    made.curve("dev/loss", 1, value)
-    made.write(tmp_path / "run.jsonl")
+def test_numbers_that_are_not_finite(tmp_path, value):
+    run = record()
+    run.curve("dev/loss", 1, value)
+    run.write(tmp_path / "run.jsonl")
     got = read_record(tmp_path / "run.jsonl").points[-1].value
     assert got == value or (math.isnan(got) and math.isnan(value))
 
 
-def test_include_takes_over_an_earlier_stage(tmp_path):
+def test_include_merges_the_record_of_an_earlier_stage(tmp_path):
     rates = {"learning_rate": {"expert": 0.001}}
     earlier = record(settings={"adaptation": {"epochs": 10}, "arm": {"experts": 6, "adaptation": rates}})
     earlier.score("dev/loss", 0.5)
@@ -72,13 +72,14 @@ def test_include_takes_over_an_earlier_stage(tmp_path):
     own = {"decoding": {"beams": 4}, "arm": {"experts": 6, "adapted": True}}
     later = RunRecord(stage="decode", experiment="tiny-conformer", settings=own)
     later.score("wer/whisper", 0.2)
+    later.curve("test/loss", 1, 0.5)
     later.include(tmp_path / "adaptation.jsonl")
     later.write(tmp_path / "run.jsonl")
     got = read_record(tmp_path / "run.jsonl")
     assert got.stage == "decode"
-    assert len(got.points) == 2
+    assert [point.name for point in got.points] == ["train/loss", "train/loss", "test/loss"]
     assert got.scores == {"wer/whisper": 0.2, "dev/loss": 0.5}
-    # What decoding does not know of its arm stays: else the section's rate would pass for the arm's own.
+    # Keys of the arm that decoding does not know are kept, such as the arm's own learning rates.
     arm = {"experts": 6, "adapted": True, "adaptation": rates}
     assert got.settings == {"adaptation": {"epochs": 10}, "decoding": {"beams": 4}, "arm": arm}
     assert got.durations.keys() == {"adapt", "decode"}
@@ -100,7 +101,7 @@ def test_write_is_atomic(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["run.jsonl"]
 
 
-def test_every_cut_is_noticed(tmp_path):
+def test_every_truncation_is_detected(tmp_path):
     path = tmp_path / "run.jsonl"
     record().write(path)
     whole = path.read_bytes()
@@ -110,7 +111,7 @@ def test_every_cut_is_noticed(tmp_path):
             read_record(path)
 
 
-def test_a_lost_line_is_noticed(tmp_path):
+def test_a_missing_line_is_detected(tmp_path):
     path = tmp_path / "run.jsonl"
     record().write(path)
     lines = path.read_text().splitlines(keepends=True)
@@ -141,7 +142,7 @@ def test_a_foreign_first_line_is_refused(tmp_path, change):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"[]", b"\xff\xfe", b"null\n", b"[" * 100_000])
-def test_no_record_at_all_is_refused(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "run.jsonl"
     path.write_bytes(content)
     with pytest.raises(SamlError, match=str(path)):
@@ -154,18 +155,18 @@ def test_a_missing_record_is_named(tmp_path):
 
 
 def test_a_clock_that_runs_backwards_makes_no_negative_duration(tmp_path, monkeypatch):
-    made = record()
+    run = record()
     monkeypatch.setattr("time.time", lambda: 0.0)
-    made.curve("train/loss", 3, 0.5)
-    made.write(tmp_path / "run.jsonl")
+    run.curve("train/loss", 3, 0.5)
+    run.write(tmp_path / "run.jsonl")
     got = read_record(tmp_path / "run.jsonl")
     assert got.finished >= got.started
     assert got.points[-1].time >= got.points[0].time
     assert got.durations["adapt"] >= 0
 
 
-def test_work_for_several_is_each_ones_share(tmp_path, monkeypatch):
-    """Else tables of what things cost would count a job once for each of its speakers."""
+def test_shared_work_is_divided_between_its_records(tmp_path, monkeypatch):
+    """Else tables of durations would count a job once for each of its speakers."""
     now = iter([100.0, 112.0, 112.0, 112.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     run = RunRecord(stage="decode", experiment="e")

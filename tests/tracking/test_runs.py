@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from saml.tracking import RunRecord, runs
+from saml.tracking import Record, RunRecord, runs
 
 
 def found(root, place="speakers/x/saml/seed1", **more):
-    made = RunRecord(**{"stage": "decode", "experiment": "tiny", **more})
-    made.write(root / place / "run.jsonl")
+    run = RunRecord(**{"stage": "decode", "experiment": "tiny", **more})
+    run.write(root / place / "run.jsonl")
     return runs.load(root / place / "run.jsonl", root)
 
 
@@ -55,7 +55,7 @@ def test_names(tmp_path, place, more, name):
     assert runs.run_name(found(tmp_path, place, **more)) == name
 
 
-def test_the_key_tells_runs_apart_and_nothing_else(tmp_path):
+def test_the_key_depends_on_the_factors_only(tmp_path):
     base = {"arm": "saml", "speaker": "x", "seed": 1, "settings": {"a": 1, "b": 2}}
     key = found(tmp_path, **base).key
     assert found(tmp_path, **base | {"settings": {"b": 2, "a": 1}}).key == key
@@ -65,28 +65,30 @@ def test_the_key_tells_runs_apart_and_nothing_else(tmp_path):
     assert found(tmp_path, "data/pools/base").key != found(tmp_path, "data/pools/heldout").key
 
 
-def test_runs_of_another_enrolment_are_told_from_the_experiments_own(tmp_path):
+def test_runs_of_the_enrolment_curve_differ_from_the_experiments_own(tmp_path):
     """A view of decodings must not average them with the experiment's own."""
-    who = {"arm": "saml", "speaker": "x", "seed": 1}
-    own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **who) for where in ("", "enrolment/3/"))
+    factors = {"arm": "saml", "speaker": "x", "seed": 1}
+    own, other = (
+        found(tmp_path, f"{where}speakers/x/saml/seed1", **factors) for where in ("", "enrolment/3/")
+    )
     assert runs.tags(own)["stage"] == "decode" and "enrolment" not in runs.tags(own)
     assert runs.tags(other)["stage"] == "enrolment" and runs.tags(other)["enrolment"] == "3"
     assert own.key != other.key
 
 
-def test_runs_of_smaller_adapters_are_told_from_the_experiments_own(tmp_path):
-    who = {"arm": "saml", "speaker": "x", "seed": 1}
-    own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **who) for where in ("", "pruned/3/"))
+def test_runs_of_pruned_adapters_differ_from_the_experiments_own(tmp_path):
+    factors = {"arm": "saml", "speaker": "x", "seed": 1}
+    own, other = (found(tmp_path, f"{where}speakers/x/saml/seed1", **factors) for where in ("", "pruned/3/"))
     assert "kept" not in runs.tags(own)
     assert (runs.tags(other)["stage"], runs.tags(other)["kept"]) == ("pruning", "3")
     assert own.key != other.key
 
 
-def test_trials_of_learning_rates_are_told_from_the_experiments_own_trainings(tmp_path):
-    """By what saved views filter by, and by their keys, though stage, arm, seed and settings are the same."""
-    who = {"stage": "pretrain", "arm": "saml", "seed": 1}
-    own = found(tmp_path, "pretrained/saml/seed1", **who)
-    trial = found(tmp_path, "tuning/saml/pretraining/lr0.003/seed1", **who)
+def test_trials_of_learning_rates_differ_from_the_experiments_own_trainings(tmp_path):
+    """In the tags that saved views filter by, and in their keys; stage, arm, seed and settings are equal."""
+    factors = {"stage": "pretrain", "arm": "saml", "seed": 1}
+    own = found(tmp_path, "pretrained/saml/seed1", **factors)
+    trial = found(tmp_path, "tuning/saml/pretraining/lr0.003/seed1", **factors)
     assert runs.tags(own)["stage"] == "pretrain" and "trial" not in runs.tags(own)
     assert runs.tags(trial)["stage"] == "tuning" and runs.tags(trial)["trial"] == "pretrain lr0.003"
     judged = found(
@@ -110,40 +112,46 @@ def test_settings_become_flat_parameters():
 
 
 def test_a_score_does_not_join_the_curve_of_its_name(tmp_path):
-    made = RunRecord(stage="adapt", experiment="tiny")
-    made.curve("dev/loss", 3, 1.0)
-    made.score("dev/loss", 0.5)
-    made.size("adapter", 10)
-    made.write(tmp_path / "run.jsonl")
-    names = [metric.name for metric in runs.metrics(made.record)]
-    assert names == ["dev/loss", "final/dev/loss", "bytes/adapter", "seconds/adapt"]
+    run = RunRecord(stage="adapt", experiment="tiny")
+    run.curve("dev/loss", 3, 1.0)
+    run.score("dev/loss", 0.5)
+    run.size("adapter", 10)
+    run.write(tmp_path / "run.jsonl")
+    metrics = [(metric.name, metric.value, metric.step) for metric in runs.metrics(run.record)]
+    assert metrics[:3] == [("dev/loss", 1.0, 3), ("final/dev/loss", 0.5, 0), ("bytes/adapter", 10.0, 0)]
+    assert [name for name, *_ in metrics[3:]] == ["seconds/adapt"]
+
+
+def test_a_run_lasts_as_long_as_all_its_stages() -> None:
+    record = Record("decode", "tiny", finished=1000.0, durations={"adapt": 60.0, "decode": 30.0})
+    assert runs.times(record) == (910_000, 1_000_000)
 
 
 def test_only_files_below_the_results_are_published(tmp_path):
     results = tmp_path / "results"
     folder = results / "tiny" / "tables"
-    made = RunRecord(stage="tabulate", experiment="tiny")
+    run = RunRecord(stage="tabulate", experiment="tiny")
     for path in (folder / "wer.csv", results / "tiny" / "figures" / "wer.svg", folder / "parts" / "a.csv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-        made.file(path)
+        run.file(path)
     (tmp_path / "secret").write_text("x")
     (folder / "link").symlink_to(tmp_path / "secret")
     for path in (folder / "gone.csv", tmp_path / "secret", folder / "link"):
-        made.file(path)
-    made.write(folder / "run.jsonl")
-    files, complaints = runs.artefacts(runs.load(folder / "run.jsonl", results / "tiny"), results)
+        run.file(path)
+    run.write(folder / "run.jsonl")
+    files, warnings = runs.artefacts(runs.load(folder / "run.jsonl", results / "tiny"), results)
     assert [(path.name, where) for path, where in files] == [
         ("run.jsonl", ""),
         ("wer.csv", ""),
         ("wer.svg", "figures"),
         ("a.csv", "parts"),
     ]
-    assert ["missing" in line for line in complaints] == [True, False, False]
-    assert all("lies outside" in line for line in complaints[1:])
+    assert ["missing" in line for line in warnings] == [True, False, False]
+    assert all("is outside" in line for line in warnings[1:])
 
 
-def test_records_are_found_where_stages_leave_them(tmp_path):
+def test_records_are_found_where_stages_write_them(tmp_path):
     for place in ("a/tables", "a/.work/job", "b/speakers/x/saml/seed1", "mlflow/artifacts/1", ".hidden/c"):
         path = tmp_path / place / "run.jsonl"
         path.parent.mkdir(parents=True)

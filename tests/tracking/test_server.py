@@ -1,4 +1,4 @@
-"""Publication to a real `mlflow server`: one that dies, one that many trackers use at once, a silent one."""
+"""Publication to a real `mlflow server`: one that is killed, one with concurrent trackers, a silent one."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from tests.tracking.servers import MlflowServer, driver, postgresql, silent
 
 
 def write(results: Path, count: int) -> None:
-    """So many run records of one experiment."""
+    """Write `count` run records of one experiment."""
     for number in range(count):
         record = RunRecord(stage="decode", experiment="tiny", arm="saml", speaker=f"s{number}", seed=1)
         record.score("wer/whisper", number / 100)
@@ -31,7 +31,7 @@ def write(results: Path, count: int) -> None:
 
 
 def runs(server: MlflowServer, tag: str) -> Counter[str]:
-    """How many runs the server has of each value of a tag: complete ones that nobody deleted."""
+    """The number of complete, undeleted runs on the server for each value of a tag."""
     client = MlflowClient(server.address)
     experiments = [each.experiment_id for each in client.search_experiments()]
     found = client.search_runs(experiments, "tags.`saml.content` LIKE '%'", max_results=1000)
@@ -39,7 +39,7 @@ def runs(server: MlflowServer, tag: str) -> Counter[str]:
 
 
 def tracker(results: Path, server: MlflowServer, *arguments: str) -> subprocess.Popen[str]:
-    """`saml track` in a process of its own; a dead server is noticed at once."""
+    """`saml track` in its own process; a dead server is noticed at once."""
     command = [
         sys.executable,
         "-m",
@@ -75,7 +75,7 @@ def test_a_server_that_dies_in_the_middle_has_every_record_once(server: MlflowSe
     wait_until(lambda: runs(server, "speaker").total() >= 3, "nothing is published", seconds=120)
     server.kill()
     time.sleep(3)
-    write(results, 40)  # ten new ones, and thirty that were made again
+    write(results, 40)  # ten new ones, and thirty rewritten ones
     server.start()
     wait_until(lambda: len(runs(server, "speaker")) == 40, "not all records arrive", seconds=240)
     done.touch()
@@ -127,20 +127,19 @@ def test_an_experiment_never_notices_that_its_server_dies(server: MlflowServer, 
     follower.send_signal(signal.SIGTERM)
     printed = follower.communicate(timeout=240)[0]
     assert follower.returncode == 0, printed
-    made = {path for path, _ in find_records(experiment.results.parent, experiment.results.name)}
+    paths = {path for path, _ in find_records(experiment.results.parent, experiment.results.name)}
     again = publish(experiment.results, store=server.address)
-    assert (again.published, again.replaced, again.unchanged) == (0, 0, len(made))
+    assert (again.published, again.replaced, again.unchanged) == (0, 0, len(paths))
     assert set(runs(server, "saml.key").values()) == {1}
 
 
-def test_a_server_that_never_answers_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(120)
+def test_a_server_that_never_answers_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     write(tmp_path / "results", 2)
-    began = time.monotonic()
     with (
         silent() as address,
         pytest.raises(SamlError, match="does not answer .* are safe, publish them later"),
     ):
         publish(tmp_path / "results", store=address)
-    assert time.monotonic() - began < 60

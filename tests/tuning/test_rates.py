@@ -1,4 +1,4 @@
-"""How a rate enters a stage's settings."""
+"""Learning rates in settings and paths."""
 
 import copy
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from saml.tuning.rates import adaptation_trial, rate_name, with_rate
+from saml.config.settings import merged_with_arm
+from saml.tuning.rates import adaptation_trial, rate_name, rates_of, with_rate
 
 BOTH = {"expert": 0.003, "router": 0.003}
 
@@ -25,21 +26,32 @@ def test_a_name_is_the_number(rate: float) -> None:
 
 def test_the_rate_goes_before_whatever_the_configuration_says() -> None:
     """By the stages' own rule, that an arm's entry goes before the section."""
-    from saml.training.common import section_for_arm
 
+
+def test_the_rate_overrides_the_configuration() -> None:
+    """By the stages' own rule that an arm's entry overrides the section."""
     own = {"adaptation": {"learning_rate": {"expert": 7.0, "router": 8.0}, "decay": 0.5}}
     given = settings(**own)
     before = copy.deepcopy(given)
     tried = with_rate(given, "adaptation", 0.003)
-    assert section_for_arm(tried, "adaptation") == {"epochs": 10, "decay": 0.5, "learning_rate": BOTH}
+    assert merged_with_arm(tried, "adaptation") == {"epochs": 10, "decay": 0.5, "learning_rate": BOTH}
     assert given == before
 
 
-def test_a_frozen_rate_leaves_no_trace() -> None:
-    frozen = settings(adaptation={"learning_rate": {"expert": 7.0, "router": 8.0}})
-    assert with_rate(frozen, "adaptation", 0.003) == with_rate(settings(), "adaptation", 0.003)
+@pytest.mark.parametrize("own", [{}, {"adaptation": {"learning_rate": {"expert": 7.0, "router": 8.0}}}])
+def test_a_frozen_rate_does_not_change_the_settings_of_a_trial(own: dict[str, Any]) -> None:
+    """Else writing the chosen rates into the configuration would run the trials again."""
+    assert with_rate(settings(**own), "adaptation", 0.003) == {
+        "arm": {"precision": "nf4"},
+        "adaptation": {"epochs": 10, "learning_rate": BOTH},
+    }
 
 
-def test_a_folder_has_the_speakers_name_made_safe() -> None:
+def test_pretraining_sets_the_rate_of_initialisation_too() -> None:
+    assert rates_of(0.01, "pretraining") == {"expert": 0.01, "router": 0.01, "initialisation": 0.01}
+    assert rates_of(0.01, "adaptation") == {"expert": 0.01, "router": 0.01}
+
+
+def test_a_folder_encodes_the_speakers_name() -> None:
     folder = adaptation_trial(Path("r"), "saml", 1.0e-3, "a b", 2)
     assert folder == Path("r/tuning/saml/adaptation/lr0.001/a%20b/seed2")

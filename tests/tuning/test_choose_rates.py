@@ -1,4 +1,4 @@
-"""The stages that choose, from hand-made records to what a person reads and a configuration takes."""
+"""choose-start and choose-rates: from handwritten records to the printed table and the configuration."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ import yaml
 
 from saml.cli import main as cli
 from saml.config.load import load, validate
+from saml.config.settings import merged_with_arm
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
-from saml.training.common import section_for_arm
+from saml.tuning.choose_rates import choose_rates, choose_start
 from saml.tuning.print_rates import show_rates
 from saml.tuning.rates import with_rate
-from saml.tuning.selection import choose_rates, choose_start
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = [0.001, 0.003, 0.01]
@@ -22,7 +22,7 @@ DIVERGED = None
 
 
 def judged(results: Path, arm: str, kind: str, rate: float, losses: list[float | None]) -> None:
-    """Leave what judge-rate leaves of two speakers; without a loss, who diverged."""
+    """Write the record of judge-rate for two speakers; a loss of None stands for a diverged trial."""
     record = RunRecord(stage="judge-rate", experiment="test")
     for speaker, loss in zip(("a", "b%20b"), losses, strict=True):
         record.score(f"{speaker}/{'diverged' if loss is None else 'loss'}", 1.0 if loss is None else loss)
@@ -46,7 +46,7 @@ def adapted(results: Path, arm: str, losses: dict[float, list[float | None]]) ->
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Trials of three arms: one whose best pre-training is at the edge, one that always diverges."""
+    """Trials of three arms: the best pre-training of one is at the edge, one always diverges."""
     results = tmp_path / "results" / "test"
     pretrained(results, "saml", {0.001: 0.4, 0.003: 0.5, 0.01: DIVERGED})
     adapted(results, "saml", {0.001: [0.5, 0.7], 0.003: [0.3, 0.8], 0.01: [0.2, DIVERGED]})
@@ -101,14 +101,16 @@ def test_the_fragment_is_a_configuration(results: Path, tmp_path: Path) -> None:
     assert yaml.safe_load(fragment.read_text()) == {
         "arms": {"saml": {"pretraining": low, "adaptation": middle}, "lora": {"adaptation": middle}}
     }
-    (tmp_path / "arms.yaml").write_text("arms: {lora: {precision: nf4, adapted: true, experts: 1}}\n")
+    (tmp_path / "arms.yaml").write_text(
+        "arms: {lora: {precision: nf4, adapted: true, experts: 1, pretrained: false, routed: false}}\n"
+    )
     config = load([ROOT / "config" / "config.yaml", tmp_path / "arms.yaml", fragment])
     validate(config, ROOT / "workflow" / "schemas" / "config.schema.yaml")
     assert config["arms"]["saml"]["experts"] == 6 and config["arms"]["saml"]["pretraining"] == low
 
 
-def test_laid_over_another_configuration_it_is_what_was_tried(results: Path, tmp_path: Path) -> None:
-    """Such as the released one, whose expert initialisation has a rate of its own."""
+def test_the_fragment_overrides_another_configuration(results: Path, tmp_path: Path) -> None:
+    """Such as the released one, which has a separate rate for expert initialisation."""
     run(results)
     rates = {"expert": 3e-4, "router": 1e-3, "initialisation": 1e-2}
     other = {"arms": {"saml": {"pretraining": {"learning_rate": rates}}}}
@@ -116,11 +118,11 @@ def test_laid_over_another_configuration_it_is_what_was_tried(results: Path, tmp
     fragment = results / "tuning" / "rates.yaml"
     config = load([ROOT / "config" / "config.yaml", tmp_path / "other.yaml", fragment])
     settings = {"arm": config["arms"]["saml"], "pretraining": config["pretraining"]}
-    tried = section_for_arm(with_rate(settings, "pretraining", 0.001), "pretraining")
-    assert section_for_arm(settings, "pretraining") == tried
+    tried = merged_with_arm(with_rate(settings, "pretraining", 0.001), "pretraining")
+    assert merged_with_arm(settings, "pretraining") == tried
 
 
-def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_printed_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(results)
     assert cli.main(["show-rates", str(results)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -133,8 +135,10 @@ def test_what_is_printed(results: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "lora, adaptation: 0" not in text
     assert "saml, adaptation: 1 of 2 trials diverged at 0.01." in text
     assert "wild, pretraining: every rate diverged" in text
-    assert "pretraining: 2 of 2" not in text, "it is one training, whoever it is judged on"
-    assert "mean over 2 tuning speakers, of sentences that neither trained nor chose an epoch" in text
+    assert "pretraining: 2 of 2" not in text, "it is one training, however many speakers it is judged on"
+    assert (
+        "mean over 2 tuning speakers, on utterances used neither for training nor to select an epoch" in text
+    )
     assert str(results / "tuning" / "rates.yaml") in lines[-2]
 
 
@@ -174,7 +178,7 @@ def test_a_rate_that_was_not_judged_is_named(results: Path) -> None:
     assert str(missing) in str(error.value)
 
 
-def test_who_was_not_judged_is_named_with_the_record(results: Path) -> None:
+def test_a_speaker_without_a_loss_is_named_with_the_record(results: Path) -> None:
     judged(results, "lora", "adaptation", 0.003, [0.5, 0.5])
     path = results / "tuning" / "lora" / "judged-adaptation" / "lr0.003" / "seed1" / "run.jsonl"
     path.write_text(path.read_text().replace("b%20b/loss", "someone/loss"))
@@ -186,12 +190,12 @@ def test_a_table_of_dev_losses_is_refused(results: Path) -> None:
     run(results)
     table = results / "tuning" / "rates.csv"
     table.write_text(table.read_text().replace("loss,speakers", "dev_loss,trials"))
-    with pytest.raises(SamlError, match=r"rates.csv: made by an earlier .* run it again"):
+    with pytest.raises(SamlError, match=r"rates.csv: written by an older version, .* again"):
         show_rates(results)
 
 
-def test_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(SamlError, match="no table to show; run `snakemake tune`"):
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SamlError, match="no table to print; run `snakemake tune`"):
         show_rates(tmp_path)
-    with pytest.raises(SamlError, match="no table to show; nothing is there"):
+    with pytest.raises(SamlError, match="no table to print; no such folder"):
         show_rates(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Which rate is best, from losses made up by hand."""
+"""The best rate, from handwritten losses."""
 
 import math
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from saml.runtime.errors import SamlError
 from saml.tracking import Record
-from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker
+from saml.tuning.ranking import Row, Trial, best_rate, choose, losses_by_speaker
 
 NAN = math.nan
 
@@ -16,7 +16,7 @@ NAN = math.nan
     ("losses", "best"),
     [
         ({0.001: 0.5, 0.003: 0.4, 0.01: 0.6}, 0.003),
-        ({0.01: 0.4, 0.003: 0.4, 0.001: 0.5}, 0.003),  # a tie: the lower rate, wherever it stands
+        ({0.01: 0.4, 0.003: 0.4, 0.001: 0.5}, 0.003),  # a tie: the lower rate, in any order
         ({0.001: 0.5, 0.003: NAN, 0.01: math.inf}, 0.001),
         ({0.001: NAN}, None),
         ({}, None),
@@ -27,7 +27,7 @@ def test_best_rate(losses: dict[float, float], best: float | None) -> None:
 
 
 def test_losses_of_a_record() -> None:
-    """One for each speaker asked for, in that order; who has none has diverged."""
+    """One for each requested speaker, in that order; NaN for a speaker without a loss."""
     scores = {"a/loss": 0.25, "a/accuracy": 0.9, "b%20b/diverged": 1.0, "c/loss": 0.5, "loss": 9.0}
     record = Record(stage="judge-rate", experiment="test", scores=scores)
     path = Path("run.jsonl")
@@ -38,7 +38,7 @@ def test_losses_of_a_record() -> None:
 
 
 def test_choose() -> None:
-    """Speakers count alike; a rate that diverges for one of them is out; the edges of the grid are named."""
+    """Unweighted means; a rate that diverges for one speaker is excluded; edges of the grid are marked."""
     trials = [
         Trial("saml", "pretraining", 0.01, 0.5),
         Trial("saml", "pretraining", 0.001, 0.7),

@@ -1,4 +1,4 @@
-"""Which learning rate is best, from what all trials lose on unheard sentences. No files here."""
+"""The best learning rate, from the losses of all trials on unseen utterances. No files here."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from saml.tracking import Record
 
 @dataclass(frozen=True)
 class Trial:
-    """One rate of an arm's pre-training or adaptation on one tuning speaker. NaN: it diverged."""
+    """Loss of one rate of an arm's pre-training or adaptation on one tuning speaker; NaN if it diverged."""
 
     arm: str
     stage: str
@@ -22,11 +22,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Row:
-    """What a rate came to: a row of rates.csv.
+    """The result of a rate: a row of rates.csv.
 
-    `loss` is the mean over so many `speakers`, NaN where `diverged` of them have none. At most one rate of an
-    arm and stage is `chosen`; `edge` says that it is the grid's lowest or highest, so that a better one may
-    lie outside.
+    `loss` is the mean over `speakers` tuning speakers, NaN where `diverged` (a count of speakers) is not 0.
+    At most one rate of an arm and stage is `chosen`; `edge` marks a chosen rate that is the lowest or highest
+    of the grid, so that a better one may lie outside.
     """
 
     arm: str
@@ -40,9 +40,9 @@ class Row:
 
 
 def losses_by_speaker(record: Record, names: Iterable[str], where: Path) -> list[float]:
-    """What a rate that was judged loses on each tuning speaker's unheard sentences; NaN where it diverged.
+    """The losses in a record of judge-rate, one per tuning speaker `names`; NaN where training diverged.
 
-    Raises SamlError naming the record's file, `where`, and a speaker on whom it was not judged.
+    Raises SamlError naming the record's file, `where`, and a speaker that has no loss in it.
     """
     losses = []
     for name in names:
@@ -53,16 +53,16 @@ def losses_by_speaker(record: Record, names: Iterable[str], where: Path) -> list
 
 
 def best_rate(losses: Mapping[float, float]) -> float | None:
-    """The rate with the lowest loss, of several the lowest rate; None where no loss is finite."""
+    """The rate with the lowest loss, on ties the lowest rate; None where no loss is finite."""
     finite = {rate: loss for rate, loss in losses.items() if math.isfinite(loss)}
     return min(finite, key=lambda rate: (finite[rate], rate), default=None)
 
 
 def choose(trials: Iterable[Trial]) -> list[Row]:
-    """A row for each arm, stage and rate; arms and stages in the order given, rates ascending.
+    """A row for each arm, stage and rate; arms and stages in the given order, rates ascending.
 
-    A rate at which one trial diverged is out: it would fail for some speaker. The grid of an arm and stage is
-    what its trials name.
+    A rate at which any trial diverged is excluded: it would fail for some speaker. The grid of an arm and
+    stage is the set of rates in its trials.
     """
     groups: dict[tuple[str, str], dict[float, list[float]]] = {}
     for trial in trials:
@@ -88,5 +88,5 @@ def _rows(arm: str, stage: str, at: Mapping[float, Sequence[float]]) -> Iterable
 
 
 def mean_loss(losses: Sequence[float]) -> float:
-    """The mean, speakers counting alike; NaN where one has no finite loss."""
+    """The unweighted mean over speakers; NaN where any loss is not finite."""
     return fmean(losses) if all(map(math.isfinite, losses)) else math.nan

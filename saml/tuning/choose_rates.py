@@ -1,6 +1,6 @@
-"""The two stages that choose: choose-start after the pre-trainings, choose-rates after everything.
+"""The stages choose-start (after the pre-trainings) and choose-rates (after all trials).
 
-Both read what judge-rate found and need no model.
+Both read the records of judge-rate and need no model.
 """
 
 import math
@@ -8,18 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from saml.corpora.registry import folder_name
+from saml.reporting.csv_tables import write_table
 from saml.runtime.files import write_atomically
 from saml.tracking import RunRecord, read_record
-from saml.tuning.choice import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
+from saml.tuning.ranking import Row, Trial, best_rate, choose, losses_by_speaker, mean_loss
 from saml.tuning.rates import PRETRAINING, judged, pretraining_trial, rate_name, rates_of
-from saml.tuning.trial import SCORE, lose
+from saml.tuning.trial import SCORE, write_diverged
 
 _HEAD = """\
 # Learning rates that `snakemake tune` chose, without any target speaker; {table} has all losses.
-# Lay this file over the configuration (--configfile ... {name}), or copy its entries into it.
+# Pass this file after the configuration (--configfile ... {name}), or copy its entries into it.
 """
 
 
@@ -35,16 +37,16 @@ def choose_start(
     record: Path,
     corpus: str | None = None,
 ) -> None:
-    """Copy an arm's best pre-trained adapter: what its adaptations on trial start from.
+    """Copy an arm's best pre-trained adapter, from which its adaptation trials start.
 
-    Where every rate diverged, the adapter is an empty file, and what starts from it is lost too.
+    Where every rate diverged, the adapter is an empty file, and trials that start from it count as diverged.
 
     Args:
         experiment: name of the experiment.
         settings: of the config's section `tuning` the keys `grid` and `speakers`.
         arm: name of the arm.
         seed: of the pre-trainings.
-        results: results/<experiment>, where the pre-trainings lie, and what they lose.
+        results: results/<experiment>, with the pre-trainings and the records of judge-rate.
         out_adapter: output.
         out_description: output, its JSON.
         record: output, the run record: the mean loss at each rate.
@@ -64,7 +66,7 @@ def choose_start(
     }
     best = best_rate(losses)
     if best is None:
-        lose(out_adapter, out_description)
+        write_diverged(out_adapter, out_description)
         run.score(SCORE, 1.0)
     else:
         write_atomically(out_adapter, (folders[best] / "adapter.safetensors").read_bytes())
@@ -85,24 +87,22 @@ def choose_rates(
     record: Path,
     corpus: str | None = None,
 ) -> None:
-    """Write the table of all rates, and what was chosen as a piece of configuration.
+    """Write the table of all rates, and the chosen rates as a configuration file.
 
     Args:
         experiment: name of the experiment.
         settings: the config's section `tuning`, and `arms`: the arms that were tuned with their stages, such
             as {"saml": ["pretraining", "adaptation"]}.
-        results: results/<experiment>, where the trials lie.
+        results: results/<experiment>, with the trials.
         rates: output, the table.
-        fragment: output, the YAML to lay over a configuration; a stage of which every rate diverged is not
-            in it.
+        fragment: output, YAML that is merged over a configuration; without the stages of which every rate
+            diverged.
         record: output, the run record.
         corpus: name of the corpus, for the record.
 
     Raises:
         SamlError: a trial has not been judged, or its record is damaged.
     """
-    from saml.reporting.tables import write_table
-
     run = RunRecord(stage="choose-rates", experiment=experiment, settings=settings, corpus=corpus)
     rows = choose(_trials(results, settings["arms"], settings["tuning"]))
     write_table(rates_table(rows), rates)
@@ -118,13 +118,11 @@ def choose_rates(
     run.write(record)
 
 
-def rates_table(rows: Sequence[Row]) -> Any:
-    """rates.csv as a data frame; yes and no are 1 and 0, a loss that is not to be had is empty."""
-    import pandas as pd
-
+def rates_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """rates.csv as a data frame; true and false are 1 and 0, a missing loss is empty."""
     columns = ["arm", "stage", "rate", "loss", "speakers", "diverged", "chosen", "edge"]
     cells = [
-        # The rate as text: a table's six decimals would cut it.
+        # The rate as text: six decimals would truncate it.
         [r.arm, r.stage, rate_name(r.rate), r.loss, r.speakers, r.diverged, int(r.chosen), int(r.edge)]
         for r in rows
     ]
@@ -141,7 +139,7 @@ def chosen_rates(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def _trials(results: Path, arms: Mapping[str, Sequence[str]], tuning: Mapping[str, Any]) -> Iterator[Trial]:
-    """Every rate of an arm and stage on every tuning speaker."""
+    """The loss of every rate, arm and stage on every tuning speaker."""
     for arm, stages in arms.items():
         for rate in tuning["grid"]:
             for stage in stages:
@@ -152,6 +150,6 @@ def _trials(results: Path, arms: Mapping[str, Sequence[str]], tuning: Mapping[st
 def _losses(
     results: Path, arm: str, stage: str, rate: float, seed: int, speakers: Sequence[str]
 ) -> list[float]:
-    """What the trials of an arm and stage at one rate lose on each speaker, as judge-rate found it."""
+    """The losses that judge-rate recorded for an arm, stage and rate, one per tuning speaker."""
     path = judged(results, arm, stage, rate, seed) / "run.jsonl"
     return losses_by_speaker(read_record(path), map(folder_name, speakers), path)

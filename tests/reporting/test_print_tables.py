@@ -1,9 +1,12 @@
-"""What `saml show` prints."""
+"""The output of `saml show`."""
+
+import re
 
 import pytest
 from results_tree import Tree, run
 
-from saml.reporting.print_tables import aligned, percent, show
+from saml.reporting.print_tables import aligned, show
+from saml.reporting.wording import caveat, number_of, percent
 from saml.runtime.errors import SamlError
 
 
@@ -14,18 +17,19 @@ def test_show_prints_the_table_the_caveat_and_where_to_look(
     show(small.root)
     text = capsys.readouterr().out
     lines = text.splitlines()
-    row = next(line for line in lines if line.startswith("saml "))
-    assert row.split()[:3] == ["saml", "10.0", "50.0"]
-    assert row.endswith("0.50 + 0.06    7.14x")
+    row = re.split(" {2,}", next(line for line in lines if re.match("saml {2,}", line)))
+    assert row[:3] == ["saml", "10.0", "50.0"] and row[5:] == ["0.50 + 0.06", "7.14x"]
+    # Against fp32 with 20 % and nf4 with 40 %.
+    assert row[3].startswith("50.0 [") and row[4].startswith("75.0 [")
     assert "2 target speakers cannot speak for all speakers." in text
-    assert "saml against pqm" in text
+    assert set(re.findall(r"^\S+ against \S+", text, re.MULTILINE)) == {"saml against pqm"}
     for place in ("tables", "figures", "snakemake --report", "mlflow ui --backend-store-uri"):
         assert place in text
     assert max(map(len, lines[:20])) <= 100
 
 
 def test_show_without_tables(small: Tree) -> None:
-    with pytest.raises(SamlError, match="no tables to show"):
+    with pytest.raises(SamlError, match=r"summary\.csv: no such table; run the experiment first"):
         show(small.root)
 
 
@@ -36,6 +40,11 @@ def test_aligned() -> None:
         "saml   9.1",
         "a     10.2",
     ]
+
+
+def test_counts_and_nouns() -> None:
+    assert [number_of(n, "seed") for n in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
+    assert caveat(1) == "1 target speaker cannot speak for all speakers."
 
 
 def test_percent() -> None:

@@ -1,1 +1,1 @@
-"""Speech in, lhotse manifests out: one module per corpus, found by its name in `registry`."""
+"""Corpora: from speech on disk to lhotse manifests, roles and splits."""

@@ -1,12 +1,14 @@
-"""espeak-ng without a download: the library and voices of PyPI's espeakng-loader, called through ctypes."""
+"""Speech synthesis with espeak-ng: library and voices of PyPI's espeakng-loader, called through ctypes."""
 
 import ctypes
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,18 +16,18 @@ import numpy as np
 from saml.runtime.errors import SamlError
 
 # From espeak-ng's speak_lib.h.
-_SYNCHRONOUS = 2  # retrieval mode: audio goes to the callback, and a call returns when all of it is there
+_SYNCHRONOUS = 2  # retrieval mode: audio goes to the callback, and a call returns when all audio is delivered
 _UTF8, _SSML, _PHONEMES = 1, 0x10, 0x100
 _RATE, _PITCH = 1, 3
 _POSITION_CHARACTER = 1
 
-# espeak-ng knows British English by its bare language code only.
+# espeak-ng knows British English only as "en".
 _LANGUAGE_CODES = {"en-gb": "en"}
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How somebody sounds: accent, vocal tract (espeak's "variant"), words per minute, pitch of 0 to 99."""
+    """A synthetic voice: accent, vocal tract (espeak's "variant"), words per minute, pitch from 0 to 99."""
 
     language: str
     variant: str
@@ -34,16 +36,16 @@ class Voice:
 
 
 def variants() -> frozenset[str]:
-    """The variants that this espeak-ng has; it takes any other name without a word and speaks as usual."""
+    """The variants that this espeak-ng has; an unknown variant would silently give the default voice."""
     return frozenset(os.listdir(_data_folder() / "voices" / "!v"))
 
 
 def speak(voice: Voice, texts: Sequence[str]) -> tuple[int, list[np.ndarray]]:
-    """Speak every text: the sampling rate in Hz, and per text its samples `(samples,)` in int16.
+    """Synthesise every text: the sampling rate in Hz, and for each text its samples `(samples,)` in int16.
 
-    Texts are SSML and may hold espeak phonemes in double square brackets. The same voice and texts give the
-    same samples: the library is loaded afresh, because its oscillators go on where the last sentence, of
-    whomever, left them. Raises SamlError where espeak refuses the voice or stays silent.
+    Texts are SSML and may contain espeak phonemes in double square brackets. The same voice and texts give
+    the same samples: the library is loaded again for each call, because its oscillators keep their phase
+    from sentence to sentence. Raises SamlError when espeak rejects the voice or produces silence.
     """
     if voice.variant not in variants():
         raise SamlError(
@@ -53,7 +55,8 @@ def speak(voice: Voice, texts: Sequence[str]) -> tuple[int, list[np.ndarray]]:
     with _library() as (library, rate, chunks):
         if library.espeak_SetVoiceByName(f"{code}+{voice.variant}".encode()) != 0:
             raise SamlError(
-                f"espeak refuses the voice {voice.language}+{voice.variant}; take another language or variant"
+                f"espeak rejects the voice {voice.language}+{voice.variant}; "
+                "choose another language or variant"
             )
         library.espeak_SetParameter(_RATE, voice.rate, 0)
         library.espeak_SetParameter(_PITCH, voice.pitch, 0)
@@ -68,36 +71,34 @@ def _speak_one(library: Any, chunks: list[bytes], voice: Voice, text: str) -> np
     samples = np.frombuffer(b"".join(chunks), dtype=np.int16)
     if status != 0 or not samples.any():
         raise SamlError(
-            f"espeak says nothing as {voice.language}+{voice.variant} for {text!r}; take another voice"
+            f"espeak produces no speech with {voice.language}+{voice.variant} for {text!r}; "
+            "choose another voice"
         )
     return samples
 
 
 @contextmanager
 def _library() -> Iterator[tuple[Any, int, list[bytes]]]:
-    """A fresh espeak-ng: the library, its sampling rate, and the list that its audio is appended to."""
-    import _ctypes
-
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    """A newly loaded espeak-ng: the library, its sampling rate, and the list that receives its audio."""
+    library = ctypes.CDLL(_loader().get_library_path())
     chunks: list[bytes] = []
     receive = _callback_type()(lambda samples, count, events: _receive(chunks, samples, count))
     try:
         rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(_data_folder()).encode(), 0)
         if rate <= 0:
-            raise SamlError("espeak-ng does not start; install the package espeakng-loader again")
+            raise SamlError("espeak-ng cannot be initialised; reinstall the package espeakng-loader")
         library.espeak_SetSynthCallback(receive)
-        # Breath is noise, which espeak seeds with the time of day.
+        # Breath noise; espeak's default seed is the time of day.
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         yield library, rate, chunks
     finally:
         library.espeak_Terminate()
-        _ctypes.dlclose(library._handle)
+        # ctypes itself cannot unload a library; `_handle` is documented as public.
+        ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 
 
 def _receive(chunks: list[bytes], samples: Any, count: int) -> int:
-    """espeak's callback: keep what it says; 0 means go on. The last call of a text brings no samples."""
+    """espeak's callback: collect samples; 0 means continue. The last call of a text has no samples."""
     if samples and count > 0:
         chunks.append(ctypes.string_at(samples, 2 * count))
     return 0
@@ -108,10 +109,14 @@ def _callback_type() -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
-@cache
 def _data_folder() -> Path:
+    return Path(_loader().get_data_path())
+
+
+@cache
+def _loader() -> ModuleType:
+    """The package that contains espeak-ng. Imported here, because only synthetic speech needs it."""
     try:
-        import espeakng_loader
+        return importlib.import_module("espeakng_loader")
     except ImportError:
-        raise SamlError("corpus spoken_commands needs the package espeakng-loader; pip install it") from None
-    return Path(espeakng_loader.get_data_path())
+        raise SamlError("synthetic speech needs the package espeakng-loader; pip install it") from None

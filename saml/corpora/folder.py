@@ -1,8 +1,9 @@
-"""Any folder of recordings with a tab-separated manifest: how a user brings own speech.
+"""A folder of recordings with a tab-separated manifest: the corpus for a user's own speech.
 
-The manifest's first line names its columns: utterance, speaker, file, text; optionally seconds and role;
-others are passed over. `file` is relative to the folder. A role is base, pretrain, heldout or target (see
-`roles` in the config); `pool` or nothing means that nobody hears the speaker until the config says who.
+The first line of the manifest names its columns: utterance, speaker, file, text, and optionally seconds and
+role. Further columns are ignored. `file` is relative to the folder. A role is base, pretrain, heldout or
+target (see `roles` in the config); speakers with `pool` or no role are used only if the config gives them a
+role.
 """
 
 import hashlib
@@ -19,10 +20,10 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from saml.corpora.audio import as_recording
 from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
-from saml.corpora.seeded import ranked, seeded
-from saml.corpora.synthesis import say
-from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target
-from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
+from saml.corpora.sampling import ranked, stable_hash
+from saml.corpora.synthesis import synthesise
+from saml.corpora.utterance_checks import POOLS, Prepared, check_recordings, check_target
+from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
@@ -30,20 +31,19 @@ from saml.runtime.progress import Progress
 ROOT_VARIABLE = "SAML_FOLDER_ROOT"
 _COLUMNS = ("utterance", "speaker", "file", "text")
 _ROLES = (*POOLS, "target", "pool", "")
-Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     """All utterances of the folder. Files that are not 16 kHz mono are converted into `audio`.
 
-    Raises SamlError where the folder or a column is missing, a line or a role makes no sense, or (unless bad
+    Raises SamlError when the folder or a column is missing, a line or a role is invalid, or (unless bad
     utterances are dropped) a file cannot be used.
     """
     own = settings["folder"]
     rows = _assign_roles(read_rows(own), own["roles"] or {})
     with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = check_recordings(followed(rows, progress), settings["on_bad_utterance"])
-    kept = limit_heldout(kept, own.get("heldout_utterances"), own["seed"])
+        kept, dropped = check_recordings(with_progress(rows, progress), settings["on_bad_utterance"])
+    kept = limit_heldout(kept, own["heldout_utterances"], own["seed"])
     parts = pool_parts(kept, own["dev_share"], own["seed"])
     recordings = [as_recording(row.path, row.utterance, _converted(row, audio)) for row in kept]
     supervisions = [
@@ -51,12 +51,12 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
         for row, recording in zip(kept, recordings, strict=True)
     ]
     trained = [s for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
-    # An empty transcript is named, or dropped, where the pool is prepared.
+    # Empty transcripts are reported or dropped by the stage that prepares the pool.
     texts = [s.text for s in trained if s.text.strip()]
-    more_recordings, more_supervisions = _made_speech(texts, own, audio)
+    synthetic_recordings, synthetic_supervisions = _synthetic_speech(texts, own, audio)
     return (
-        RecordingSet.from_items([*recordings, *more_recordings]),
-        SupervisionSet.from_items([*supervisions, *more_supervisions]),
+        RecordingSet.from_items([*recordings, *synthetic_recordings]),
+        SupervisionSet.from_items([*supervisions, *synthetic_supervisions]),
         dropped,
     )
 
@@ -68,9 +68,9 @@ def prepare_speaker(
     supervisions: SupervisionSet,
     audio: Path,
 ) -> Prepared:
-    """What the folder has of one speaker; `settings` and `audio` play no part.
+    """The utterances of one speaker; `settings` and `audio` are not used.
 
-    Raises SamlError where the speaker has no utterances or stands in a pool.
+    Raises SamlError when the speaker has no utterances or belongs to a pool.
     """
     check_target(speaker, supervisions)
     own = [supervision for supervision in supervisions if supervision.speaker == speaker]
@@ -78,8 +78,8 @@ def prepare_speaker(
         others = sorted({supervision.speaker for supervision in supervisions})
         alike = get_close_matches(speaker, others) or others[:5]
         raise SamlError(
-            f"speaker {speaker} has no utterances in the corpus (its dropped.tsv lists those left out); mend "
-            f"target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
+            f"speaker {speaker} has no utterances in the corpus (dropped utterances are in its dropped.tsv); "
+            f"correct target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
         )
     for supervision in own:
         supervision.custom = {**(supervision.custom or {}), "role": "target"}
@@ -89,18 +89,18 @@ def prepare_speaker(
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
-    """Where the corpus is: the config's `root`, else the environment's SAML_FOLDER_ROOT.
+    """The folder of the corpus: the config's `root`, else the environment variable SAML_FOLDER_ROOT.
 
-    Raises SamlError, saying how to come by one, where neither names a folder with the manifest.
+    Raises SamlError with instructions when neither names a folder with the manifest.
     """
     named = settings["root"] or os.environ.get(ROOT_VARIABLE)
     advice = (
-        f"point corpus.folder.root or {ROOT_VARIABLE} to a folder with a {settings['manifest']} of the "
-        f"columns {', '.join(_COLUMNS)} (for example CMU AN4 from github.com/cmusphinx/an4; "
-        "config/README.md says how)"
+        f"set corpus.folder.root or {ROOT_VARIABLE} to a folder that contains a {settings['manifest']} with "
+        f"the columns {', '.join(_COLUMNS)} (for example CMU AN4 from github.com/cmusphinx/an4, see "
+        "config/README.md)"
     )
     if not named:
-        raise SamlError(f"corpus folder: no folder is named; {advice}")
+        raise SamlError(f"corpus folder: no folder is configured; {advice}")
     root = Path(named)
     if not (root / settings["manifest"]).is_file():
         raise SamlError(f"corpus folder: {root / settings['manifest']} does not exist; {advice}")
@@ -108,30 +108,30 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
 
 
 def origin(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """For the run record: the manifest's SHA-256, by which a later run sees that it has changed."""
+    """For the run record: the SHA-256 of the manifest, so that a later run detects changes."""
     own = settings["folder"]
     manifest = root_folder(own) / own["manifest"]
     return {"manifest": {"sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}}
 
 
 def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:
-    """The lines of the manifest, in its order.
+    """The utterances of the manifest, in its order.
 
-    Raises SamlError, naming the line, where a column is missing, a field is missing or empty, an utterance
-    stands twice, a role does not exist or a file would lie outside the folder.
+    Raises SamlError, naming the line, when a column is missing, a field is missing or empty, an utterance is
+    listed twice, a role does not exist, or a file would be outside the folder.
     """
     root = root_folder(settings)
     manifest = root / settings["manifest"]
     try:
         lines = [line.rstrip("\r") for line in manifest.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError:
-        raise SamlError(f"{manifest}: this is not UTF-8 text; save it as UTF-8") from None
+        raise SamlError(f"{manifest}: not UTF-8 text; save it as UTF-8") from None
     columns = [column.strip() for column in lines[0].split("\t")]
     lacking = [column for column in _COLUMNS if column not in columns]
     if lacking:
         raise SamlError(
             f"{manifest}: the first line lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; "
-            "it must name the columns, separated by tabs"
+            "it must list the columns, separated by tabs"
         )
     rows = [
         _parse(line.split("\t"), columns, root, f"{manifest}, line {number}")
@@ -139,7 +139,7 @@ def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:
         if line.strip()
     ]
     if not rows:
-        raise SamlError(f"{manifest}: there are no utterances below the first line; add some")
+        raise SamlError(f"{manifest}: there are no utterances after the first line; add some")
     _refuse_duplicates(rows, manifest)
     return rows
 
@@ -147,7 +147,7 @@ def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:
 def _parse(fields: list[str], columns: list[str], root: Path, place: str) -> Utterance:
     if len(fields) != len(columns):
         raise SamlError(
-            f"{place}: {len(fields)} fields where the first line names {len(columns)}; mend the line"
+            f"{place}: {len(fields)} fields, but the first line lists {len(columns)}; correct the line"
         )
     row = dict(zip(columns, (field.strip() for field in fields), strict=True))
     for column in ("utterance", "speaker", "file"):
@@ -155,10 +155,12 @@ def _parse(fields: list[str], columns: list[str], root: Path, place: str) -> Utt
             raise SamlError(f"{place}: the {column} is empty; fill it in")
     inside = posixpath.normpath(row["file"])
     if posixpath.isabs(inside) or inside == ".." or inside.startswith("../"):
-        raise SamlError(f"{place}: the file {row['file']} lies outside the corpus folder; move it inside")
+        raise SamlError(f"{place}: the file {row['file']} is outside the corpus folder; move it inside")
     role = row.get("role", "")
     if role not in _ROLES:
-        raise SamlError(f"{place}: there is no role {role!r}; take one of {', '.join(filter(None, _ROLES))}")
+        raise SamlError(
+            f"{place}: there is no role {role!r}; choose one of {', '.join(filter(None, _ROLES))}"
+        )
     return Utterance(row["utterance"], row["speaker"], root / inside, row["text"], _seconds(row, place), role)
 
 
@@ -167,7 +169,7 @@ def _seconds(row: Mapping[str, str], place: str) -> float | None:
     try:
         return float(text) if text else None
     except ValueError:
-        raise SamlError(f"{place}: seconds {text!r} is no number; mend it or leave it empty") from None
+        raise SamlError(f"{place}: seconds {text!r} is not a number; correct it or leave it empty") from None
 
 
 def _refuse_duplicates(rows: Iterable[Utterance], manifest: Path) -> None:
@@ -175,29 +177,27 @@ def _refuse_duplicates(rows: Iterable[Utterance], manifest: Path) -> None:
     for row in rows:
         if row.utterance in seen:
             raise SamlError(
-                f"{manifest}: utterance {row.utterance} stands there twice; give every one its own id"
+                f"{manifest}: utterance {row.utterance} is listed twice; give each utterance its own id"
             )
         seen.add(row.utterance)
 
 
 def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
-    """Let the config's lists replace the column: a role that it lists has these speakers and no others."""
+    """Apply the config's lists: a role that is listed there has these speakers and no others."""
     assigned: dict[str, str] = {}
     speakers = {row.speaker for row in rows}
-    for role, members in roles.items():
+    for role, listed_speakers in roles.items():
         if role not in POOLS:
-            raise SamlError(f"corpus.folder.roles: there is no role {role!r}; take {', '.join(POOLS)}")
-        for speaker in members or []:
+            raise SamlError(f"corpus.folder.roles: there is no role {role!r}; choose {', '.join(POOLS)}")
+        for speaker in listed_speakers or []:
             if speaker not in speakers:
-                raise SamlError(
-                    f"corpus.folder.roles.{role}: speaker {speaker} has no utterances; take it out"
-                )
+                raise SamlError(f"corpus.folder.roles.{role}: speaker {speaker} has no utterances; remove it")
             if assigned.setdefault(speaker, role) != role:
                 raise SamlError(
-                    f"corpus.folder.roles: speaker {speaker} stands in {assigned[speaker]} and {role}; "
-                    "take it out of one"
+                    f"corpus.folder.roles: speaker {speaker} is listed in {assigned[speaker]} and {role}; "
+                    "remove it from one of them"
                 )
-    listed = {role for role, members in roles.items() if members is not None}
+    listed = {role for role, listed_speakers in roles.items() if listed_speakers is not None}
     rows = [
         replace(row, role=assigned.get(row.speaker, "pool" if row.role in listed else row.role))
         for row in rows
@@ -212,39 +212,40 @@ def _refuse_two_roles(rows: Iterable[Utterance]) -> None:
         if roles.setdefault(row.speaker, row.role) != row.role:
             raise SamlError(
                 f"speaker {row.speaker} has two roles in the manifest, {roles[row.speaker] or 'none'} and "
-                f"{row.role or 'none'}; give all utterances of a speaker the same"
+                f"{row.role or 'none'}; give all utterances of a speaker the same role"
             )
 
 
-def _made_speech(
+def _synthetic_speech(
     texts: list[str], settings: Mapping[str, Any], audio: Path
 ) -> tuple[list[Recording], list[SupervisionSegment]]:
-    """More speech to train a base on: synthetic voices that speak its transcripts, words in drawn order.
+    """Additional training speech for a base model: synthetic voices speak its transcripts, words shuffled.
 
-    A small corpus teaches a network from scratch its few sentences by heart. The same words from many voices
-    and in many orders teach it their sounds. Nothing of the dev part or of another role is spoken. `commands`
-    are sentences of the synthetic corpus besides: easy to learn, they are for a training to open with.
+    A network that is trained from scratch on a small corpus memorises its few sentences. The same words from
+    many voices and in many orders teach it the sounds. Transcripts of the dev part and of other roles are not
+    used. `commands` is the number of further sentences of the synthetic corpus; they are easy to learn and
+    serve the first epochs.
 
-    Raises SamlError where there are no transcripts to take words from.
+    Raises SamlError when there are no transcripts to take words from.
     """
-    how = settings.get("synthetic_speech") or {"voices": 0, "sentences": 0, "commands": 0}
+    how = settings["synthetic_speech"]
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
     if not how["voices"]:
         return recordings, supervisions
     if not texts and how["sentences"]:
         raise SamlError(
-            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) for its voices to "
-            "speak; give speakers that role, or set sentences or voices to 0"
+            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) to synthesise; "
+            "give speakers that role, or set sentences or voices to 0"
         )
     voices = pool_voices("base", how["voices"], settings["seed"])
-    with Progress("speaking", len(voices)) as progress:
+    with Progress("synthesising", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):
             name = voice_name(voice)
-            lines = _made_lines(name, texts, how, settings["seed"])
-            made = say(voice, [line[:2] for line in lines], audio, {**how, "seed": settings["seed"]})
-            recordings += made
-            for recording, (utterance, words, kind) in zip(made, lines, strict=True):
+            lines = _synthetic_lines(name, texts, how, settings["seed"])
+            spoken = synthesise(voice, [line[:2] for line in lines], audio, {**how, "seed": settings["seed"]})
+            recordings += spoken
+            for recording, (utterance, words, kind) in zip(spoken, lines, strict=True):
                 row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
                 supervision = _supervision(row, recording, "train")
                 supervision.custom["synthetic"] = kind
@@ -253,10 +254,10 @@ def _made_speech(
     return recordings, supervisions
 
 
-def _made_lines(
+def _synthetic_lines(
     name: str, texts: list[str], how: Mapping[str, Any], seed: int
 ) -> list[tuple[str, Sequence[str], str]]:
-    """(utterance id, words, kind) of everything that a synthetic voice says for the base."""
+    """(utterance id, words, kind) of all utterances of a synthetic voice."""
     lines: list[tuple[str, Sequence[str], str]] = [
         (f"{name}-{index}", _reordered(texts, seed, name, index), "transcripts")
         for index in range(how["sentences"])
@@ -270,8 +271,8 @@ def _made_lines(
 
 
 def _reordered(texts: list[str], seed: int, *key: object) -> list[str]:
-    """The words of one of `texts`, both drawn, in a drawn order and lower case."""
-    words = texts[seeded(seed, "text", *key) % len(texts)].lower().split()
+    """The words of a seeded choice of `texts`, shuffled and in lower case."""
+    words = texts[stable_hash(seed, "text", *key) % len(texts)].lower().split()
     places = ranked((str(place) for place in range(len(words))), seed, "words", *key)
     return [words[int(place)] for place in places]
 

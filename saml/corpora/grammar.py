@@ -1,14 +1,14 @@
-"""The sentences of the synthetic corpus and who may speak them.
+"""The sentences of the synthetic corpus and their division into parts.
 
 Six words in a fixed order, as in the GRID corpus (Cooke, Barker, Cunningham and Shao, 2006): command,
-colour, preposition, letter, digit, adverb. 51 words make 64,000 sentences. A seeded hash gives every
-sentence to one part for good, so that no sentence stands in two parts, not even spoken by two people.
+colour, preposition, letter, digit, adverb. 51 words make 64,000 sentences. A seeded hash assigns every
+sentence to one part, so that no sentence is in two parts, not even from two speakers.
 """
 
 from functools import cache
 from itertools import product
 
-from saml.corpora.seeded import drawn, seeded
+from saml.corpora.sampling import sample, stable_hash
 from saml.runtime.errors import SamlError
 
 Sentence = tuple[str, str, str, str, str, str]
@@ -17,12 +17,12 @@ SLOTS = (
     ("bin", "lay", "place", "set"),
     ("blue", "green", "red", "white"),
     ("at", "by", "in", "with"),
-    tuple("abcdefghijklmnopqrstuvxyz"),  # `w` is the only letter of three syllables; GRID leaves it out too
+    tuple("abcdefghijklmnopqrstuvxyz"),  # without w, as in GRID: the only letter of three syllables
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     ("again", "now", "please", "soon"),
 )
 
-# The share of all sentences that each part owns, in per cent.
+# The share of all sentences in each part, in per cent.
 SHARES = {
     "base-train": 40,
     "base-dev": 5,
@@ -34,41 +34,40 @@ SHARES = {
     "target-test": 10,
 }
 
-# The article "a", and in French the English "at a", would swallow the letter's name: espeak's phonemes for
-# it.
+# espeak's phonemes for the letter A, which it would otherwise read as an article (in French: elide).
 _LETTER_A = {"en": "[['eI]]", "fr": "[['a]]"}
 
 
 def sentences(speaker: str, role: str, part: str, count: int, seed: int) -> list[Sentence]:
-    """`count` different sentences for a speaker, all from what this role's part owns.
+    """`count` different sentences for a speaker, from the given part of a role.
 
-    A smaller count gives the beginning of the same list. Raises SamlError for more than the part owns.
+    A smaller count gives the start of the same list. Raises SamlError when the part has too few sentences.
     """
-    own = _parts(seed)[f"{role}-{part}"]
+    own = sentences_by_part(seed)[f"{role}-{part}"]
     if count > len(own):
         raise SamlError(
-            f"corpus.spoken_commands.{role} asks for {count} sentences of part {part}; there are {len(own)}"
+            f"corpus.spoken_commands.{role} needs {count} sentences of part {part}; there are {len(own)}"
         )
-    return drawn(own, count, seed, "sentences", speaker, part)
+    return sample(own, count, seed, "sentences", speaker, part)
 
 
 def code(sentence: Sentence) -> str:
-    """Six characters that name a sentence, as in GRID: `bbaf2n` is "bin blue at f two now"."""
+    """The six-character code of a sentence, as in GRID: `bbaf2n` is "bin blue at f two now"."""
     command, colour, preposition, letter, digit, adverb = sentence
     return f"{command[0]}{colour[0]}{preposition[0]}{letter}{SLOTS[4].index(digit)}{adverb[0]}"
 
 
 def letter_name(letter: str, language: str) -> str:
-    """What espeak is given (SSML) so that a voice of this language says a letter's name."""
+    """SSML for espeak that makes a voice of this language speak a letter's name."""
     name = f'<say-as interpret-as="characters">{letter}</say-as>'
     return _LETTER_A.get(language.split("-")[0], name) if letter == "a" else name
 
 
 @cache
-def _parts(seed: int) -> dict[str, list[Sentence]]:
-    """The sentences that each part owns, in the order of the grammar."""
+def sentences_by_part(seed: int) -> dict[str, list[Sentence]]:
+    """The sentences of each part (`<role>-<part>`), in the order of the grammar."""
     owners = [part for part, share in SHARES.items() for _ in range(share)]
     parts: dict[str, list[Sentence]] = {part: [] for part in SHARES}
     for words in product(*SLOTS):
-        parts[owners[seeded(seed, "part", *words) % len(owners)]].append(words)
+        parts[owners[stable_hash(seed, "part", *words) % len(owners)]].append(words)
     return parts

@@ -1,7 +1,7 @@
-"""LibriSpeech in its official layout: in <part>/<speaker>/<chapter>/ FLAC files and one .trans.txt.
+"""LibriSpeech in its official layout: <part>/<speaker>/<chapter>/ with FLAC files and one .trans.txt.
 
-The manifests are lhotse's (its recipe's `parse_utterance`); who has which role is settled in `roles`. Target
-speakers are looked for when they are asked for, so a new one leaves everything else as it is.
+Manifests are made by lhotse's recipe (`parse_utterance`), roles are assigned by `role_assignment`. A target
+speaker is read only when requested, so that an additional one changes nothing else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,29 +12,28 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.recipes.librispeech import parse_utterance
 
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
-from saml.corpora.utterance_checks import Dropped, check_recordings, check_target
-from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
+from saml.corpora.utterance_checks import Prepared, check_recordings, check_target
+from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
 
 ROOT_VARIABLE = "SAML_LIBRISPEECH_ROOT"
-# The folder that the corpus's archives unpack to.
+# The folder inside the archives of the corpus.
 ARCHIVE = "LibriSpeech"
-Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
-    """The utterances of everybody who has a role; nothing is written into `audio`.
+    """The utterances of all speakers with a role; nothing is written to `audio`.
 
-    Raises SamlError where a part is not there, a role cannot be filled, a transcript makes no sense, or
-    (unless bad utterances are dropped) a file cannot be used.
+    Raises SamlError when a part is missing, a role cannot be filled, a transcript is invalid, or (unless bad
+    utterances are dropped) a file cannot be used.
     """
     own = settings["librispeech"]
     root = root_folder(own)
     rows = [
         row
-        for member in assign_roles("librispeech", own, lambda part: speakers(root, part))
-        for row in read_speaker(root / member.part / member.speaker, member.role)
+        for assigned in assign_roles("librispeech", own, lambda part: speakers(root, part))
+        for row in read_speaker(root / assigned.part / assigned.speaker, assigned.role)
     ]
     return _manifests(rows, own, settings["on_bad_utterance"])
 
@@ -46,10 +45,10 @@ def prepare_speaker(
     supervisions: SupervisionSet,
     audio: Path,
 ) -> Prepared:
-    """The utterances of one target speaker; `recordings` and `audio` play no part.
+    """The utterances of one target speaker; `recordings` and `audio` are not used.
 
-    Raises SamlError where no part for target speakers has the speaker, or a role has, and as
-    `prepare_corpus`.
+    Raises SamlError when no part for target speakers contains the speaker or the speaker has another role,
+    and as `prepare_corpus`.
     """
     own = settings["librispeech"]
     check_target(speaker, supervisions)
@@ -59,15 +58,15 @@ def prepare_speaker(
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
-    """Where the parts are. Raises SamlError, saying how to come by the corpus, where there is no folder."""
+    """The folder of the parts. Raises SamlError with instructions when there is none."""
     advice = "saml download librispeech --root <folder> --parts train-clean-100 train-clean-360"
     return corpus_folder("librispeech", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=advice)
 
 
 def speakers(root: Path, part: str) -> list[str]:
-    """The speakers of a part, in the order of their numbers.
+    """The speakers of a part, in numerical order.
 
-    Raises SamlError, saying how to get it, where the part is not there.
+    Raises SamlError with instructions when the part is missing.
     """
     folder = root / part
     found = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
@@ -81,10 +80,10 @@ def speakers(root: Path, part: str) -> list[str]:
 
 
 def read_speaker(folder: Path, role: str) -> list[Utterance]:
-    """The utterances of a speaker's folder, chapter by chapter.
+    """The utterances in a speaker's folder, chapter by chapter.
 
-    Raises SamlError, naming file and line, where a line is no utterance of its chapter or stands there twice,
-    and where there is none.
+    Raises SamlError, naming file and line, when a line is not an utterance of its chapter or repeats one, and
+    when there are no utterances.
     """
     transcripts = sorted(folder.glob("*/*.trans.txt"), key=lambda path: _number(path.parent.name))
     rows = [row for path in transcripts for row in _read_chapter(path, folder.name, role)]
@@ -99,27 +98,27 @@ def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise SamlError(f"{path}: this is not UTF-8 text; unpack the corpus again") from None
+        raise SamlError(f"{path}: not UTF-8 text; unpack the corpus again") from None
     for number, line in enumerate(lines, start=1):
         utterance, _, text = line.strip().partition(" ")
         if not utterance:
             continue
         if not utterance.startswith(chapter) or not text:
             raise SamlError(
-                f"{path}, line {number}: {line[:60]!r} is no utterance {chapter}<number> and its words; "
+                f"{path}, line {number}: {line[:60]!r} is not {chapter}<number> with its words; "
                 "unpack the corpus again"
             )
         if utterance in seen:
-            raise SamlError(f"{path}, line {number}: utterance {utterance} stands there twice; take one out")
+            raise SamlError(f"{path}, line {number}: utterance {utterance} is listed twice; remove one")
         seen.add(utterance)
         yield Utterance(utterance, speaker, path.parent / f"{utterance}.flac", text.strip(), None, role)
 
 
 def _manifests(rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str) -> Prepared:
-    """Recordings and supervisions of the rows whose audio can be used; role and part stand in `custom`."""
+    """Recordings and supervisions of the rows with usable audio; `custom` has role and part."""
     rows = limit_heldout(rows, settings["heldout_utterances"], settings["seed"])
     with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = check_recordings(followed(rows, progress), on_bad)
+        kept, dropped = check_recordings(with_progress(rows, progress), on_bad)
     parts = pool_parts(kept, settings["dev_share"], settings["seed"])
     recordings, supervisions = [], []
     for row in kept:
@@ -132,12 +131,12 @@ def _manifests(rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: s
 
 
 def _parsed(row: Utterance) -> tuple[Recording, SupervisionSegment]:
-    """lhotse's manifests of an utterance whose file is there."""
+    """lhotse's manifests of an utterance whose file exists."""
     parsed = parse_utterance(row.path.parents[2], f"{row.utterance} {row.text}", {})
     assert parsed is not None
     return parsed
 
 
 def _number(name: str) -> tuple[int, str]:
-    """A key that sorts numbers as numbers: 19 before 103."""
+    """A sort key by number: 19 before 103."""
     return len(name), name

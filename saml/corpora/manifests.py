@@ -1,4 +1,4 @@
-"""lhotse manifests as files: checked, and with the same bytes whenever they are written."""
+"""lhotse manifests on disk: validated, and byte-identical for identical contents."""
 
 import gzip
 import json
@@ -10,11 +10,11 @@ from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSet, val
 from lhotse.cut import Cut
 from lhotse.qa import validate_recordings_and_supervisions
 
-from saml.features.archive import ArchiveReader
+from saml.features.store import ArchiveReader
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
-# What lhotse, gzip and zlib make of a file that is no manifest, or a damaged one.
+# What lhotse, gzip and zlib raise for a file that is damaged or not a manifest.
 _DAMAGES = (
     OSError,
     EOFError,
@@ -31,8 +31,8 @@ _DAMAGES = (
 def write_manifest(manifest: RecordingSet | SupervisionSet | CutSet, path: Path) -> None:
     """Validate a manifest and write it as gzipped JSON lines, atomically.
 
-    lhotse's own writer puts the time into the gzip header. Raises AssertionError (lhotse's) where the
-    manifest contradicts itself, which is a defect of the program: bad input has been sorted out before.
+    lhotse's own writer stores the time in the gzip header. Raises lhotse's AssertionError for an inconsistent
+    manifest, which is a defect of the program, because bad input has been rejected before.
     """
     validate(manifest)
     text = "".join(json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in manifest)
@@ -42,7 +42,7 @@ def write_manifest(manifest: RecordingSet | SupervisionSet | CutSet, path: Path)
 def read_manifest(kind: Any, path: Path) -> Any:
     """A manifest of this kind (RecordingSet, SupervisionSet, CutSet), in memory.
 
-    Raises SamlError where the file is missing, empty or no manifest.
+    Raises SamlError when the file is missing, empty or not such a manifest.
     """
     try:
         manifest = kind.from_file(path)
@@ -51,18 +51,23 @@ def read_manifest(kind: Any, path: Path) -> Any:
             _refuse_foreign(item)
     except _DAMAGES as error:
         raise SamlError(
-            f"{path}: cannot read this manifest ({error}); run the stage that makes it again"
+            f"{path}: cannot read this manifest ({error}); run the stage that writes it again"
         ) from None
     return kind.from_items(items)
 
 
-def _refuse_foreign(item: Any) -> None:
-    """Raise ValueError for speech or features that are not in files as saml's own stages write them.
+def read_cuts(path: Path) -> list[MonoCut]:
+    """The cuts of a manifest, in its order. Raises SamlError when the file is missing or damaged."""
+    return list(read_manifest(CutSet, path))
 
-    lhotse knows others: shell commands whose output is audio, addresses, archives read by further libraries.
+
+def _refuse_foreign(item: Any) -> None:
+    """Raise ValueError for audio or features that saml's own stages would not write.
+
+    lhotse supports more sources: shell commands, URLs, archives that need further libraries.
     """
     if isinstance(item, Cut) and not isinstance(item, MonoCut):
-        raise ValueError(f"{item.id!r} is no cut of one channel")
+        raise ValueError(f"{item.id!r} is not a cut of one channel")
     recording = item if isinstance(item, Recording) else getattr(item, "recording", None)
     for source in recording.sources if recording is not None else ():
         if source.type != "file":
@@ -73,5 +78,5 @@ def _refuse_foreign(item: Any) -> None:
 
 
 def validate_pair(recordings: RecordingSet, supervisions: SupervisionSet) -> None:
-    """Check that the two belong together. Raises AssertionError (lhotse's) where they do not."""
+    """Check that both refer to each other. Raises lhotse's AssertionError when they do not."""
     validate_recordings_and_supervisions(recordings, supervisions)

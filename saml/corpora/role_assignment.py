@@ -1,16 +1,16 @@
-"""Who in a corpus with parts of its own has which role: named in the config, or drawn by a seed.
+"""Roles of the speakers of a corpus with parts of its own: named in the config, or drawn with a seed.
 
-Of the corpus's section this reads
+Settings of the corpus's section:
 
     root      its folder, or null for an environment variable
-    parts     role -> the parts of the corpus that its speakers come from
-    roles     role -> {named: speakers, drawn: how many more, or null for all who are left}
-    reserved  speakers who have no role: whoever is adapted to, where these come from the same parts
+    parts     role -> the parts of the corpus that contain its speakers
+    roles     role -> {named: speakers, drawn: number of further speakers, or null for all remaining ones}
+    reserved  speakers without a role, such as target speakers from the same parts
     seed      of the draws
 
-Nobody has two roles. `heldout` draws first, then `pretrain`, then `base`; whoever takes all who are left
-does so last. Each draw ranks the speakers by hashes of their ids, so that one speaker more leaves the others
-where they are.
+No speaker has two roles. `heldout` draws first, then `pretrain`, then `base`; a role that takes all remaining
+speakers is last. Each draw ranks the speakers by hashes of their ids, so that an additional speaker does not
+change the others' roles.
 """
 
 import os
@@ -20,7 +20,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from saml.corpora.seeded import ranked
+from saml.corpora.sampling import ranked
 from saml.corpora.utterance_checks import POOLS
 from saml.runtime.errors import SamlError
 
@@ -29,8 +29,8 @@ SpeakersOf = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Member:
-    """A speaker, the role, and the part of the corpus where the speech is."""
+class AssignedSpeaker:
+    """A speaker, the role, and the part of the corpus that contains the speech."""
 
     speaker: str
     role: str
@@ -42,19 +42,20 @@ def assign_roles(
     settings: Mapping[str, Any],
     speakers_of: SpeakersOf,
     person: Callable[[str], str] = str,
-) -> list[Member]:
-    """Everybody who has a role: role by role, the named in their order and then the drawn in the corpus's.
+) -> list[AssignedSpeaker]:
+    """All speakers with a role: role by role, first the named in their order, then the drawn in the corpus's.
 
     Args:
         corpus: its name, for messages.
         settings: the corpus's own section.
-        speakers_of: part -> its speakers. Only asked for parts of roles that somebody has.
-        person: speaker -> who it is, where one person can be several speakers; roles share no person.
+        speakers_of: part -> its speakers. Only called for parts of roles that are in use.
+        person: speaker -> person, for corpora in which one person can be several speakers; roles share no
+            person.
 
     Raises:
-        SamlError: a named speaker is not there or has a role already, or fewer are left than should be drawn.
+        SamlError: a named speaker does not exist or has a role already, or too few remain to be drawn.
     """
-    roles = {role: settings["roles"][role] for role in POOLS if _has_somebody(settings["roles"][role])}
+    roles = {role: settings["roles"][role] for role in POOLS if _in_use(settings["roles"][role])}
     places = {role: _places(settings["parts"][role], speakers_of) for role in roles}
     taken = {person(speaker): "reserved" for speaker in settings["reserved"]}
     chosen: dict[str, list[str]] = {role: [] for role in roles}
@@ -63,24 +64,26 @@ def assign_roles(
             if speaker not in places[role]:
                 raise SamlError(
                     f"corpus.{corpus}.roles.{role}.named: {speaker} is not in "
-                    f"{', '.join(settings['parts'][role])}; take it out, or add its part to "
+                    f"{', '.join(settings['parts'][role])}; remove it, or add its part to "
                     f"corpus.{corpus}.parts.{role}"
                 )
             other = taken.setdefault(person(speaker), role)
             if other != role:
                 raise SamlError(
-                    f"corpus.{corpus}.roles.{role}.named: {speaker} is in {other} too; take one out"
+                    f"corpus.{corpus}.roles.{role}.named: {speaker} is in {other} too; remove one"
                 )
             chosen[role].append(speaker)
     for role in sorted(roles, key=lambda role: (roles[role]["drawn"] is None, _DRAWING_ORDER.index(role))):
         drawn = _draw(corpus, settings, role, list(places[role]), taken, person)
         taken.update({person(speaker): role for speaker in drawn})
         chosen[role] += drawn
-    return [Member(speaker, role, places[role][speaker]) for role in roles for speaker in chosen[role]]
+    return [
+        AssignedSpeaker(speaker, role, places[role][speaker]) for role in roles for speaker in chosen[role]
+    ]
 
 
 def part_of_target(corpus: str, settings: Mapping[str, Any], speaker: str, speakers_of: SpeakersOf) -> str:
-    """The first of the parts for target speakers that has this one. Raises SamlError where none has."""
+    """The first part for target speakers that contains the speaker. Raises SamlError when none does."""
     parts = settings["parts"]["target"]
     others: list[str] = []
     for part in parts:
@@ -90,7 +93,7 @@ def part_of_target(corpus: str, settings: Mapping[str, Any], speaker: str, speak
         others += found
     alike = get_close_matches(speaker, others) or others[:5]
     raise SamlError(
-        f"speaker {speaker} is not in {', '.join(parts)} of the corpus; mend target_speakers (or "
+        f"speaker {speaker} is not in {', '.join(parts)} of the corpus; correct target_speakers (or "
         f"tuning.speakers), for example with {', '.join(alike)}, or add the speaker's part to "
         f"corpus.{corpus}.parts.target"
     )
@@ -99,27 +102,27 @@ def part_of_target(corpus: str, settings: Mapping[str, Any], speaker: str, speak
 def corpus_folder(
     corpus: str, settings: Mapping[str, Any], *, variable: str, archive: str, advice: str
 ) -> Path:
-    """Where the corpus is: the config's `root`, else what the environment's `variable` names.
+    """The folder of the corpus: the config's `root`, else the value of the environment variable `variable`.
 
-    Both may name the folder that the corpus's archives unpack to, `archive`, or the one that holds it. Raises
-    SamlError, with `advice` on how to come by the corpus, where there is no such folder.
+    Both may name the folder inside the corpus's archives, `archive`, or its parent. Raises SamlError, with
+    `advice` on how to get the corpus, when there is no such folder.
     """
     named = settings["root"] or os.environ.get(variable)
-    mend = f"point corpus.{corpus}.root or {variable} to the folder {archive}; to get it: {advice}"
+    remedy = f"set corpus.{corpus}.root or {variable} to the folder {archive}; to get it: {advice}"
     if not named:
-        raise SamlError(f"corpus {corpus}: no folder is named; {mend}")
+        raise SamlError(f"corpus {corpus}: no folder is configured; {remedy}")
     root = Path(named)
     if not root.is_dir():
-        raise SamlError(f"corpus {corpus}: {root} is no folder; {mend}")
+        raise SamlError(f"corpus {corpus}: {root} is not a folder; {remedy}")
     return root / archive if (root / archive).is_dir() else root
 
 
-def _has_somebody(role: Mapping[str, Any]) -> bool:
+def _in_use(role: Mapping[str, Any]) -> bool:
     return bool(role["named"]) or role["drawn"] != 0
 
 
 def _places(parts: Sequence[str], speakers_of: SpeakersOf) -> dict[str, str]:
-    """Speaker -> the first of the parts that has the speaker, in the order of the parts."""
+    """Speaker -> the first part that contains the speaker, in the order of the parts."""
     places: dict[str, str] = {}
     for part in parts:
         for speaker in speakers_of(part):
@@ -135,15 +138,15 @@ def _draw(
     taken: Mapping[str, str],
     person: Callable[[str], str],
 ) -> list[str]:
-    """The speakers that a role draws of those who are not taken, in the order of `speakers`."""
+    """The speakers that a role draws from those without a role, in the order of `speakers`."""
     wanted = settings["roles"][role]["drawn"]
     if wanted == 0:
         return []
     left = [speaker for speaker in speakers if person(speaker) not in taken]
     if not left or (wanted or 0) > len(left):
         raise SamlError(
-            f"corpus.{corpus}.roles.{role}.drawn: {wanted or 'all'} are wanted, and {len(left)} are left of "
-            f"{', '.join(settings['parts'][role])}; lower it, or that of another role"
+            f"corpus.{corpus}.roles.{role}.drawn: {wanted or 'all'} are needed, and {len(left)} remain in "
+            f"{', '.join(settings['parts'][role])}; reduce it, or that of another role"
         )
     if wanted is None:
         return left

@@ -1,18 +1,18 @@
-"""Who hears what: the splits of a target speaker and the dev part of a pool.
+"""Splits of a target speaker into train, dev and test, and the dev part of a pool.
 
-The schemes are given (the corpus says), contiguous, random and folds; all cut 2 : 1 : 2 but the first and
-the last. Utterances are sorted by id before anything else, so that the order of a manifest plays no part.
+The schemes are given (by the corpus), contiguous, random and folds; contiguous and random split 2 : 1 : 2.
+Utterances are sorted by id first, so that the order of a manifest has no influence.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from saml.corpora.seeded import ranked
+from saml.corpora.sampling import ranked
 from saml.runtime.errors import SamlError
 
 PARTS = ("train", "dev", "test")
 
-# The scheme of splits without test parts: of an adapter that is used, not measured.
+# The scheme without a test part, for an adapter that is used and not evaluated.
 UNTESTED = "untested"
 
 Division = dict[str, list[str]]
@@ -21,20 +21,21 @@ Division = dict[str, list[str]]
 def split_speaker(
     speaker: str, parts: Mapping[str, str | None], partition: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `splits.json` holds: one speaker's utterances divided for adaptation.
+    """The contents of `splits.json`: one speaker's utterances, split for adaptation.
 
     Args:
-        speaker: whose utterances they are.
-        parts: utterance id -> the part that the corpus gives it (None where it gives none).
-        partition: of the config's section `scheme`, `folds` and `seed`. (How many of the training utterances
-            an adaptation hears is settled there, see `enrolled`: all of them stand here.)
+        speaker: the target speaker.
+        parts: utterance id -> its part in the corpus (None if the corpus has no parts).
+        partition: the config's section; `scheme`, `folds` and `seed` are used. (`enrolment` limits the
+            training utterances at adaptation, see `enrolled`.)
 
     Returns:
         {"speaker", "scheme", "seed", "folds": [{"train": ids, "dev": ids, "test": ids}]}, ids sorted; one
         fold unless the scheme is folds.
 
     Raises:
-        SamlError: a part would be empty, the corpus gives no parts, or the scheme does not exist.
+        SamlError: a part would be empty, the scheme is given and the corpus has no parts, or the scheme does
+            not exist.
     """
     scheme, seed = partition["scheme"], partition["seed"]
     ids = sorted(parts)
@@ -47,20 +48,20 @@ def split_speaker(
     elif scheme == "folds":
         folds = _folds(ranked(ids, seed, "split", speaker), partition["folds"], speaker)
     else:
-        raise SamlError(f"partition.scheme: {scheme!r} is none of given, contiguous, random, folds")
+        raise SamlError(f"partition.scheme: {scheme!r} is not one of given, contiguous, random, folds")
     for fold in folds:
         _refuse_empty(speaker, scheme, fold, len(ids))
     return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": folds}
 
 
 def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[str, Any]) -> dict[str, Any]:
-    """Splits for an adapter that is used and not measured: nothing is kept for a test.
+    """Splits without a test part, for an adapter that is used and not evaluated.
 
-    One of `partition`'s `folds` groups, the one that is test in the first fold, is dev and chooses the epoch;
-    all others are train. As `split_speaker` otherwise; the scheme is `untested`.
+    Of the `folds` groups of `partition`, the one that is the test part of the first fold is dev (it selects
+    the best epoch), the others are train. Otherwise as `split_speaker`; the scheme is `untested`.
 
     Raises:
-        SamlError: there are fewer than two utterances, which cannot be train and dev.
+        SamlError: there are fewer than two utterances.
     """
     ordered = ranked(list(utterances), partition["seed"], "split", speaker)
     dev = ordered[:: partition["folds"]]
@@ -70,10 +71,10 @@ def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[st
 
 
 def enrolled(train: Iterable[str], limit: int | None, speaker: str) -> list[str]:
-    """The training utterances that an adaptation to `speaker` hears: at most `limit`, sorted; None: all.
+    """The training utterances for the adaptation to `speaker`: at most `limit` (None: all), sorted.
 
-    They are drawn in an order of hashes of speaker and utterance, so a smaller enrolment is part of a larger
-    one, and the same in all arms, seeds and experiments. A speaker who has fewer than `limit` gives all.
+    They are ranked by hashes of speaker and utterance, so that a smaller enrolment is a subset of a larger
+    one, and the same in all arms, seeds and experiments.
 
     Raises:
         SamlError: `limit` is less than 1.
@@ -83,21 +84,22 @@ def enrolled(train: Iterable[str], limit: int | None, speaker: str) -> list[str]
         return ids
     if limit < 1:
         raise SamlError(
-            f"partition.enrolment: {limit} training utterances are too few; give 1 or more, or null"
+            f"partition.enrolment: {limit} training utterances are too few; choose 1 or more, or null"
         )
     return sorted(ranked(ids, "enrolment", speaker)[:limit])
 
 
 def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> set[str]:
-    """The utterances of a pool that are its dev part: a seeded share, one at least where the share is not 0.
+    """The dev part of a pool: a seeded share of its utterances, at least one unless the share is 0.
 
-    The number is rounded to the nearest. Raises SamlError where nothing would be left to train on.
+    The number is rounded to the nearest. Raises SamlError when no training utterance would remain.
     """
     ids = list(utterances)
     count = max(1, round(share * len(ids))) if share > 0 else 0
     if ids and count >= len(ids):
         raise SamlError(
-            f"dev_share {share} of the {len(ids)} utterances of role {role} leaves none to train on; lower it"
+            f"dev_share {share} of the {len(ids)} utterances of role {role} leaves no training utterance; "
+            "reduce it"
         )
     return set(ranked(ids, seed, "dev", role)[:count])
 
@@ -108,16 +110,16 @@ def _given(speaker: str, parts: Mapping[str, str | None]) -> Division:
         part = parts[utterance]
         if part not in fold:
             raise SamlError(
-                f"partition.scheme is given, but the corpus gives utterance {utterance} of speaker {speaker} "
-                "no part; choose contiguous, random or folds"
+                f"partition.scheme is given, but utterance {utterance} of speaker {speaker} has no part in "
+                "the corpus; choose contiguous, random or folds"
             )
         fold[part].append(utterance)
     return fold
 
 
 def _cut(ordered: Sequence[str]) -> Division:
-    """2 : 1 : 2, in order: n_train = n_test = round(0.4 N), and the rest is dev."""
-    # In whole numbers: 0.4 N is never halfway between two, so this is the nearest, free of binary fractions.
+    """2 : 1 : 2, in order: n_train = n_test = round(0.4 N), the rest is dev."""
+    # In integers, free of floating-point rounding; 0.4 N is never exactly between two integers.
     size = (4 * len(ordered) + 5) // 10
     middle = len(ordered) - size
     return {
@@ -128,13 +130,15 @@ def _cut(ordered: Sequence[str]) -> Division:
 
 
 def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Division]:
-    """Each of `count` groups is test once; the next group is dev, the others are train."""
+    """Each of `count` groups is test once; the group after it is dev, the others are train."""
     if count < 3:
-        raise SamlError(f"partition.folds: {count} folds cannot hold train, dev and test; give at least 3")
+        raise SamlError(
+            f"partition.folds: {count} folds are too few for train, dev and test; choose at least 3"
+        )
     if len(ordered) < count:
         raise SamlError(
-            f"speaker {speaker} has {len(ordered)} utterances, fewer than partition.folds ({count}); lower "
-            "it (`saml personalise`: --folds; 3 at least), record more, or leave the speaker out "
+            f"speaker {speaker} has {len(ordered)} utterances, fewer than partition.folds ({count}); reduce "
+            "it (`saml personalise`: --folds; at least 3), record more, or remove the speaker "
             "(target_speakers; --speakers)"
         )
     groups = [list(ordered[index::count]) for index in range(count)]
@@ -153,5 +157,5 @@ def _refuse_empty(
     if empty:
         raise SamlError(
             f"speaker {speaker} has {total} utterances: partition.scheme {scheme} leaves "
-            f"{' and '.join(empty)} empty; give more utterances, or leave the speaker out of target_speakers"
+            f"{' and '.join(empty)} empty; add utterances, or remove the speaker from target_speakers"
         )

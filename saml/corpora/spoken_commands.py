@@ -1,8 +1,8 @@
-"""The corpus that the pipeline makes itself: GRID-style sentences spoken by espeak-ng.
+"""The synthetic corpus: GRID-style sentences spoken by espeak-ng.
 
-A speaker is a voice (`_voices`); sentences belong to parts (`_grammar`). Everything follows from the seed
-and the names: a voice or an utterance more leaves the others as they are. Speech is levelled, then mixed with
-faint coloured noise of its own, so that two renderings of a word are not the same numbers.
+A speaker is a voice (`voices`); sentences belong to parts (`grammar`). Everything depends on the seed and the
+names alone: an additional voice or utterance does not change the others. Each utterance gets its own level
+and faint coloured noise, so that two utterances of a word differ.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,17 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.espeak import Voice
 from saml.corpora.grammar import Sentence, code, sentences
-from saml.corpora.synthesis import say
-from saml.corpora.utterance_checks import Dropped, check_target
+from saml.corpora.synthesis import synthesise
+from saml.corpora.utterance_checks import Prepared, check_target
 from saml.corpora.voices import pool_voices, target_voice, voice_name
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
 
-Made = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 
+def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
+    """Synthesise the pools: base, pretrain, heldout. No utterance is dropped.
 
-def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Made:
-    """Make the pools: base, pretrain, heldout. Nothing is ever left out.
-
-    Raises SamlError where the config asks for more voices or sentences than there are.
+    Raises SamlError when the config needs more voices or sentences than there are.
     """
     own = settings["spoken_commands"]
     plan = [
@@ -33,12 +31,12 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Made:
         for role in ("base", "pretrain", "heldout")
         for voice, parts in _pool_plan(role, own[role], own["seed"])
     ]
-    made = _Collected()
-    with Progress("speaking", len(plan)) as progress:
+    collected = _Collected()
+    with Progress("synthesising", len(plan)) as progress:
         for done, (voice, role, parts) in enumerate(plan, start=1):
-            _speak(voice, role, parts, own, audio, made)
+            _speak(voice, role, parts, own, audio, collected)
             progress.update(done, voice_name(voice))
-    return made.manifests()
+    return collected.manifests()
 
 
 def prepare_speaker(
@@ -47,43 +45,44 @@ def prepare_speaker(
     recordings: RecordingSet,
     supervisions: SupervisionSet,
     audio: Path,
-) -> Made:
-    """Make the speech of one target speaker: the voice that its name spells. `recordings` plays no part.
+) -> Prepared:
+    """Synthesise one target speaker: the voice that its name describes. `recordings` is not used.
 
-    Raises SamlError where the name spells no voice, or one that the pools have, or espeak refuses it.
+    Raises SamlError when the name describes no voice or one of the pools', or espeak rejects the voice.
     """
     own = settings["spoken_commands"]
     check_target(speaker, supervisions)
     voice = target_voice(speaker)
     if voice_name(voice) != speaker:
         raise SamlError(f"speaker {speaker}: write this voice as {voice_name(voice)}")
-    made = _Collected()
-    _speak(voice, "target", dict(own["target"]), own, audio, made)
-    return made.manifests()
+    collected = _Collected()
+    _speak(voice, "target", dict(own["target"]), own, audio, collected)
+    return collected.manifests()
 
 
 class _Collected:
-    """Recordings and supervisions, in the order they were made."""
+    """Recordings and supervisions, in the order of synthesis."""
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.supervisions: list[SupervisionSegment] = []
 
-    def manifests(self) -> Made:
+    def manifests(self) -> Prepared:
         return RecordingSet.from_items(self.recordings), SupervisionSet.from_items(self.supervisions), []
 
 
 def _pool_plan(role: str, settings: Mapping[str, int], seed: int) -> list[tuple[Voice, dict[str, int]]]:
-    """Who speaks how many sentences of which part.
+    """For each voice, the number of sentences of each part.
 
-    base: the last `dev_voices` of the voices speak the dev part, the others the train part. pretrain: every
-    voice speaks both, `dev_sentences` of its sentences being dev. heldout: test.
+    base: the last `dev_voices` voices speak the dev part, the others the train part. pretrain: every voice
+    speaks both, `dev_sentences` of its sentences are dev. heldout: test.
     """
     voices, count = pool_voices(role, settings["voices"], seed), settings["sentences"]
-    dev_voices, dev = settings.get("dev_voices", 0), settings.get("dev_sentences", 0)
+    dev_voices = settings["dev_voices"] if role == "base" else 0
+    dev = settings["dev_sentences"] if role == "pretrain" else 0
     if dev_voices >= len(voices) or dev >= count:
         raise SamlError(
-            f"corpus.spoken_commands.{role}: the dev part must be smaller than the whole; lower it"
+            f"corpus.spoken_commands.{role}: the dev part must be smaller than the whole; reduce it"
         )
     if role == "base":
         train_voices = len(voices) - dev_voices
@@ -100,9 +99,9 @@ def _speak(
     parts: Mapping[str, int],
     settings: Mapping[str, Any],
     audio: Path,
-    made: _Collected,
+    collected: _Collected,
 ) -> None:
-    """Let a voice speak so many sentences of each part, into FLAC files of its folder."""
+    """Synthesise the given number of sentences of each part, into FLAC files in the voice's folder."""
     seed, speaker = settings["seed"], voice_name(voice)
     lines = [
         (part, sentence)
@@ -110,12 +109,12 @@ def _speak(
         for sentence in sentences(speaker, role, part, count, seed)
     ]
     utterances = [f"{speaker}-{code(sentence)}" for _, sentence in lines]
-    recordings = say(
+    recordings = synthesise(
         voice, list(zip(utterances, (words for _, words in lines), strict=True)), audio, settings
     )
     for (part, sentence), recording in zip(lines, recordings, strict=True):
-        made.recordings.append(recording)
-        made.supervisions.append(_supervision(recording, speaker, sentence, role, part))
+        collected.recordings.append(recording)
+        collected.supervisions.append(_supervision(recording, speaker, sentence, role, part))
 
 
 def _supervision(

@@ -1,6 +1,6 @@
-"""NIST's STM, in which TED-LIUM has its transcripts: `talk channel speaker start end <label> words`.
+"""NIST's STM format, of TED-LIUM's transcripts: `talk channel speaker start end <label> words`.
 
-lhotse reads it too, but cannot say which line is broken.
+lhotse reads it too, but its errors do not name the line.
 """
 
 import re
@@ -12,20 +12,20 @@ from lhotse.recipes.utils import normalize_text_tedlium
 
 from saml.runtime.errors import SamlError
 
-# What marks a piece that is not to be scored, in place of words.
+# Marks a segment that is not to be scored, in place of words.
 IGNORED = "ignore_time_segment_in_scoring"
-# What the aligner could not make out.
+# Marks a word that the aligner did not recognise.
 UNKNOWN = "<unk>"
 
-_ADVICE = "mend the line, or unpack the corpus again"
-# `(2)` after a word says how it was pronounced; the others are sounds that are no speech.
+_ADVICE = "correct the line, or unpack the corpus again"
+# `(2)` after a word is the number of its pronunciation; the others mark noises.
 _NO_WORDS = re.compile(r"\([^()\s]*\)|<sil>|\{[^{}]*\}|\[[^\[\]]*\]")
 _SUFFIX = re.compile(r"(?<=\w) (?='\w)")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an STM file: from `start` to `end`, in seconds, somebody says `text` (as it stands there)."""
+    """A line of an STM file: `start` and `end` in seconds, `text` unchanged."""
 
     talk: str
     start: float
@@ -34,15 +34,15 @@ class Line:
 
 
 def read_stm(path: Path) -> Iterator[Line]:
-    """The lines of an STM file, comments left out.
+    """The lines of an STM file, without comments.
 
-    Raises SamlError, naming file and line, for one that lacks a field, has no times, or is of another talk
-    than the file.
+    Raises SamlError, naming file and line, for a line that lacks a field, has invalid times, or belongs to
+    another talk than the file.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise SamlError(f"{path}: this is not UTF-8 text; unpack the corpus again") from None
+        raise SamlError(f"{path}: not UTF-8 text; unpack the corpus again") from None
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith(";;"):
             yield _parse(line, path.stem, f"{path}, line {number}")
@@ -55,20 +55,20 @@ def _parse(line: str, talk: str, place: str) -> Line:
             f"{place}: {line[:60]!r} is not `talk channel speaker start end <label> words`; {_ADVICE}"
         )
     if fields[0] != talk:
-        raise SamlError(f"{place}: it is of the talk {fields[0]}, not of {talk}; {_ADVICE}")
+        raise SamlError(f"{place}: it belongs to the talk {fields[0]}, not to {talk}; {_ADVICE}")
     try:
         start, end = float(fields[3]), float(fields[4])
     except ValueError:
-        raise SamlError(f"{place}: {fields[3]} and {fields[4]} are no times; {_ADVICE}") from None
+        raise SamlError(f"{place}: {fields[3]} and {fields[4]} are not times; {_ADVICE}") from None
     if not 0 <= start < end < float("inf"):
-        raise SamlError(f"{place}: it goes from {fields[3]} to {fields[4]} s; {_ADVICE}")
+        raise SamlError(f"{place}: it lasts from {fields[3]} to {fields[4]} s; {_ADVICE}")
     return Line(talk, start, end, fields[6].strip() if len(fields) > 6 else "")
 
 
 def words_of(text: str) -> str:
-    """What was said: without pronunciations and noises, and with suffixes joined (`it 's` is `it's`).
+    """The spoken words: without pronunciations and noises, suffixes joined (`it 's` becomes `it's`).
 
-    As Kaldi's recipe does, by lhotse's `normalize_text_tedlium`, which misses the second of two suffixes.
+    As in Kaldi's recipe, by lhotse's `normalize_text_tedlium`, which misses the second of two suffixes.
     """
     plain = " ".join(_NO_WORDS.sub(" ", text).split())
     return " ".join(normalize_text_tedlium(_SUFFIX.sub("", plain), "kaldi").split())

@@ -1,8 +1,8 @@
-"""TED-LIUM 3 as it is unpacked: <distribution>/<part>/{stm,sph}/<talk>.{stm,sph}. A talk is a speaker.
+"""TED-LIUM 3 in its unpacked layout: <distribution>/<part>/{stm,sph}/<talk>.{stm,sph}. A talk is a speaker.
 
 Both distributions, `legacy` and `speaker-adaptation`, divide talks into train, dev and test. Recordings are
-whole talks, supervisions point into them. Segments that are not to be scored, that have words which the
-aligner could not make out (<unk>), or no words, are left out and counted in the log: they are no bad input.
+whole talks, supervisions are segments of them. Segments that are not to be scored, contain words unknown to
+the aligner (<unk>), or have no words, are left out and counted in the log; they do not count as bad input.
 """
 
 import sys
@@ -15,27 +15,33 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.audio import as_recording
-from saml.corpora.people import person
 from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.stm import IGNORED, UNKNOWN, read_stm, words_of
-from saml.corpora.utterance_checks import POOLS, Dropped, check_recordings, check_target, reject
-from saml.corpora.utterances import Utterance, followed, limit_heldout, pool_parts
+from saml.corpora.talks import person
+from saml.corpora.utterance_checks import (
+    POOLS,
+    Dropped,
+    Prepared,
+    check_recordings,
+    check_target,
+    reject,
+)
+from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
 
 ROOT_VARIABLE = "SAML_TEDLIUM_ROOT"
-# The folder that the corpus's archive unpacks to.
+# The folder inside the archive of the corpus.
 ARCHIVE = "TEDLIUM_release-3"
 _ADVICE = "saml download tedlium3 --root <folder> (or lhotse download tedlium <folder>)"
-# Times are rounded: a segment may end so many seconds after the audio, and is cut there.
+# Seconds that a segment may end after its audio, because times are rounded; it is cut there.
 _OVERHANG = 0.5
-Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A talk, the role of its speaker, and its two files."""
+    """A talk, the role of its speaker, and its STM and SPH files."""
 
     talk: str
     role: str
@@ -45,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a talk with its words, from `start` to `end` in seconds."""
+    """A segment of a talk with its words; `start` and `end` in seconds."""
 
     utterance: str
     talk: str
@@ -56,15 +62,15 @@ class Segment:
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
-    """The talks of everybody who has a role. Files that are not 16 kHz mono are converted into `audio`.
+    """The talks of all speakers with a role. Files that are not 16 kHz mono are converted into `audio`.
 
-    Raises SamlError where a part is not there, a role cannot be filled, a transcript makes no sense, or
-    (unless bad utterances are dropped) a file cannot be used.
+    Raises SamlError when a part is missing, a role cannot be filled, a transcript is invalid, or (unless bad
+    utterances are dropped) a file cannot be used.
     """
     own = settings["tedlium3"]
     root = root_folder(own)
-    members = assign_roles("tedlium3", own, lambda part: talks(root, own, part), person)
-    places = [_place(root, own, member.part, member.speaker, member.role) for member in members]
+    assigned = assign_roles("tedlium3", own, lambda part: talks(root, own, part), person)
+    places = [_place(root, own, one.part, one.speaker, one.role) for one in assigned]
     return _manifests(places, own, settings["on_bad_utterance"], audio)
 
 
@@ -75,10 +81,10 @@ def prepare_speaker(
     supervisions: SupervisionSet,
     audio: Path,
 ) -> Prepared:
-    """One target talk; `recordings` plays no part.
+    """One target talk; `recordings` is not used.
 
-    Raises SamlError where no part for target speakers has the talk, or its speaker has a role, and as
-    `prepare_corpus`.
+    Raises SamlError when no part for target speakers contains the talk or its speaker has another role, and
+    as `prepare_corpus`.
     """
     own = settings["tedlium3"]
     check_target(speaker, supervisions)
@@ -90,20 +96,20 @@ def prepare_speaker(
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
-    """Where the distributions are. Raises SamlError, saying how to come by the corpus, where no folder is."""
+    """The folder of the distributions. Raises SamlError with instructions when there is none."""
     return corpus_folder("tedlium3", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=_ADVICE)
 
 
 def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
     """The talks of a part, by name.
 
-    Raises SamlError, saying how to get the corpus, where the part is not there.
+    Raises SamlError with instructions when the part is missing.
     """
     folder = _part_folder(root, settings, part) / "stm"
     found = sorted(path.stem for path in folder.glob("*.stm"))
     if not found:
         raise SamlError(
-            f"corpus tedlium3: there are no transcripts in {folder}; mend corpus.tedlium3.distribution or "
+            f"corpus tedlium3: there are no transcripts in {folder}; correct corpus.tedlium3.distribution or "
             f"corpus.tedlium3.parts, or get the corpus: {_ADVICE}"
         )
     return found
@@ -114,7 +120,7 @@ def _refuse_known_person(talk: str, supervisions: SupervisionSet) -> None:
         role = (supervision.custom or {}).get("role")
         if role in POOLS and person(supervision.speaker) == person(talk):
             raise SamlError(
-                f"speaker {talk}: {supervision.speaker}, of the role {role}, is a talk of the same person; "
+                f"speaker {talk}: {supervision.speaker}, with the role {role}, is a talk of the same person; "
                 f"add {talk} to corpus.tedlium3.reserved"
             )
 
@@ -129,24 +135,24 @@ def _place(root: Path, settings: Mapping[str, Any], part: str, talk: str, role: 
 
 
 def _file(root: Path, folder: Path, kind: str, talk: str) -> Path:
-    """A talk's STM or SPH file, which may lie beside the distributions only."""
+    """A talk's STM or SPH file, which may exist in `data`, beside the distributions, only."""
     path = folder / kind / f"{talk}.{kind}"
     beside = root / "data" / kind / path.name
     return beside if not path.exists() and beside.exists() else path
 
 
 def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str, audio: Path) -> Prepared:
-    """Recordings of the talks that can be used, and supervisions of what is said in them."""
+    """Recordings of the usable talks, and supervisions of their segments."""
     seed = settings["seed"]
     segments = limit_heldout(_segments(places), settings["heldout_utterances"], seed)
-    heard = {segment.talk for segment in segments}
+    used_talks = {segment.talk for segment in segments}
     files = [
         Utterance(place.talk, place.talk, place.sph, "", None, place.role)
         for place in places
-        if place.talk in heard
+        if place.talk in used_talks
     ]
     with Progress("checking audio", len(files)) as progress:
-        kept, dropped = check_recordings(followed(files, progress), on_bad)
+        kept, dropped = check_recordings(with_progress(files, progress), on_bad)
     recordings = {
         file.speaker: as_recording(file.path, file.speaker, audio / f"{folder_name(file.speaker)}.flac")
         for file in kept
@@ -165,7 +171,7 @@ def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str
 
 
 def _segments(places: Iterable[Place]) -> list[Segment]:
-    """What is said in the talks; how much is left out, and why, goes to the log."""
+    """The segments of the talks; the numbers of those left out go to the log, by reason."""
     segments: dict[str, Segment] = {}
     left_out: Counter[str] = Counter()
     for place in places:
@@ -178,11 +184,11 @@ def _segments(places: Iterable[Place]) -> list[Segment]:
             elif not text:
                 left_out["without words"] += 1
             else:
-                # Kaldi's name for it: in the order of time, where lhotse's counts lines.
+                # Kaldi's utterance id, which sorts by time; lhotse's counts lines.
                 name = f"{place.talk}-{round(100 * line.start):07d}-{round(100 * line.end):07d}"
                 if name in segments:
                     raise SamlError(
-                        f"{place.stm}: two lines go from {line.start:g} to {line.end:g} s; take one out"
+                        f"{place.stm}: two lines last from {line.start:g} to {line.end:g} s; remove one"
                     )
                 segments[name] = Segment(name, place.talk, place.role, line.start, line.end, text)
     counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
@@ -193,7 +199,7 @@ def _segments(places: Iterable[Place]) -> list[Segment]:
 def _within(
     segments: Iterable[Segment], recordings: Mapping[str, Recording], on_bad: str, dropped: list[Dropped]
 ) -> list[Segment]:
-    """The segments that lie in their recordings; the others are bad utterances."""
+    """The segments within their recordings; the others are bad utterances."""
     within = []
     for segment in segments:
         recording = recordings.get(segment.talk)

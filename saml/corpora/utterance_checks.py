@@ -1,4 +1,4 @@
-"""Bad input: found before it costs anything, named, and refused or left out.
+"""Checks of utterances, recordings and roles before any computation.
 
 `on_bad` is the config's `corpus.on_bad_utterance`: "error" stops at the first bad utterance, "drop" leaves
 it out and lists it in dropped.tsv.
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from lhotse import MonoCut, SupervisionSet
+from lhotse import MonoCut, RecordingSet, SupervisionSet
 
-from saml.corpora import audio as _audio
+from saml.corpora.audio import duration, fault
 from saml.features.log_mel import SHORTEST_SECONDS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
 POOLS = ("base", "pretrain", "heldout")
-# A manifest's seconds are rounded; a file that differs by more is not the one that was listed.
+# Durations in a manifest are rounded; a file that differs by more is another file.
 _SECONDS_TOLERANCE = 0.2
 
 
@@ -29,8 +29,12 @@ class Dropped(NamedTuple):
     reason: str
 
 
+# The output of a corpus: recordings, supervisions, and the utterances left out.
+Prepared = tuple[RecordingSet, SupervisionSet, list[Dropped]]
+
+
 class Listed(Protocol):
-    """What a corpus knows of an utterance before its audio is read."""
+    """The metadata of an utterance before its audio is read."""
 
     @property
     def utterance(self) -> str:
@@ -38,15 +42,15 @@ class Listed(Protocol):
 
     @property
     def speaker(self) -> str:
-        """Who speaks."""
+        """Its speaker."""
 
     @property
     def path(self) -> Path:
-        """Where its audio is."""
+        """Its audio file."""
 
     @property
     def seconds(self) -> float | None:
-        """How long it should be, where the corpus says."""
+        """Its duration according to the corpus, if given."""
 
 
 Row = TypeVar("Row", bound=Listed)
@@ -55,13 +59,13 @@ Row = TypeVar("Row", bound=Listed)
 def check_recordings(rows: Iterable[Row], on_bad: str) -> tuple[list[Row], list[Dropped]]:
     """The rows whose audio can be read to its end, and those left out.
 
-    Raises SamlError for the first file that is missing, empty, truncated or no audio, unless bad utterances
+    Raises SamlError for the first file that is missing, empty, truncated or not audio, unless bad utterances
     are dropped.
     """
     kept: list[Row] = []
     dropped: list[Dropped] = []
     for row in rows:
-        reason = _audio.fault(row.path) or _wrong_length(row)
+        reason = fault(row.path) or _wrong_length(row)
         if reason is None:
             kept.append(row)
         else:
@@ -77,7 +81,7 @@ def check_cuts(
     unknown_characters: Callable[[str], str],
     on_bad: str,
 ) -> tuple[list[MonoCut], list[Dropped]]:
-    """The cuts that a model can take, and those left out.
+    """The cuts that a model can process, and those left out.
 
     Args:
         cuts: one supervision each.
@@ -111,31 +115,24 @@ def reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
     if on_bad != "error":
         raise SamlError(f"corpus.on_bad_utterance: {on_bad!r} is neither error nor drop")
     raise SamlError(
-        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; mend it, or set "
+        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; correct it, or set "
         "corpus.on_bad_utterance to drop to leave such utterances out"
     )
 
 
 def check_target(speaker: str, supervisions: SupervisionSet) -> None:
-    """Refuse a target speaker whom the model hears before the adaptation, or whose speech the held-out list
-    holds.
-
-    Raises SamlError, naming the role.
-    """
+    """Raise SamlError, naming the role, for a target speaker who belongs to a pool."""
     for supervision in supervisions:
         role = (supervision.custom or {}).get("role")
         if supervision.speaker == speaker and role in POOLS:
             raise SamlError(
-                f"speaker {speaker} has the role {role} and cannot be a target or tuning speaker too; take "
-                f"{speaker} out of target_speakers and tuning.speakers, or out of role {role}"
+                f"speaker {speaker} has the role {role} and cannot be a target or tuning speaker too; remove "
+                f"{speaker} from target_speakers and tuning.speakers, or from role {role}"
             )
 
 
 def check_roles(corpus: str, supervisions: SupervisionSet) -> None:
-    """Refuse a speaker with two roles: who is heard in one of them would be no stranger in the other.
-
-    Raises SamlError, naming the roles and an utterance of each.
-    """
+    """Raise SamlError, naming the roles and an utterance of each, for a speaker with two roles."""
     first: dict[str, tuple[object, str]] = {}
     for supervision in supervisions:
         role = (supervision.custom or {}).get("role")
@@ -148,7 +145,7 @@ def check_roles(corpus: str, supervisions: SupervisionSet) -> None:
 
 
 def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
-    """Write dropped.tsv: a header and a row for each utterance left out, atomically."""
+    """Write dropped.tsv atomically: a header, then a row for each utterance left out."""
     lines = [Dropped._fields, *rows]
     text = "".join("\t".join(" ".join(field.split()) for field in line) + "\n" for line in lines)
     write_atomically(path, text.encode())
@@ -157,10 +154,10 @@ def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
 def _wrong_length(row: Listed) -> str | None:
     if row.seconds is None:
         return None
-    actual = _audio.duration(row.path)
+    actual = duration(row.path)
     if abs(actual - row.seconds) <= _SECONDS_TOLERANCE + 0.01 * row.seconds:
         return None
-    return f"holds {actual:.2f} s where the manifest says {row.seconds:g} s"
+    return f"contains {actual:.2f} s, but the manifest says {row.seconds:g} s"
 
 
 def _wrong_duration(cut: MonoCut, min_seconds: float, max_seconds: float) -> str | None:

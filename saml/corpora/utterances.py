@@ -1,18 +1,18 @@
-"""What every corpus of recordings knows of an utterance, and which of a pool's utterances go where."""
+"""Utterances of corpora of recordings, and the parts of the pools."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from saml.corpora.seeded import ranked
+from saml.corpora.sampling import ranked
 from saml.corpora.splits import mark_dev
 from saml.runtime.progress import Progress
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """An utterance that has a file of its own, as the corpus lists it."""
+    """An utterance with a file of its own; `seconds` if the corpus gives its duration."""
 
     utterance: str
     speaker: str
@@ -35,7 +35,7 @@ class Placed(Named, Protocol):
 
     @property
     def role(self) -> str:
-        """base, pretrain, heldout, or another that is no pool's."""
+        """base, pretrain, heldout, or a role that is not a pool."""
 
 
 Item = TypeVar("Item", bound=Placed)
@@ -43,11 +43,14 @@ Listing = TypeVar("Listing", bound=Named)
 
 
 def limit_heldout(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
-    """At most `limit` held-out utterances, drawn by the seed: every adapted model decodes all of them."""
+    """The items with at most `limit` held-out utterances, because every adapted model decodes all of them.
+
+    The held-out utterances are drawn with the seed.
+    """
     heldout = [item.utterance for item in items if item.role == "heldout"]
     if limit is None or len(heldout) <= limit:
         return list(items)
-    # The role's former name: another key would draw other utterances.
+    # The role's former name is part of the key, so that the drawn utterances stay the same.
     chosen = set(ranked(heldout, seed, "general")[:limit])
     return [item for item in items if item.role != "heldout" or item.utterance in chosen]
 
@@ -55,7 +58,7 @@ def limit_heldout(items: Sequence[Item], limit: int | None, seed: int) -> list[I
 def pool_parts(items: Iterable[Placed], dev_share: float, seed: int) -> dict[str, str]:
     """Utterance -> part, for the pools: train or dev of `base` and `pretrain`, test of `heldout`.
 
-    Raises SamlError where the dev part would be all of a pool.
+    Raises SamlError when no training utterance of a pool would remain.
     """
     of_role: dict[str, list[str]] = {"base": [], "pretrain": [], "heldout": []}
     for item in items:
@@ -67,8 +70,8 @@ def pool_parts(items: Iterable[Placed], dev_share: float, seed: int) -> dict[str
     return parts
 
 
-def followed(items: Sequence[Listing], progress: Progress) -> Iterator[Listing]:
-    """The items, one after the other, while `progress` counts them."""
+def with_progress(items: Sequence[Listing], progress: Progress) -> Iterator[Listing]:
+    """Iterate over the items and report each to `progress`."""
     for done, item in enumerate(items, start=1):
         yield item
         progress.update(done, item.utterance)

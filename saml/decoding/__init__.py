@@ -1,1 +1,1 @@
-"""From encoder states to text: batched beam search, step by step, with CTC prefix scores on request."""
+"""Decoding: batched beam search, optionally joint with CTC."""

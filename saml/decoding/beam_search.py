@@ -1,9 +1,9 @@
-"""Greedy and beam search over the utterances of a batch: those that are finished leave it.
+"""Greedy and beam search for a batch of utterances; finished utterances leave the batch.
 
-The searches are transformers' own, to the arithmetic: of `generate` with `num_beams`, its `length_penalty` of
-1, `early_stopping` off and a limit of new tokens. What differs is that each utterance has a limit of its own,
-and is computed no further when nothing can change any more for it: there it goes on until this holds for the
-whole batch.
+The arithmetic is that of transformers' `generate` with `num_beams`, a `length_penalty` of 1, `early_stopping`
+off and a limit of new tokens. There are two differences: each utterance has its own limit, and its
+computation ends as soon as its hypotheses cannot change any more, where `generate` continues until this holds
+for the whole batch.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,24 @@ from saml.decoding.incremental import Decoder
 from saml.models.recogniser import Encoded, Recogniser
 
 _NEVER = float("-inf")
-# Score of what has none yet; finite, as in transformers, which adds it to real scores.
+# Score of unused places; finite, as in transformers, because it is added to real scores.
 _UNSCORED = -1e9
-# A batch becomes smaller when this share of it has finished: the others' keys and values are copied then.
+# Finished utterances leave when they are this share of the batch, because the others' keys and values are
+# copied then.
 _SHARE_FINISHED = 1 / 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a search may find.
+    """The constraints of a search.
 
-    `beams` 1 is greedy search. A text has at most as many tokens as its utterance has `room` for, its `end`
-    included, none of `never`, and does not begin with one of `never_first`. The decoder's input before the
-    text is `prompt`.
+    Attributes:
+        beams: hypotheses kept; 1 is greedy search.
+        room: for each utterance, the maximum number of tokens, `end` included.
+        prompt: the decoder's input before the text.
+        end: the token that ends a text.
+        never: tokens that no text contains.
+        never_first: tokens that no text begins with.
     """
 
     beams: int
@@ -42,9 +47,9 @@ class Rules:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text's tokens, `end` included where there was room for it, and the mean of their scores.
+    """A text's tokens, `end` included unless the text fills its room, and the mean of their scores.
 
-    Greedy search does not count: its `score` is 0.
+    Greedy search computes no scores: its `score` is 0.
     """
 
     tokens: list[int]
@@ -52,28 +57,31 @@ class Hypothesis:
 
 
 class Scorer(Protocol):
-    """Has a say in the scores `(rows, vocabulary)` of what follows tokens `(rows, tokens)`, prompt included.
+    """Modifies the scores `(rows, vocabulary)` of the next token after `(rows, tokens)`, prompt included.
 
-    Rows are the beams of all utterances. `keep` says which utterances `(kept,)` go on, when some have left.
+    Rows are the beams of all utterances. `keep` is called when utterances leave the batch.
     """
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """The scores to go on with."""
+        """The modified scores `(rows, vocabulary)`."""
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these utterances alone."""
+        """Keep only the utterances at `rows` `(kept,)`."""
 
 
 def find(
     recogniser: Recogniser, encoded: Encoded, rules: Rules, scorer: Scorer | None = None
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of each utterance that was encoded last, the best first: as many as there are beams."""
+    """The hypotheses of each utterance of `encoded`, best first, as many as there are beams.
+
+    `encoded` is the result of the recogniser's last call of `encode`, whose routes are still set.
+    """
     utterances = len(encoded.states)
     places, found = list(range(utterances)), dict[int, list[Hypothesis]]()
     decoder = Decoder(recogniser, encoded, rules.beams)
     prompt = torch.tensor(rules.prompt, device=decoder.device)
     logits = decoder.start(prompt)
-    state = (_Greedy if rules.beams == 1 else _Beams)(logits, rules)
+    state = (GreedySearch if rules.beams == 1 else BeamSearch)(logits, rules)
     while True:
         parents = state.advance(_allowed(state, logits, prompt, scorer))
         finished = state.finished.tolist()
@@ -90,14 +98,14 @@ def find(
         logits = decoder.step(state.newest)
 
 
-def _keep(rows: Tensor, *those: Any) -> None:
-    for each in those:
-        if each is not None:
-            each.keep(rows)
+def _keep(rows: Tensor, *parts: Any) -> None:
+    for part in parts:
+        if part is not None:
+            part.keep(rows)
 
 
-def _allowed(state: "_Search", logits: Tensor, prompt: Tensor, scorer: Scorer | None) -> Tensor:
-    """The scores `(utterances, beams, vocabulary)` of each beam's next tokens, from the decoder's logits."""
+def _allowed(state: "SearchState", logits: Tensor, prompt: Tensor, scorer: Scorer | None) -> Tensor:
+    """The scores `(utterances, beams, vocabulary)` of the next tokens, without forbidden ones."""
     rules, shape = state.rules, logits.shape
     scores = state.scores_of(logits)
     forbidden = [*rules.never, *(rules.never_first if state.length == 0 else ())]
@@ -109,13 +117,13 @@ def _allowed(state: "_Search", logits: Tensor, prompt: Tensor, scorer: Scorer | 
     return scorer(torch.cat([prompt.expand(len(text), -1), text], dim=1), scores.flatten(0, 1)).view(shape)
 
 
-class _Search:
-    """What is known of all utterances in the batch after `length` tokens.
+class SearchState:
+    """The state of the search for all utterances of the batch after `length` tokens.
 
     Attributes:
-        running: the tokens of the beams that go on, `(utterances, beams, most room)`.
-        finished: the utterances whose hypotheses cannot change any more, `(utterances,)`.
-        room: how many tokens a text may have, `(utterances,)`.
+        running: the tokens of the unfinished beams, `(utterances, beams, most room)`.
+        finished: whether the hypotheses cannot change any more, `(utterances,)`.
+        room: maximum number of tokens, `(utterances,)`.
     """
 
     kept: tuple[str, ...] = ("running", "finished", "room")
@@ -133,43 +141,45 @@ class _Search:
         return self.running[..., self.length - 1]
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with the utterances at `rows` only."""
+        """Keep only the utterances at `rows`."""
         for name in self.kept:
             setattr(self, name, getattr(self, name)[rows])
 
     @property
     def _full(self) -> Tensor:
-        """The utterances whose texts have no room for another token, `(utterances,)`."""
+        """Whether the maximum length is reached, `(utterances,)`."""
         return self.length >= self.room
 
     def scores_of(self, logits: Tensor) -> Tensor:
-        """What is added up over a text."""
+        """The scores that are summed over a text, of the shape of `logits`."""
         raise NotImplementedError
 
     def advance(self, scores: Tensor) -> Tensor:
-        """A token more for each beam, by the tokens' scores `(utterances, beams, vocabulary)`.
+        """Extend each beam by a token, given scores `(utterances, beams, vocabulary)`.
 
-        Returns which beam each goes on with, `(utterances, beams)`.
+        Returns the index of the beam that each new beam extends, `(utterances, beams)`.
         """
         raise NotImplementedError
 
     def hypotheses(self, row: int) -> list[Hypothesis]:
-        """Those of a finished utterance."""
+        """The hypotheses of a finished utterance, best first."""
         raise NotImplementedError
 
     def _text(self, tokens: Tensor, row: int) -> list[int]:
-        """A text of the utterance at `row`, of which `tokens` `(most room,)` begins; the rest is anything."""
+        """The text at the start of `tokens` `(most room,)` for the utterance at `row`."""
         ids: list[int] = tokens[: self.room[row]].tolist()
         return ids[: ids.index(self.rules.end) + 1] if self.rules.end in ids else ids
 
 
-class _Greedy(_Search):
-    """The likeliest token, then the likeliest after it."""
+class GreedySearch(SearchState):
+    """Greedy search: the most likely token at each step."""
 
     def scores_of(self, logits: Tensor) -> Tensor:
+        """The logits, because scores are compared and not summed."""
         return logits
 
     def advance(self, scores: Tensor) -> Tensor:
+        """Append the most likely token."""
         tokens = scores.argmax(dim=-1)
         self.running[..., self.length] = tokens
         self.length += 1
@@ -177,36 +187,39 @@ class _Greedy(_Search):
         return torch.zeros_like(tokens)
 
     def hypotheses(self, row: int) -> list[Hypothesis]:
+        """The only hypothesis."""
         return [Hypothesis(self._text(self.running[row, 0], row), 0.0)]
 
 
-class _Beams(_Search):
-    """The beams whose summed scores are highest go on; ended texts are compared by the mean of theirs.
+class BeamSearch(SearchState):
+    """Beam search: beams are compared by the sum of their scores, ended texts by the mean.
 
     Attributes:
-        sums: scores of the beams that go on, `(utterances, beams)`.
-        texts: the best ended texts, `(utterances, beams, most room)`, filled up with ends.
+        sums: scores of the unfinished beams, `(utterances, beams)`.
+        texts: the best ended texts, `(utterances, beams, most room)`, padded with `end`.
         means: their scores, `(utterances, beams)`.
-        ended: which of them there are already, `(utterances, beams)`.
+        ended: whether the place is used, `(utterances, beams)`.
     """
 
-    kept = (*_Search.kept, "sums", "texts", "means", "ended")
+    kept = (*SearchState.kept, "sums", "texts", "means", "ended")
 
     def __init__(self, logits: Tensor, rules: Rules) -> None:
         super().__init__(logits, rules)
         self.texts = self.running.clone()
         self.means = torch.full(logits.shape[:2], _UNSCORED, device=logits.device)
         self.ended = torch.zeros_like(self.means, dtype=torch.bool)
-        # One beam at first: the others would find the same.
+        # One beam at first, because all would be equal.
         self.sums = torch.full_like(self.means, _UNSCORED)
         self.sums[:, 0] = 0.0
 
     def scores_of(self, logits: Tensor) -> Tensor:
+        """Log-probabilities."""
         return logits.log_softmax(dim=-1)
 
     def advance(self, scores: Tensor) -> Tensor:
+        """Keep the beams with the highest sums; collect the texts that end."""
         beams = self.rules.beams
-        # Twice as many as go on: half of them may be ends.
+        # Twice the number of beams, because up to half of them may be ends.
         totals = (scores + self.sums[..., None]).flatten(1)
         sums, chosen = totals.topk(2 * beams)
         parents, tokens = chosen // scores.shape[2], chosen % scores.shape[2]
@@ -215,7 +228,7 @@ class _Beams(_Search):
         self.length += 1
         ends = (tokens == self.rules.end) | self._full[:, None]
         self._end(texts, sums, ends)
-        # All others before those that ended.
+        # Texts that have ended come after all others.
         sums = sums + ends.float() * _UNSCORED
         best = sums.topk(beams)[1]
         self.running, self.sums = _at(texts, best), sums.gather(1, best)
@@ -223,9 +236,9 @@ class _Beams(_Search):
         return parents.gather(1, best)
 
     def _end(self, texts: Tensor, sums: Tensor, ends: Tensor) -> None:
-        """Take the best of the ended texts and of those of `texts` that end now, `(utterances, 2 beams)` all.
+        """Update the best ended texts with those of `texts` that end now; all `(utterances, 2 beams, ...)`.
 
-        Only what is among the best `beams` may end, of an utterance that is not finished.
+        Only the best `beams` may end, and only in utterances that are not finished.
         """
         beams = self.rules.beams
         ending = ends & (torch.arange(2 * beams, device=ends.device) < beams) & ~self.finished[:, None]
@@ -237,11 +250,12 @@ class _Beams(_Search):
         self.ended = torch.cat([self.ended, ending], dim=1).gather(1, best)
 
     def _improvable(self) -> Tensor:
-        """Whether the best beam, ended here, would come before the last ended text, `(utterances,)`."""
+        """Whether the best beam, if it ended here, would replace an ended text, `(utterances,)`."""
         worst = torch.where(self.ended, self.means.amin(dim=1, keepdim=True), _UNSCORED)
         return (self.sums[:, :1] / self.length > worst).any(dim=1)
 
     def hypotheses(self, row: int) -> list[Hypothesis]:
+        """The ended texts with the highest means."""
         scores = self.means[row].tolist()
         return [
             Hypothesis(self._text(text, row), score)
@@ -250,5 +264,5 @@ class _Beams(_Search):
 
 
 def _at(tensor: Tensor, beams: Tensor) -> Tensor:
-    """What stands in `tensor` `(utterances, beams, ...)` at `beams` `(utterances, chosen)`."""
+    """Select `beams` `(utterances, chosen)` from `tensor` `(utterances, beams, length)`."""
     return tensor.gather(1, beams[..., None].expand(-1, -1, tensor.shape[2]))

@@ -1,14 +1,12 @@
-"""The encoder over speech of any amount: batches of similar length, one after another."""
+"""Encoding of any number of cuts, in batches of similar length."""
 
 from collections.abc import Iterator, Sequence
 
 from lhotse import MonoCut
 
-from saml.crowd.recogniser import CrowdRecogniser
-from saml.features.batching import by_length
-from saml.features.log_mel import collate
+from saml.features.batching import by_length, collate
 from saml.models.recogniser import Encoded, Recogniser
-from saml.training.common import device
+from saml.runtime.devices import device
 
 
 def encoded_batches(
@@ -16,21 +14,21 @@ def encoded_batches(
     cuts: Sequence[MonoCut],
     *,
     max_seconds: float,
-    members: Sequence[int] | None = None,
+    adapters: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[tuple[int, MonoCut]], Encoded]]:
-    """Every cut once: a batch of (place in `cuts`, cut), and what the encoder makes of it; the longest first.
+    """Encode every cut, the longest first: yields batches of (index in `cuts`, cut) with their encodings.
 
-    A batch holds at most `max_seconds` of padded speech. Its features are read when its turn comes, and
-    the routes of an adapted recogniser stand for it until the next.
+    The features of a batch are read when it is encoded. The routes of an adapted recogniser are those of the
+    latest batch.
 
     Args:
-        recogniser: whose encoder.
-        cuts: the utterances; one may be there for several members.
+        recogniser: its encoder is used.
+        cuts: the utterances; one may occur several times, with different adapters.
         max_seconds: of a batch, padding included.
-        members: which member of a crowd each cut is encoded by.
+        adapters: in a multi-adapter batch, the index of each cut's adapter.
     """
     for batch in by_length(list(enumerate(cuts)), max_seconds):
-        if isinstance(recogniser, CrowdRecogniser) and members is not None:
-            recogniser.assign([members[place] for place, _ in batch])
+        if adapters is not None:
+            recogniser.assign([adapters[index] for index, _ in batch])
         padded, lengths = collate([cut for _, cut in batch])
         yield batch, recogniser.encode(padded.to(device()), lengths.to(device()))

@@ -1,1 +1,4 @@
-"""Waveforms to log-mel features, stored once, and read in batches of similar length."""
+"""Log-mel features: computation, storage, batches."""
+
+# The frame rate of both model families' features.
+FRAMES_A_SECOND = 100

@@ -1,1 +1,1 @@
-"""Adapting a model to somebody's own recordings."""
+"""Adaptation of a given model to a user's own recordings."""

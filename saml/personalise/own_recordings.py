@@ -1,9 +1,9 @@
-"""Somebody's own recordings, on the models of an experiment that has run: adapt, and say what it brought.
+"""Adaptation of a finished experiment's models to a user's own recordings, with WER before and after.
 
-`saml personalise` trains nothing but adapters. It runs the stages that Snakemake would run for a target
-speaker (prepare-corpus, prepare-speaker, adapt, decode), with the experiment's own settings and models, and
-lays their outputs out as any experiment has them. Cross-validation says what an adapter is worth; the one to
-use is then trained without keeping anything for a test. The experiment stays as it is.
+`saml personalise` trains adapters only. It runs the stages that Snakemake would run for a target speaker
+(prepare-corpus, prepare-speaker, adapt, decode) with the experiment's settings and models, and writes outputs
+in the layout of an experiment. Cross-validation gives the WER of an adapter; the adapter to use is then
+trained without a test part. The experiment itself is not changed.
 """
 
 import sys
@@ -13,21 +13,22 @@ from typing import Any
 
 from saml.config.load import load, save, stage_settings
 from saml.corpora.folder import read_rows
-from saml.corpora.registry import folder_name
 from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
+from saml.runtime import layout
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
-from saml.stages.adapt import adapt
-from saml.stages.decode import decode
+from saml.runtime.layout import place
+from saml.stages.adapt import Speaker, adapt
+from saml.stages.decode import Decoding, decode
 from saml.stages.prepare import prepare_corpus, prepare_speaker, write_splits
 
 Config = Mapping[str, Any]
 
-# In the repository, where the command is run as Snakemake is.
+# Relative to the repository, the working directory of the command as of Snakemake.
 DEFAULTS = Path("config/config.yaml")
 
 
@@ -41,29 +42,29 @@ def personalise(
     folds: int = 5,
     seed: int | None = None,
 ) -> None:
-    """Adapt arms of an experiment to speakers of a folder, and print their word error rates before and after.
+    """Adapt arms of an experiment to speakers of a folder, and print their WER before and after.
 
-    Each speaker and arm gets two adapters: one with a state for each fold, which gives the word error rates,
-    and one to use, which has heard all recordings: all but a fold's worth train it, those choose its epoch.
+    Each speaker and arm gets two adapters: a cross-validated one with a state per fold, which gives the WER,
+    and one to use, without a test part: one fold is its dev part, all others train it.
 
     Args:
-        results: results/<experiment>, with its models and (for arms that are pre-trained) adapters.
-        recordings: a folder with a manifest.tsv, as the corpus `folder` has it; roles play no part.
+        results: results/<experiment>, with its models and (for pre-trained arms) adapters.
+        recordings: a folder with a manifest.tsv, as in the corpus `folder`; roles are ignored.
         out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
             run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record.
-        speakers: whom to adapt to; None: everybody in the manifest.
+        speakers: target speakers; None: all speakers of the manifest.
         arms: adapted arms of the experiment's configuration; None: all of its run_arms.
-        folds: each recording is test once, so many times a part of the recordings is left to train on.
-        seed: which of the experiment's seeds; None: its first.
+        folds: number of folds of the cross-validation.
+        seed: one of the experiment's seeds; None: the first.
 
     Raises:
-        SamlError: something of the experiment is missing, or the recordings cannot be used.
+        SamlError: a file of the experiment is missing, or the recordings cannot be used.
     """
     config = _configuration(results, recordings, out, folds)
     arms = _arms(config, arms)
     seed = config["seeds"][0] if seed is None else seed
     for arm in arms:
-        _refuse_missing(results, config["arms"][arm], arm, seed)
+        _check_files(results, config["arms"][arm], arm, seed)
     spoken = list(dict.fromkeys(row.speaker for row in read_rows(config["corpus"]["folder"])))
     unknown = sorted(set(speakers or ()) - set(spoken))
     if unknown:
@@ -81,7 +82,7 @@ def personalise(
         rows = [(arm, _decode(config, results, out, arm, speaker, 0)) for arm in bare]
         rows += [(arm, _decode(config, results, out, arm, speaker, seed)) for arm in arms]
         print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"])]))
-        print(f"{speaker}: now with all recordings, the adapters to use", file=sys.stderr)
+        print(f"{speaker}: training the adapters to use, on all recordings", file=sys.stderr)
         _split_for_use(config, speaker, tested, to_use)
         for arm in arms:
             _adapt(
@@ -91,12 +92,16 @@ def personalise(
 
 
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
-    """The experiment's configuration, but speech from `recordings` and cross-validation on all of it."""
+    """The experiment's configuration, with speech from `recordings` and cross-validation."""
     if not (results / "config.yaml").is_file():
         raise SamlError(f"{results}: no config.yaml: this is no experiment that has run; run it first")
-    if (out / "models").exists():
+    if place(out, layout.MODEL, model="base").parent.exists():
         raise SamlError(f"{out}: an experiment with models of its own lies there; choose another --out")
-    # An experiment of an older version may lack keys that there are now.
+        # An experiment of an older version may lack keys that there are now.
+        raise SamlError(f"{results}: no config.yaml, so not a finished experiment; run the experiment first")
+    if place(out, layout.MODEL, model="base").parent.exists():
+        raise SamlError(f"{out}: contains an experiment with models of its own; choose another --out")
+    # An experiment of an older version may lack new keys.
     config = load([path for path in (DEFAULTS, results / "config.yaml") if path.is_file()])
     corpus = config["corpus"]
     own = {
@@ -105,6 +110,7 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
         "roles": {role: [] for role in ("base", "pretrain", "heldout")},
         "dev_share": 0.0,
         "heldout_utterances": None,
+        "synthetic_speech": {"voices": 0, "sentences": 1, "commands": 0, "snr_db": None, "gain_db": None},
         "seed": 0,
     }
     shared = {key: value for key, value in corpus.items() if not isinstance(value, Mapping)}
@@ -122,35 +128,35 @@ def _arms(config: Config, wanted: Sequence[str] | None) -> list[str]:
     for name in wanted:
         if name not in adapted:
             raise SamlError(
-                f"--arms: {name} is no adapted arm of this experiment; it has {', '.join(adapted)}"
+                f"--arms: {name} is not an adapted arm of this experiment; it has {', '.join(adapted)}"
             )
     return list(wanted)
 
 
-def _refuse_missing(results: Path, arm: Config, name: str, seed: int) -> None:
+def _check_files(results: Path, arm: Config, name: str, seed: int) -> None:
     needed = list(_model(results, arm))
-    if arm.get("pretrained", False):
+    if arm["pretrained"]:
         needed += _pretrained(results, name, seed)
     for path in needed:
         if not path.is_file():
             raise SamlError(
-                f"{path}: arm {name} needs this file; let the experiment make it: "
+                f"{path}: arm {name} needs this file; create it with "
                 f"snakemake --cores all {path} (with the experiment's --configfile)"
             )
 
 
 def _model(results: Path, arm: Config) -> tuple[Path, Path]:
-    folder = results / "models" / ("base" if arm["precision"] == "fp32" else "nf4")
+    folder = place(results, layout.MODEL, model=layout.model_name(arm["precision"]))
     return folder / "model.safetensors", folder / "model.json"
 
 
 def _pretrained(results: Path, arm: str, seed: int) -> tuple[Path, Path]:
-    folder = results / "pretrained" / arm / f"seed{seed}"
+    folder = place(results, layout.PRETRAINED, arm=arm, seed=seed)
     return folder / "adapter.safetensors", folder / "adapter.json"
 
 
 def _prepare_corpus(config: Config, out: Path) -> None:
-    folder = out / "data" / "corpus"
+    folder = out / layout.CORPUS
     prepare_corpus(
         experiment=config["experiment"],
         settings=stage_settings(config, ["corpus"]),
@@ -163,7 +169,7 @@ def _prepare_corpus(config: Config, out: Path) -> None:
 
 
 def _prepare_speaker(config: Config, out: Path, speaker: str) -> None:
-    corpus, folder = out / "data" / "corpus", _data(out, speaker)
+    corpus, folder = out / layout.CORPUS, _data(out, speaker)
     prepare_speaker(
         experiment=config["experiment"],
         speaker=speaker,
@@ -180,7 +186,7 @@ def _prepare_speaker(config: Config, out: Path, speaker: str) -> None:
 
 
 def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
-    """Write the splits of the adapter to use, from those of the tested one."""
+    """Write the splits of the adapter to use, from those of the cross-validation."""
     fold = read_json_object(tested)["folds"][0]
     utterances = [utterance for part in fold.values() for utterance in part]
     write_splits(split_for_use(speaker, utterances, config["partition"]), to_use)
@@ -189,24 +195,27 @@ def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> 
 def _adapt(
     config: Config, results: Path, arm: str, speaker: str, seed: int, splits: Path, record: Path
 ) -> None:
-    """The adapter of `splits`, beside `record`."""
+    """Adapt to `splits`; the adapter is written beside `record`."""
     weights, description = _model(results, config["arms"][arm])
     start: tuple[Path | None, Path | None] = (None, None)
-    if config["arms"][arm].get("pretrained", False):
+    if config["arms"][arm]["pretrained"]:
         start = _pretrained(results, arm, seed)
-    adapt(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm),
-        arm=arm,
+    own = Speaker(
         speaker=speaker,
-        seed=seed,
-        weights=weights,
-        description=description,
         cuts=splits.parent / "cuts.jsonl.gz",
         splits=splits,
         out_adapter=record.parent / "adapter.safetensors",
         out_description=record.parent / "adapter.json",
         record=record,
+    )
+    adapt(
+        experiment=config["experiment"],
+        settings=stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm),
+        arm=arm,
+        speakers=[own],
+        seed=seed,
+        weights=weights,
+        description=description,
         adapter=start[0],
         adapter_description=start[1],
         corpus="folder",
@@ -216,17 +225,11 @@ def _adapt(
 def _decode(
     config: Config, results: Path, out: Path, arm: str, speaker: str, seed: int
 ) -> list[dict[str, Any]]:
-    """The hypotheses, as read from the file that was written."""
+    """Decode the test parts; returns the hypotheses as read from the written file."""
     weights, description = _model(results, config["arms"][arm])
     adapted = config["arms"][arm]["adapted"]
     folder = _folder(out, speaker, arm, seed)
-    decode(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm),
-        arm=arm,
-        seed=seed,
-        weights=weights,
-        description=description,
+    own = Decoding(
         hypotheses=folder / "hypotheses.jsonl",
         record=folder / "run.jsonl",
         speaker=speaker,
@@ -235,21 +238,30 @@ def _decode(
         adapter=folder / "adapter.safetensors" if adapted else None,
         adapter_description=folder / "adapter.json" if adapted else None,
         adaptation_record=folder / "adaptation.jsonl" if adapted else None,
+    )
+    decode(
+        experiment=config["experiment"],
+        settings=stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm),
+        arm=arm,
+        seed=seed,
+        weights=weights,
+        description=description,
+        decodings=[own],
         corpus="folder",
     )
     return list(read_lines(folder / "hypotheses.jsonl"))
 
 
 def _data(out: Path, speaker: str) -> Path:
-    return out / "data" / "speakers" / folder_name(speaker)
+    return place(out, layout.SPEECH, speaker=speaker)
 
 
 def _folder(out: Path, speaker: str, arm: str, seed: int) -> Path:
-    return out / "speakers" / folder_name(speaker) / arm / f"seed{seed}"
+    return place(out, layout.ADAPTED, speaker=speaker, arm=arm, seed=seed)
 
 
 def _to_use(out: Path, speaker: str, arm: str, seed: int) -> Path:
-    return out / "adapters" / folder_name(speaker) / arm / f"seed{seed}"
+    return place(out, layout.TO_USE, speaker=speaker, arm=arm, seed=seed)
 
 
 def _report(

@@ -1,1 +1,1 @@
-"""What every other package builds on: errors, atomic files, progress, devices, result paths."""
+"""Files, errors, progress and processes: independent of all other packages."""

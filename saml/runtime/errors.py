@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""Errors that are reported to the user in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,30 +6,30 @@ from pathlib import Path
 
 
 class SamlError(Exception):
-    """Something the user can put right: the message names the file, key or utterance, and what to do.
+    """An error that the user can correct: the message names the file, key or utterance, and the remedy.
 
-    The command line prints the message as a single line and exits with `status`; anything else that is
-    raised is a defect of the program and keeps its traceback.
+    The command line prints the message as a single line and exits with `status`. Any other exception is a
+    defect of the program and keeps its traceback.
     """
 
     status = 1
 
 
 class Diverged(SamlError):
-    """A training whose losses or weights are no longer finite numbers."""
+    """Training whose losses or weights are no longer finite."""
 
 
 class Interrupted(SamlError):
-    """A job that was asked to stop, and did in good order: started again, it goes on."""
+    """A job that was stopped by a signal after saving its state; it continues when started again."""
 
-    status = 143  # what a shell gives for SIGTERM
+    status = 143  # a shell's status for SIGTERM
 
 
 @contextmanager
 def about(path: Path, *others: Path) -> Iterator[None]:
-    """What a SamlError inside says is about the file `path`, which it begins with then.
+    """Prefix the message of a SamlError in this block with the file `path`.
 
-    One that names it, or one of `others`, stays as it is.
+    A message that names `path` or one of `others` already is not changed.
     """
     try:
         yield
@@ -40,13 +40,13 @@ def about(path: Path, *others: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short, of the machine, a limit or a GPU: each library says it in its way."""
+    """Whether an error means that memory ran out (RAM, a limit, a GPU); each library has its own wording."""
     words = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def in_one_line(error: Exception) -> str | None:
-    """What a user is told of an error that can be put right; None for a defect, which keeps its traceback."""
+    """The message for the user; None for a defect of the program, which keeps its traceback."""
     if isinstance(error, SamlError):
         return str(error)
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written in one step, read with a clear word where they are damaged."""
+"""Atomic writing of files, checksums, and reading of JSON with clear errors."""
 
 import fcntl
 import hashlib
@@ -12,25 +12,25 @@ from typing import Any, BinaryIO
 
 from saml.runtime.errors import SamlError
 
-# The end of a temporary file's name, so that no file of anybody else's is taken for one.
+# Suffix of temporary files, so that no other file is mistaken for one.
 _UNFINISHED = ".unfinished"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: whoever reads it, also after a power cut, finds the old content or the new."""
+    """Write `data` to `path`: a reader finds the old content or the new, also after a power failure."""
     with open_atomically(path) as file:
         file.write(data)
 
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path`, which takes its place once the block has ended without an error.
+    """A temporary file beside `path` that replaces it when the block ends without an error.
 
-    Content and name are flushed to disk, so that a power cut leaves the old file or the new, never a part.
-    After an error the temporary file is removed; what writers of `path` who were killed have left, before.
+    Content and name are flushed to disk, so that a power failure leaves the old file or the new one. The
+    temporary file is removed after an error; those of killed writers of `path` are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_behind(path)
+    _remove_orphans(path)
     handle, temporary = _temporary(path)
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -43,13 +43,13 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:
-            error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
+            error.filename = str(path)  # the error of a full disk names no file or the temporary one
         raise
     _flush_folder(path.parent)
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file that may be larger than memory has room for."""
+    """SHA-256 of a file, which need not fit into memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -57,7 +57,7 @@ def checksum(path: Path) -> str:
 def read_json_object(path: Path, advice: str = "") -> dict[str, Any]:
     """The JSON object in a file.
 
-    Raises SamlError, naming the file and ending with `advice`, when it is missing or holds anything else.
+    Raises SamlError, naming the file and ending with `advice`, when it is missing or has other content.
     """
     ending = advice and f"; {advice}"
     try:
@@ -72,28 +72,28 @@ def read_json_object(path: Path, advice: str = "") -> dict[str, Any]:
 
 
 def _temporary(path: Path) -> tuple[int, str]:
-    """A new file beside `path`, open and locked: the lock says that its writer lives. Its handle and name."""
+    """A new file beside `path`: its handle and name. It is locked while its writer is alive."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
-        # Between the two it may have been taken for left behind; then it has no name any more.
+        # Before it was locked, another writer may have removed it as an orphan; then it has no link any more.
         if not _lock(handle) or os.fstat(handle).st_nlink:
             return handle, name
         os.close(handle)
 
 
-def _remove_left_behind(path: Path) -> None:
-    """Remove temporary files for `path` that nobody is writing."""
+def _remove_orphans(path: Path) -> None:
+    """Remove temporary files for `path` whose writer is dead."""
     for name in os.listdir(path.parent):
         if not (name.startswith(f".{path.name}.") and name.endswith(_UNFINISHED)):
             continue
-        # Gone already, or not ours to remove.
+        # Removed by another process, or without permission.
         with suppress(OSError), open(path.parent / name, "r+b") as file:
             if _lock(file.fileno()):
                 os.unlink(path.parent / name)
 
 
 def _lock(handle: int) -> bool:
-    """Whether this process could lock an open file; some network file systems have no locks."""
+    """Try to lock an open file; False if it is locked, or on a file system without locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -102,7 +102,7 @@ def _lock(handle: int) -> bool:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a new name in `folder` last. Some systems open no folders, some do not flush them."""
+    """Flush the names in `folder` to disk, where the file system supports it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

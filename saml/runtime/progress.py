@@ -1,7 +1,7 @@
-"""Progress lines for logs: what is being done, how far, how long still.
+"""Progress lines for logs: task, finished units, remaining time.
 
-Stages run under Snakemake with their standard error in a file, where a redrawn bar is unreadable; so
-progress is plain lines, at most one every few seconds.
+Stages run under Snakemake with their standard error in a file, where a redrawn bar is unreadable. So progress
+is printed as plain lines, at most one every few seconds.
 """
 
 import sys
@@ -10,10 +10,10 @@ from types import TracebackType
 
 
 class Progress:
-    """Counts finished units of `total` and prints a line when `every` seconds have passed, and at the end.
+    """Counts finished units of `total`; prints a line every `every` seconds and at the end.
 
-    Use as a context manager; `update(done, note)` takes the absolute number of finished units, so a
-    resumed job starts where it stopped and its estimate counts only what this process has done.
+    A context manager. `update(done, note)` takes the total number of finished units; a resumed job passes
+    those finished before as `start`, and the estimate uses only the units of this process.
     """
 
     def __init__(self, what: str, total: int, *, start: int = 0, every: float = 5.0) -> None:
@@ -40,7 +40,7 @@ class Progress:
         self._print(f"{self.what}: {state}, {self.done}/{self.total} in {clock(seconds)}")
 
     def update(self, done: int, note: str = "") -> None:
-        """Record that `done` units of the total are finished; `note` says more (a loss, a file)."""
+        """Record that `done` units of the total are finished; `note` is appended (a loss, a file)."""
         self.done = done
         now = time.monotonic()
         if now - self._last < self._every:

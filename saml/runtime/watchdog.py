@@ -1,9 +1,10 @@
-"""Jobs that die with whoever started them.
+"""Jobs that end when the workflow that started them has ended.
 
-A Snakemake that is killed leaves its jobs running; started again it would start them anew, and two processes
-would write the same files. So the workflow tells each job, in the environment, which process it works for
-(`saml` started by hand is told nothing), and a job whose master is gone ends itself, at once, wherever it is:
-what is written here is whole or absent (`saml.runtime.files`), and checkpoints go on from before.
+A killed Snakemake leaves its jobs running. Started again, it would start them a second time, and two
+processes would write the same files. So the workflow passes its process id to each job in the environment,
+and a job ends itself as soon as that process has ended. Commands that are started by hand lack the variable
+and are not affected. Ending is safe at any time: files are written atomically (`saml.runtime.files`), and
+training continues from its checkpoint.
 """
 
 import os
@@ -16,25 +17,25 @@ VARIABLE = "SAML_PARENT"
 
 
 def die_with_parent() -> None:
-    """Watch the process named in the environment, if one is, and kill this one as soon as it has ended."""
-    text = os.environ.pop(VARIABLE, "")  # not for what this process starts
+    """Kill this process as soon as the process that the environment variable names, if any, has ended."""
+    text = os.environ.pop(VARIABLE, "")  # removed, so that child processes do not inherit it
     if text.isdecimal():
         threading.Thread(target=_watch, args=(int(text),), name="parent", daemon=True).start()
 
 
 def _watch(pid: int) -> None:
     _wait_for_end(pid)
-    # Not SystemExit: no handler, no clean-up, nothing that writes.
+    # Not SystemExit, which would run handlers that may write files.
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wait_for_end(pid: int) -> None:
     """Return when the process `pid` has ended; at once when there is none.
 
-    A parent alone would be told apart by its death signal, but shells stand between Snakemake and its jobs.
+    A parent-death signal would not do, because there are shells between Snakemake and its jobs.
     """
     try:
-        handle = os.pidfd_open(pid)  # Linux from 5.3; one that is asleep costs nothing
+        handle = os.pidfd_open(pid)  # Linux 5.3 or later; waits without polling
     except ProcessLookupError:
         return
     except (AttributeError, OSError):

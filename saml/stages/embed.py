@@ -1,7 +1,7 @@
-"""What the encoder makes of a speaker's test utterances: one vector each, the mean over its real frames.
+"""The stage `encode`: an embedding of each test utterance, the mean encoder state over its frames.
 
-Before adaptation all speakers meet the same model, so what differs is their speech; after it each speaker has
-a model of their own.
+Before adaptation all speakers share the model, so differences between embeddings are differences between
+speech; after adaptation each speaker has adapters of their own.
 """
 
 import csv
@@ -15,28 +15,30 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import StoredAdapter, load_adapter
+from saml.corpora.manifests import read_cuts
+from saml.corpora.split_files import read_splits
 from saml.decoding.encoder_batches import encoded_batches
-from saml.decoding.transcription import with_adapter
-from saml.models.recogniser import Recogniser
+from saml.decoding.transcription import adapted, load_given
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
+from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import about
 from saml.runtime.files import write_atomically
 from saml.tracking import RunRecord
-from saml.training.common import make_deterministic, read_cuts, read_splits
 
-# Seconds of speech encoded at once, padding included.
+# Seconds of speech in a batch, padding included.
 BATCH_SECONDS = 60.0
 
-# Which adapter made a vector: none, the one before adaptation, the one after it.
+# The adapter of an embedding: none, the one before adaptation, the one after it.
 NONE, PRETRAINED, ADAPTED = "none", "pretrained", "adapted"
 
-# Of one utterance: which adapter, its id, the vector.
-Encoding = tuple[str, str, list[float]]
+# Adapter (one of the above), utterance id, vector.
+Embedding = tuple[str, str, list[float]]
 
 
 @torch.inference_mode()
 def mean_states(recogniser: Recogniser, cuts: Sequence[MonoCut]) -> dict[str, list[float]]:
-    """The mean of the encoder's states over the real frames of each cut, by its id."""
+    """The mean of the encoder's states over the frames of each cut, padding excluded, by its id."""
     found: dict[str, list[float]] = {}
     for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=BATCH_SECONDS):
         mask = encoded.mask[..., None].to(encoded.states.dtype)  # (batch, time, 1)
@@ -64,30 +66,30 @@ def encode(
     pretrained_description: Path | None = None,
     corpus: str | None = None,
 ) -> None:
-    """The stage: encode a speaker's test part, before and after adaptation.
+    """Compute embeddings of a speaker's test part, before and after adaptation.
 
-    With folds each utterance is encoded by the adapter of the fold that tests it.
+    With folds each utterance is encoded with the adapter of the fold that tests it.
 
     Args:
         experiment: name of the experiment.
         settings: the config's section `arm`, the entry of this arm.
         arm: name of the arm.
-        speaker: whose speech.
-        seed: the seed of the adapters (0 where nothing is adapted).
-        weights: input, the model.
+        speaker: the target speaker.
+        seed: the seed of the adapters (0 without adapters).
+        weights: input, the model's weights.
         description: input, its JSON.
         cuts: input, the speaker's cuts.
         splits: input, the speaker's folds.
         embeddings: output, a table with a row for each adapter and utterance, a column for each dimension.
         record: output, the run record.
-        adapter: input, the adapter that was adapted; without one the bare model encodes.
+        adapter: input, the adapter after adaptation; None: the model without adapters.
         adapter_description: input, its JSON.
-        pretrained: input, the adapter before adaptation, where the arm is pre-trained.
+        pretrained: input, the adapter before adaptation, if the arm is pre-trained.
         pretrained_description: input, its JSON.
         corpus: name of the corpus, for the record.
 
     Raises:
-        SamlError: a file is missing or damaged, or the adapters do not fit.
+        SamlError: a file is missing or damaged, or model and adapters do not match.
     """
     base, content = load_model(weights, description)
     run = RunRecord(
@@ -104,39 +106,41 @@ def encode(
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
     folds = read_splits(splits, by_id)
     tests = [[by_id[name] for name in fold.test] for fold in folds]
-    heard = [fold.heard for fold in folds]
-    recogniser, stored = with_adapter(base, content, adapter, adapter_description)
-    found: list[Encoding] = []
-    if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
+    digests = [fold.digest for fold in folds]
+    stored = load_given(adapter, adapter_description, content)
+    found: list[Embedding] = []
+    if stored is not None:
+        recogniser = adapted(base, stored)
         if pretrained is not None and pretrained_description is not None:
             start = load_adapter(pretrained, pretrained_description, content)
-            found += _encoded(recogniser, PRETRAINED, start, heard, tests)
-        found += _encoded(recogniser, ADAPTED, stored, heard, tests)
+            found += _embeddings(recogniser, PRETRAINED, start, digests, tests)
+        found += _embeddings(recogniser, ADAPTED, stored, digests, tests)
     else:
-        found += [(NONE, name, row) for part in tests for name, row in mean_states(recogniser, part).items()]
+        as_module(base).to(device())
+        found += [(NONE, name, row) for part in tests for name, row in mean_states(base, part).items()]
     write_atomically(embeddings, embeddings_table(found).encode())
     run.file(embeddings)
     run.write(record)
 
 
-def _encoded(
+def _embeddings(
     recogniser: AdaptedRecogniser,
     label: str,
     stored: StoredAdapter,
-    heard: Sequence[str],
+    digests: Sequence[str],
     tests: Sequence[Sequence[MonoCut]],
-) -> list[Encoding]:
-    """Each test part by the state of its own fold, of which `heard` is the digest."""
-    found: list[Encoding] = []
-    for state, part in zip(stored.states_for(heard), tests, strict=True):
+) -> list[Embedding]:
+    """The embeddings of each test part with the state of its own fold, which `digests` identify."""
+    found: list[Embedding] = []
+    for state, part in zip(stored.states_for(digests), tests, strict=True):
         with about(stored.path):
             recogniser.load_state(state)
         found += [(label, name, row) for name, row in mean_states(recogniser, part).items()]
     return found
 
 
-def embeddings_table(found: Iterable[Encoding]) -> str:
-    """CSV with the columns adapter, utterance, v1, ..., v<width>; utterances in order."""
+def embeddings_table(found: Iterable[Embedding]) -> str:
+    """CSV with the columns adapter, utterance, v1, ..., v<width>, sorted by adapter and utterance."""
     rows = sorted(found, key=lambda one: (one[0], one[1]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,8 +1,8 @@
-"""The stages that turn a corpus into what a model reads: prepare-corpus, prepare-pool, prepare-speaker.
+"""The stages that turn a corpus into features: prepare-corpus, prepare-pool, prepare-speaker.
 
-Each takes the flags of its command as keyword arguments, reads its input files and writes its outputs and
-its run record; it returns nothing. What they share of a target speaker is nothing: a new one is a new job,
-and no file that others read changes.
+Each stage takes the flags of its command as keyword arguments, reads its input files and writes its outputs
+and its run record. Only prepare-speaker reads target speakers: a new one is a new job, and no file of the
+other stages changes.
 """
 
 import json
@@ -14,13 +14,16 @@ from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, Supervisio
 
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.registry import corpus
-from saml.corpora.speeds import at_speeds
+from saml.corpora.speed_perturbation import perturb_speeds
 from saml.corpora.splits import split_speaker
 from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
-from saml.features.log_mel import LogMel, feature_config, store_features
+from saml.features.log_mel import LogMel, feature_config
+from saml.features.store import ArchiveWriter, store_features
+from saml.models.tokenisers.characters import unknown_characters
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
+from saml.tracking import RunRecord
 
 
 def prepare_corpus(
@@ -33,7 +36,7 @@ def prepare_corpus(
     audio: Path,
     record: Path,
 ) -> None:
-    """Write the manifests of all speech that does not wait for a target speaker.
+    """Write the manifests of all speech that does not depend on the target speakers.
 
     Args:
         experiment: name of the experiment.
@@ -41,7 +44,7 @@ def prepare_corpus(
         recordings: output, lhotse recordings.
         supervisions: output, lhotse supervisions.
         dropped: output, the utterances left out.
-        audio: output, the folder of waveforms that were made or converted; empty where none were.
+        audio: output, the folder of synthesised or converted waveforms; may be empty.
         record: output, the run record.
 
     Raises:
@@ -52,17 +55,17 @@ def prepare_corpus(
     origin = module.origin(settings["corpus"]) if hasattr(module, "origin") else {}
     run = _record("prepare-corpus", experiment, {**settings, **origin})
     audio.mkdir(parents=True, exist_ok=True)
-    found, spoken, bad = module.prepare_corpus(settings["corpus"], audio)
-    if not len(spoken):
+    found, segments, bad = module.prepare_corpus(settings["corpus"], audio)
+    if not len(segments):
         raise SamlError(f"corpus {name}: no utterance is left; {dropped} would list them all")
-    validate_pair(found, spoken)
-    check_roles(name, spoken)
+    validate_pair(found, segments)
+    check_roles(name, segments)
     write_manifest(found, recordings)
-    write_manifest(spoken, supervisions)
+    write_manifest(segments, supervisions)
     write_dropped(bad, dropped)
-    run.score("utterances", len(spoken))
-    run.score("speakers", len({supervision.speaker for supervision in spoken}))
-    run.score("hours", sum(supervision.duration for supervision in spoken) / 3600)
+    run.score("utterances", len(segments))
+    run.score("speakers", len({segment.speaker for segment in segments}))
+    run.score("hours", sum(segment.duration for segment in segments) / 3600)
     run.score("dropped", len(bad))
     run.write(record)
 
@@ -84,8 +87,8 @@ def prepare_pool(
     Args:
         experiment: name of the experiment.
         role: base, pretrain or heldout.
-        settings: the config's sections `corpus` and `model`, under those keys, and for the role base of
-            `base_training` the key `speed_perturbation`, where there is one.
+        settings: the config's sections `corpus` and `model`, under those keys, and for the role base the key
+            `speed_perturbation` of `base_training`.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -94,30 +97,32 @@ def prepare_pool(
         record: output, the run record.
 
     Raises:
-        SamlError: there is no such role, nobody has it, or an utterance is bad and bad ones are not dropped.
+        SamlError: there is no such role, no speaker has it, or an utterance is unusable and
+            `on_bad_utterance` is `error`.
     """
     if role not in POOLS:
         raise SamlError(f"role {role!r} is no pool; there are {', '.join(POOLS)}")
-    # The role tells the records of the three pools apart.
+    # The role distinguishes the records of the three pools.
     run = _record("prepare-pool", experiment, {**settings, "role": role})
-    spoken = [
-        supervision
-        for supervision in read_manifest(SupervisionSet, supervisions)
-        if (supervision.custom or {}).get("role") == role
+    segments = [
+        segment
+        for segment in read_manifest(SupervisionSet, supervisions)
+        if (segment.custom or {}).get("role") == role
     ]
-    if not spoken:
+    if not segments:
         raise SamlError(
-            f"nobody has the role {role} in corpus {settings['corpus']['name']}; give it to speakers in "
+            f"no speaker has the role {role} in corpus {settings['corpus']['name']}; give it to speakers in "
             f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
         )
-    made = _cuts(read_manifest(RecordingSet, recordings), spoken)
-    kept, bad = _checked(made, settings)
+    found = _cuts(read_manifest(RecordingSet, recordings), segments)
+    kept, bad = _checked(found, settings)
     if not kept:
         raise SamlError(
-            f"role {role}: none of its {len(made)} utterances is left; the first: {bad[0].reason}"
+            f"role {role}: none of its {len(found)} utterances is left; the first: {bad[0].reason}"
         )
     # Copies at other speeds are for training: the records count what was spoken.
-    copies = at_speeds(kept, settings.get("base_training", {}).get("speed_perturbation"))
+    speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
+    copies = perturb_speeds(kept, speeds)
     _write_cuts(copies, settings, cuts, features)
     write_dropped(bad, dropped)
     _note(run, kept, bad, features)
@@ -142,35 +147,34 @@ def prepare_speaker(
 
     Args:
         experiment: name of the experiment.
-        speaker: who.
+        speaker: id of the speaker.
         settings: the config's sections `corpus`, `model` and `partition`, under those keys.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
         features: output, the archive that the cuts point into.
-        splits: output, the splits (see `partition.split_speaker`); whoever replaces this file replaces them.
+        splits: output, the splits (see `saml.corpora.splits.split_speaker`); users may replace this file.
         dropped: output, the utterances left out here.
-        audio: output, the folder of waveforms made for this speaker.
+        audio: output, the folder of synthesised or converted waveforms of this speaker; may be empty.
         record: output, the run record.
 
     Raises:
-        SamlError: the speaker has no utterances, too few to split or stands in a pool, or an utterance is
-            bad and bad ones are not dropped.
+        SamlError: the speaker has no utterances, too few to split, or another role; or an utterance is
+            unusable and `on_bad_utterance` is `error`.
     """
     run = _record("prepare-speaker", experiment, settings, speaker)
     audio.mkdir(parents=True, exist_ok=True)
     module = corpus(settings["corpus"]["name"])
-    found, spoken, bad = module.prepare_speaker(
+    found, segments, bad = module.prepare_speaker(
         settings["corpus"],
         speaker,
         read_manifest(RecordingSet, recordings),
         read_manifest(SupervisionSet, supervisions),
         audio,
     )
-    kept, bad_here = _checked(_cuts(found, spoken), settings)
-    divided = split_speaker(
-        speaker, {cut.id: (cut.custom or {}).get("part") for cut in kept}, settings["partition"]
-    )
+    kept, bad_here = _checked(_cuts(found, segments), settings)
+    parts = {cut.id: (cut.custom or {}).get("part") for cut in kept}
+    divided = split_speaker(speaker, parts, settings["partition"])
     _write_cuts(kept, settings, cuts, features)
     write_splits(divided, splits)
     write_dropped([*bad, *bad_here], dropped)
@@ -178,13 +182,13 @@ def prepare_speaker(
     run.write(record)
 
 
-def write_splits(divided: Mapping[str, Any], path: Path) -> None:
-    """Write what `partition` divided as JSON, atomically."""
-    write_atomically(path, (json.dumps(divided, indent=1, ensure_ascii=False) + "\n").encode())
+def write_splits(splits: Mapping[str, Any], path: Path) -> None:
+    """Write the splits of a speaker as JSON, atomically."""
+    write_atomically(path, (json.dumps(splits, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) -> list[MonoCut]:
-    """One cut an utterance, in the order of the supervisions. A recording may hold several."""
+    """A cut of each utterance, in the order of the supervisions; a recording may hold several."""
     by_id = {recording.id: recording for recording in recordings}
     return [
         MonoCut(
@@ -192,7 +196,7 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
             start=supervision.start,
             duration=supervision.duration,
             channel=0,
-            # Within a cut, times count from its start.
+            # Times in a cut are relative to its start.
             supervisions=[supervision.with_offset(-supervision.start)],
             recording=by_id[supervision.recording_id],
             custom={"part": supervision.custom["part"]} if "part" in supervision.custom else None,
@@ -202,8 +206,6 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
 
 
 def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
-    from saml.models.tokenisers.characters import unknown_characters
-
     own = settings["corpus"]
     longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(
@@ -216,8 +218,6 @@ def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list
 
 
 def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, features: Path) -> None:
-    from saml.features.archive import ArchiveWriter
-
     extractor = LogMel(feature_config(settings["model"]))
     with ArchiveWriter(features) as archive, Progress("computing features", len(cuts)) as progress:
         for done, cut in enumerate(cuts, start=1):
@@ -226,11 +226,10 @@ def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, fe
     write_manifest(CutSet.from_items(cuts), path)
 
 
-def _record(stage: str, experiment: str, settings: Mapping[str, Any], speaker: str | None = None) -> Any:
-    """The run record of a stage. Imported here, so that a corpus can be prepared without tracking's
-    libraries."""
-    from saml.tracking import RunRecord
-
+def _record(
+    stage: str, experiment: str, settings: Mapping[str, Any], speaker: str | None = None
+) -> RunRecord:
+    """A new run record of a stage."""
     return RunRecord(
         stage=stage,
         experiment=experiment,
@@ -241,7 +240,7 @@ def _record(stage: str, experiment: str, settings: Mapping[str, Any], speaker: s
     )
 
 
-def _note(run: Any, cuts: list[MonoCut], dropped: list[Dropped], features: Path) -> None:
+def _note(run: RunRecord, cuts: list[MonoCut], dropped: list[Dropped], features: Path) -> None:
     run.score("utterances", len(cuts))
     run.score("speakers", len({cut.supervisions[0].speaker for cut in cuts}))
     run.score("hours", sum(cut.duration for cut in cuts) / 3600)

@@ -1,7 +1,7 @@
-"""A speaker's adapter made smaller: fewer experts, or the whole mixture as one LoRA.
+"""The stage `prune`: reduce a speaker's adapter to fewer experts, or to one LoRA.
 
-Nothing is trained. The adapter routes the speech that it was trained on; the experts that this speech is
-routed to most are kept, or the mixture is collapsed at its mean route (`saml.adapters.compress`).
+There is no training. The adapter routes its own training utterances; the experts with the largest weights are
+kept, or the mixture is merged with its mean route into one LoRA (`saml.adapters.compress`).
 """
 
 import sys
@@ -13,18 +13,21 @@ from typing import Any
 import torch
 from lhotse import MonoCut
 
-from saml.adapters.adapted import AdaptedRecogniser, AdapterSpec
+from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.compress import Routes, best_routed, collapse, keep
+from saml.adapters.spec import AdapterSpec
 from saml.adapters.store import State, load_adapter, save_adapter
+from saml.corpora.manifests import read_cuts
+from saml.corpora.split_files import Fold, read_splits
 from saml.corpora.splits import enrolled
 from saml.models.store import load_model
+from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import SamlError, about
 from saml.stages.routes import route
 from saml.tracking import RunRecord
-from saml.training.common import Fold, device, make_deterministic, read_cuts, read_splits
 
-# Of one fold: what kind of adapter it becomes, its state, the experts that are left (of one LoRA: none).
-Smaller = tuple[AdapterSpec, State, list[int]]
+# The pruned adapter of a fold: its specification, its state, the kept experts (none for one LoRA).
+Pruned = tuple[AdapterSpec, State, list[int]]
 
 
 def prune(
@@ -43,22 +46,22 @@ def prune(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Write a smaller version of an adapted speaker's adapter, each fold by its own routes.
+    """Prune the adapter of a target speaker, each fold by its own routes.
 
     Args:
-        weights: input, the model.
+        weights: input, the model's weights.
         adapter: input, the adapter, which has a router.
         cuts: input, the speaker's cuts.
-        splits: input, the speaker's folds; the training utterances that the adapter was made with are routed.
+        splits: input, the speaker's folds; the adapter's training utterances are routed.
         out_adapter: output.
-        kept: how many experts stay; None: the mixture becomes one LoRA.
-        description, adapter_description: input, the JSON of each; by default beside it.
-        out_description: output, its JSON; by default beside it.
-        record: output, the run record; by default there is none.
+        kept: number of experts to keep; None: merge the mixture into one LoRA.
+        description, adapter_description: input, their JSON; None: the files beside them.
+        out_description: output, its JSON; None: the file beside it.
+        record: output, the run record; None: no record.
         experiment, corpus, family: for the record.
 
     Raises:
-        SamlError: a file is missing or damaged, or the adapter cannot be made so small.
+        SamlError: a file is missing or damaged, or the adapter cannot be pruned as requested.
     """
     base, content = load_model(weights, description or weights.with_suffix(".json"))
     stored = load_adapter(adapter, adapter_description or adapter.with_suffix(".json"), content)
@@ -75,26 +78,26 @@ def prune(
     )
     make_deterministic()
     adapted = AdaptedRecogniser(base, stored.spec, seed=0)
-    _refuse(adapted, adapter, kept)
+    _check_prunable(adapted, adapter, kept)
     adapted.to(device())
     by_id = {cut.id: cut for cut in read_cuts(cuts)}
-    smaller, shares = [], []
+    folds_pruned, shares = [], []
     folds = read_splits(splits, by_id, untested=True)
-    for state, fold in zip(stored.states_for([fold.heard for fold in folds]), folds, strict=True):
+    for state, fold in zip(stored.states_for([fold.digest for fold in folds]), folds, strict=True):
         with about(adapter):
             adapted.load_state(state)
-            heard = _heard(origin, fold)
-        routes = mean_routes(adapted, [by_id[utterance] for utterance in heard])
-        smaller.append(_smaller(adapted, routes, kept))
-        shares.append(share(routes, smaller[-1][2]) if kept is not None else 1.0)
-    names = ("arm", "speaker", "seed", "heard", "settings")
+            trained = _training_utterances(origin, fold)
+        routes = mean_routes(adapted, [by_id[utterance] for utterance in trained])
+        folds_pruned.append(_prune_fold(adapted, routes, kept))
+        shares.append(share(routes, folds_pruned[-1][2]) if kept is not None else 1.0)
+    names = ("arm", "speaker", "seed", "trained_on", "settings")
     mean_share = fmean(shares)
-    pruned = {"experts": [left for *_, left in smaller], "share": mean_share}
+    pruned = {"experts": [left for *_, left in folds_pruned], "share": mean_share}
     save_adapter(
         out_adapter,
         out_description or out_adapter.with_suffix(".json"),
-        spec=smaller[0][0],
-        folds=[state for _, state, _ in smaller],
+        spec=folds_pruned[0][0],
+        folds=[state for _, state, _ in folds_pruned],
         base=content,
         origin={name: origin[name] for name in names if name in origin} | {"pruned": pruned},
     )
@@ -108,7 +111,7 @@ def prune(
 
 
 def mean_routes(adapted: AdaptedRecogniser, cuts: Sequence[MonoCut]) -> dict[str, torch.Tensor]:
-    """The mean route of `cuts` in each layer that is routed, utterances counting alike."""
+    """The mean route over `cuts` `(experts,)` of each routed layer; utterances have equal weight."""
     found: dict[str, list[list[float]]] = {}
     for _, layer, weights in route(adapted, cuts):
         found.setdefault(layer, []).append(weights)
@@ -116,36 +119,34 @@ def mean_routes(adapted: AdaptedRecogniser, cuts: Sequence[MonoCut]) -> dict[str
 
 
 def share(routes: Routes, experts: Sequence[int]) -> float:
-    """The share of all weight, over layers, that `experts` have."""
+    """The mean over layers of the total routing weight of `experts`."""
     return fmean(float(weights[list(experts)].sum()) for weights in routes.values())
 
 
-def _smaller(adapted: AdaptedRecogniser, routes: Routes, kept: int | None) -> Smaller:
+def _prune_fold(adapted: AdaptedRecogniser, routes: Routes, kept: int | None) -> Pruned:
     if kept is None:
         return *collapse(adapted, routes), []
     left = best_routed(routes, kept)
     return *keep(adapted, left), left
 
 
-def _refuse(adapted: AdaptedRecogniser, adapter: Path, kept: int | None) -> None:
-    """Raise SamlError where the adapter is no mixture, or cannot be made what is asked for."""
+def _check_prunable(adapted: AdaptedRecogniser, adapter: Path, kept: int | None) -> None:
+    """Raise SamlError when the adapter is not a mixture, or cannot be pruned as requested."""
     spec = adapted.spec
     if not adapted.routers:
-        raise SamlError(f"{adapter}: no mixture of experts, so there is nothing to take away")
+        raise SamlError(f"{adapter}: not a mixture of experts, so there is nothing to prune")
     if kept is not None and not 1 <= kept <= spec.experts:
         raise SamlError(f"{adapter}: has {spec.experts} experts; 1 to {spec.experts} of them can be kept")
     if kept is None and spec.decoder_routing == "input":
         raise SamlError(
-            f"{adapter}: its decoder is routed anew with every token, so no route stands for it; keep one"
+            f"{adapter}: its decoder is routed at every token, so it has no mean route; keep one expert"
         )
 
 
-def _heard(origin: Mapping[str, Any], fold: Fold) -> list[str]:
-    """The training utterances that the adapter was made with: its description says how many."""
+def _training_utterances(origin: Mapping[str, Any], fold: Fold) -> list[str]:
+    """The adapter's training utterances in a fold; its description has the enrolment."""
     try:
         limit, speaker = origin["settings"]["partition"]["enrolment"], origin["speaker"]
     except (KeyError, TypeError):
-        raise SamlError(
-            "the adapter's description does not say whom it was adapted to; adapt again"
-        ) from None
+        raise SamlError("the adapter's description has no speaker or no enrolment; adapt again") from None
     return enrolled(fold.train, limit, speaker)

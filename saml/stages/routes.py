@@ -1,8 +1,8 @@
-"""What a router makes of somebody's speech: its weights for each utterance, without decoding a word.
+"""The stage `routes`: the router's weights for each utterance of a target speaker, without decoding.
 
-The stage lets the pre-trained adapter of an arm, before any adaptation, route all speech of one target
-speaker. All speakers meet one and the same router then, so routes that differ are speech that differs; after
-adaptation each speaker has a router of their own.
+The pre-trained adapter of an arm, before adaptation, routes all utterances of the speaker. All speakers share
+this router, so differences between routes are differences between speech; after adaptation each speaker has
+a router of their own.
 """
 
 import csv
@@ -16,18 +16,19 @@ from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import load_adapter
+from saml.corpora.manifests import read_cuts
 from saml.decoding.encoder_batches import encoded_batches
 from saml.models.store import load_model
+from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import SamlError, about
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
-from saml.training.common import device, make_deterministic, read_cuts
 
-# Seconds of speech encoded at once, padding included; an utterance's route does not depend on its batch.
+# Seconds of speech in a batch, padding included; an utterance's route does not depend on its batch.
 BATCH_SECONDS = 60.0
 
-# Of one utterance and layer: the utterance's id, the layer's name, the weights of all experts.
+# Utterance id, layer name, weights of all experts.
 Routed = tuple[str, str, list[float]]
 
 
@@ -35,10 +36,10 @@ Routed = tuple[str, str, list[float]]
 def route(
     adapted: AdaptedRecogniser, cuts: Sequence[MonoCut], progress: Progress | None = None
 ) -> list[Routed]:
-    """The weights of every cut in every layer that is routed, in order of utterances, then of layers.
+    """The weights of every cut in every routed layer, sorted by utterance, then in the order of the layers.
 
     Layers are the encoder's attention modules by name, then `decoder_self` and `cross`, unless the decoder is
-    routed by what it is given.
+    routed by its own input.
     """
     found: list[Routed] = []
     for batch, _ in encoded_batches(adapted, cuts, max_seconds=BATCH_SECONDS):
@@ -47,7 +48,7 @@ def route(
             found += [(cut.id, layer, row) for (_, cut), row in rows]
         if progress is not None:
             progress.update(progress.done + len(batch))
-    return sorted(found, key=lambda one: one[0])  # stable: layers stay as they are
+    return sorted(found, key=lambda one: one[0])  # stable: keeps the order of the layers
 
 
 def routes(
@@ -66,15 +67,15 @@ def routes(
     record: Path,
     corpus: str | None = None,
 ) -> None:
-    """The stage: route all speech of one speaker.
+    """Route all utterances of one speaker.
 
     Args:
         experiment: name of the experiment.
         settings: the config's section `arm`, the entry of this arm.
         arm: name of the arm.
-        speaker: whose speech.
+        speaker: the target speaker.
         seed: the seed of the adapter.
-        weights: input, the model.
+        weights: input, the model's weights.
         description: input, its JSON.
         cuts: input, the speaker's cuts.
         adapter: input, the adapter, its router included.
@@ -101,7 +102,7 @@ def routes(
     stored = load_adapter(adapter, adapter_description, content)
     adapted = AdaptedRecogniser(base, stored.spec, seed=0)
     if not adapted.routers:
-        raise SamlError(f"{adapter}: arm {arm} has no router, so nothing is routed")
+        raise SamlError(f"{adapter}: arm {arm} has no router")
     adapted.to(device())
     with about(adapter):
         adapted.load_state(stored.folds[0])

@@ -1,7 +1,7 @@
-"""Text of new recordings: what a person does with a model, and with an adapter to it.
+"""Transcription of audio files with a model and an optional adapter.
 
-`saml transcribe` writes one line a recording, its file and its text. Audio goes the way of the pipeline: any
-format that libsndfile reads, made 16 kHz mono, log-mel features as the model's description has them.
+`saml transcribe` prints one line per recording, its file and its text. Audio is processed as in the pipeline:
+any format of libsndfile, converted to 16 kHz mono, log-mel features as in the model's description.
 """
 
 import tempfile
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from lhotse import MonoCut
 
-from saml.adapters.adapted import AdaptedRecogniser
 from saml.corpora.audio import as_recording, duration, fault
-from saml.decoding.transcription import Search, transcribe, with_adapter
-from saml.features.archive import ArchiveWriter
-from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config, store_features
+from saml.decoding.transcription import Search, adapted, load_given, transcribe
+from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config
+from saml.features.store import ArchiveWriter, store_features
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
+from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import SamlError, about
-from saml.training.common import make_deterministic
 
 # Those of the default configuration.
-_LIMITS = {"batch_seconds": 120, "max_tokens_per_second": 30.0}
+_LIMITS = {"batch_seconds": 120, "max_tokens_per_second": 30.0, "ctc_weight": 0.0}
 
 
 def transcribe_files(
@@ -33,30 +33,35 @@ def transcribe_files(
     fold: int = 0,
     beams: int = 4,
 ) -> list[tuple[Path, str]]:
-    """What is said in each of `files`, in their order.
+    """The text of each of `files`, in their order.
 
     Args:
-        files: recordings; each is heard whole, so it should be one utterance.
+        files: recordings of one utterance each.
         weights: the model.
-        description: its JSON; where it is None, the file beside `weights` that ends in .json.
-        adapter: an adapter to that very model, or none.
-        adapter_description: its JSON, likewise.
-        fold: which of the adapter's folds, where it was trained in folds.
+        description: its JSON; None: the file beside `weights` with the suffix .json.
+        adapter: an adapter of this model, or None.
+        adapter_description: its JSON; None: the file beside `adapter` with the suffix .json.
+        fold: index of the adapter's fold, if it was trained with cross-validation.
         beams: hypotheses kept; 1 is greedy search.
 
     Raises:
-        SamlError: a file is no audio or is too long for the model, or model and adapter do not fit.
+        SamlError: a file is not audio or is too long for the model, or model and adapter do not match.
     """
     base, content = load_model(weights, description or weights.with_suffix(".json"))
     if adapter is not None:
         adapter_description = adapter_description or adapter.with_suffix(".json")
     make_deterministic()
-    recogniser, stored = with_adapter(base, content, adapter, adapter_description)
-    if isinstance(recogniser, AdaptedRecogniser) and stored is not None:
+    stored = load_given(adapter, adapter_description, content)
+    recogniser: Recogniser = base
+    if stored is None:
+        as_module(base).to(device())
+    else:
         if not 0 <= fold < len(stored.folds):
             raise SamlError(f"{adapter}: there is no fold {fold}; it has {len(stored.folds)}, counted from 0")
+        with_adapter = adapted(base, stored)
         with about(stored.path):
-            recogniser.load_state(stored.folds[fold])
+            with_adapter.load_state(stored.folds[fold])
+        recogniser = with_adapter
     features = feature_config({"family": content["family"], content["family"]: content["settings"]})
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
         cuts = list(_cuts(files, features, Path(folder)))
@@ -65,13 +70,13 @@ def transcribe_files(
 
 
 def print_texts(**options: object) -> None:
-    """The command: `transcribe_files`, printed as one line a file, with a tab between file and text."""
+    """Run `transcribe_files` and print a line per file, with a tab between file and text."""
     for path, text in transcribe_files(**options):  # type: ignore[arg-type]
         print(f"{path}\t{text}")
 
 
 def _cuts(files: Sequence[Path], config: LogMelConfig, folder: Path) -> Iterator[MonoCut]:
-    """A cut with features for each file; what is made on the way lies in `folder`."""
+    """A cut with features for each file; converted audio and features are written to `folder`."""
     extractor = LogMel(config)
     with ArchiveWriter(folder / "features.bin") as archive:
         for index, path in enumerate(files):
@@ -89,7 +94,7 @@ def _refuse_bad(path: Path, config: LogMelConfig) -> None:
         raise SamlError(f"{path}: the file {reason}")
     seconds = duration(path)
     if seconds < SHORTEST_SECONDS:
-        raise SamlError(f"{path}: lasts {seconds:.3f} s, which is too short to hold speech")
+        raise SamlError(f"{path}: lasts {seconds:.3f} s, which is too short for speech")
     if config.pad_seconds is not None and seconds > config.pad_seconds:
         raise SamlError(
             f"{path}: lasts {seconds:.1f} s, longer than the model takes ({config.pad_seconds:g} s); cut it "

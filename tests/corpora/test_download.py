@@ -1,4 +1,4 @@
-"""Downloads, from a server of this machine's own in the place of openslr.org."""
+"""Downloads from a local server in place of openslr.org."""
 
 import functools
 import http.server
@@ -14,7 +14,7 @@ from saml.runtime.errors import SamlError
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, from any byte on; notes what was asked for."""
+    """Serves the files of a folder from any byte on; records the requests."""
 
     asked: list[tuple[str, int]] = []
 
@@ -39,7 +39,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(content[start:])
 
     def log_message(self, *arguments):
-        """Nothing: the test looks at what was asked for."""
+        """No log: the test checks the requests."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_a_part_is_downloaded_unpacked_and_left_alone_afterwards(tmp_path, server, capsys):
+def test_a_part_is_downloaded_and_unpacked_once(tmp_path, server, capsys):
     root = tmp_path / "here"
     download.download_librispeech(root, ["dev-clean"], base_url=server)
     assert librispeech.speakers(root / "LibriSpeech", "dev-clean") == ["84"]
@@ -69,7 +69,7 @@ def test_a_part_is_downloaded_unpacked_and_left_alone_afterwards(tmp_path, serve
     assert Server.asked == [("/12/dev-clean.tar.gz", 0)]
 
 
-def test_a_download_that_broke_off_goes_on(tmp_path, server):
+def test_an_interrupted_download_continues(tmp_path, server):
     whole = (tmp_path / "server/12/dev-clean.tar.gz").read_bytes()
     root = tmp_path / "here"
     root.mkdir()
@@ -80,28 +80,28 @@ def test_a_download_that_broke_off_goes_on(tmp_path, server):
     assert librispeech.speakers(root / "LibriSpeech", "dev-clean") == ["84"]
 
 
-def test_what_can_go_wrong_is_said_in_one_line(tmp_path, server):
+def test_failures_are_one_line_errors(tmp_path, server):
     root = tmp_path / "here"
-    with pytest.raises(SamlError, match="no part 'dev-cleen'; take dev-clean, "):
+    with pytest.raises(SamlError, match="no part 'dev-cleen'; choose from dev-clean, "):
         download.download_librispeech(root, ["dev-cleen"], base_url=server)
-    with pytest.raises(SamlError, match=r"12/test-clean.tar.gz answers 404"):
+    with pytest.raises(SamlError, match=r"12/test-clean.tar.gz returns 404"):
         download.download_librispeech(root, ["test-clean"], base_url=server)
-    with pytest.raises(SamlError, match="it broke off .* the same command goes on"):
+    with pytest.raises(SamlError, match="interrupted .* the same command continues"):
         download.download_librispeech(tmp_path / "there", ["test-clean"], base_url="http://127.0.0.1:9")
     size = (tmp_path / "server/12/dev-clean.tar.gz").stat().st_size
-    (root / "dev-clean.tar.gz").write_bytes(b"x" * size)  # as long as the server's, and no archive
+    (root / "dev-clean.tar.gz").write_bytes(b"x" * size)  # as long as the server's, but not an archive
     with pytest.raises(SamlError, match=r"here/dev-clean.tar.gz cannot be unpacked; delete it"):
         download.download_librispeech(root, ["dev-clean"], base_url=server)
 
 
-def test_scant_space_is_refused_before_anything_is_asked_for(tmp_path, server, monkeypatch):
+def test_too_little_disk_space_is_an_error_before_any_download(tmp_path, server, monkeypatch):
     class Usage:
         free = 1e9
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    with pytest.raises(SamlError, match=r"has 1.0 GB free, and .* need 46.2 GB more"):
+    with pytest.raises(SamlError, match=r"has 1.0 GB free, and .* need 46.2 GB"):
         download.download_librispeech(tmp_path, ["train-clean-360"], base_url=server)
-    with pytest.raises(SamlError, match=r"need 108.0 GB more"):
+    with pytest.raises(SamlError, match=r"need 108.0 GB"):
         download.download_tedlium3(tmp_path)
     assert Server.asked == []
 

@@ -1,4 +1,4 @@
-"""Own recordings: the manifest, the roles, the audio, and everything that can be wrong with them."""
+"""The folder corpus: manifest, roles, audio, and their errors."""
 
 import collections
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from saml.corpora import folder
-from saml.corpora import grammar as _grammar
+from saml.corpora import folder, grammar
 from saml.corpora import utterance_checks as checks
 from saml.runtime.errors import SamlError
 
@@ -43,6 +42,7 @@ def root(tmp_path):
 def settings(root, on_bad="error", **changes):
     root = str(root) if root else None
     own = {"root": root, "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.5, "seed": 1}
+    own |= {"heldout_utterances": None, "synthetic_speech": {"voices": 0}}
     return {"name": "folder", "on_bad_utterance": on_bad, "folder": own | changes}
 
 
@@ -50,7 +50,7 @@ def prepare(root, tmp_path, **changes):
     return folder.prepare_corpus(settings(root, **changes), tmp_path / "audio")
 
 
-def test_recordings_are_used_where_they_lie(root, tmp_path):
+def test_recordings_in_the_right_format_are_used_in_place(root, tmp_path):
     recordings, supervisions, dropped = prepare(root, tmp_path)
     assert [r.id for r in recordings] == [s.id for s in supervisions] == [row[0] for row in ROWS]
     assert [r.sources[0].source for r in recordings] == [str(root / row[2]) for row in ROWS]
@@ -85,6 +85,14 @@ def test_other_rates_and_channels_are_converted(root, tmp_path):
             0.3 / 2**0.5, rel=0.02
         )
     assert by_id["b1"].sources[0].source == str(root / "b/1.wav")
+
+
+def test_channels_are_averaged(root, tmp_path):
+    left = 0.3 * np.sin(np.arange(8_000) / 10)
+    soundfile.write(root / "a/1.wav", np.stack([left, np.zeros(8_000)], axis=1), 16_000)
+    recordings, _, _ = prepare(root, tmp_path)
+    samples, _ = soundfile.read(next(iter(recordings)).sources[0].source)
+    assert np.abs(samples - left / 2).max() < 2**-14  # of 16 bits
 
 
 def test_roles_of_the_manifest_and_of_the_config(root, tmp_path):
@@ -139,10 +147,10 @@ def test_root_from_the_environment(root, tmp_path, monkeypatch):
     assert len(prepare(None, tmp_path)[1]) == 5
 
 
-def test_missing_corpus_says_how_to_get_one(tmp_path, monkeypatch):
+def test_the_error_for_a_missing_corpus_has_instructions(tmp_path, monkeypatch):
     monkeypatch.delenv(folder.ROOT_VARIABLE, raising=False)
     for root, message in (
-        (None, "no folder is named"),
+        (None, "no folder is configured"),
         (tmp_path / "nowhere", "nowhere/manifest.tsv does not exist"),
     ):
         with pytest.raises(SamlError, match=f"{message}.*SAML_FOLDER_ROOT.*AN4") as error:
@@ -152,13 +160,13 @@ def test_missing_corpus_says_how_to_get_one(tmp_path, monkeypatch):
 
 BAD_MANIFESTS = {
     "missing columns": (("utterance", "name"), [], "lacks the columns speaker, file, text"),
-    "no lines": (None, [], "no utterances below the first line"),
+    "no lines": (None, [], "no utterances after the first line"),
     "missing field": (None, [("a1", "anna", "a/1.wav")], "line 2: 3 fields"),
     "no speaker": (None, [("a1", "", "a/1.wav", "x")], "line 2: the speaker is empty"),
-    "twice": (None, [ROWS[0], ROWS[1], ROWS[0]], "utterance a1 stands there twice"),
-    "upwards": (None, [("a1", "anna", "../secret.wav", "x")], r"line 2: the file ../secret.wav lies outside"),
-    "hidden upwards": (None, [("a1", "anna", "a/../../secret.wav", "x")], "lies outside"),
-    "absolute": (None, [("a1", "anna", "/etc/passwd", "x")], "/etc/passwd lies outside"),
+    "twice": (None, [ROWS[0], ROWS[1], ROWS[0]], "utterance a1 is listed twice"),
+    "upwards": (None, [("a1", "anna", "../secret.wav", "x")], r"line 2: the file ../secret.wav is outside"),
+    "hidden upwards": (None, [("a1", "anna", "a/../../secret.wav", "x")], "is outside"),
+    "absolute": (None, [("a1", "anna", "/etc/passwd", "x")], "/etc/passwd is outside"),
 }
 
 
@@ -173,7 +181,7 @@ def test_bad_manifests(root, tmp_path, case):
 def test_bad_roles(root, tmp_path):
     for roles, message in (
         ({"base": ["zoe"]}, "roles.base: speaker zoe has no utterances"),
-        ({"base": ["anna"], "heldout": ["anna"]}, "speaker anna stands in base and heldout"),
+        ({"base": ["anna"], "heldout": ["anna"]}, "speaker anna is listed in base and heldout"),
         ({"test": ["anna"]}, "no role 'test'"),
     ):
         with pytest.raises(SamlError, match=message):
@@ -198,15 +206,15 @@ def as_flac(path):
 
 BAD_AUDIO = {
     "missing": (lambda path: path.unlink(), "is missing"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "is no file"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "no samples": (lambda path: tone(path, seconds=0), "holds no samples"),
+    "no samples": (lambda path: tone(path, seconds=0), "contains no samples"),
     "truncated wav": (truncate, "is truncated"),
     "truncated flac": (lambda path: (as_flac(path), truncate(path)), "is truncated"),
-    "text": (lambda path: path.write_text("not audio at all\n" * 100), "is no audio file"),
+    "text": (lambda path: path.write_text("not audio at all\n" * 100), "is not a readable audio file"),
     "not finite": (
         lambda path: soundfile.write(path, np.full(8_000, np.nan), 16_000, subtype="FLOAT"),
-        "holds samples that are not finite",
+        "contains samples that are not finite",
     ),
 }
 
@@ -222,13 +230,13 @@ def test_bad_audio_is_named_or_dropped(root, tmp_path, case):
     assert len(dropped) == 1 and dropped[0][:2] == ("b1", "bert") and message in dropped[0].reason
 
 
-def test_a_file_of_another_length_than_listed(root, tmp_path):
+def test_a_file_with_another_duration_than_in_the_manifest(root, tmp_path):
     columns = ("utterance", "speaker", "file", "text", "seconds")
-    write_manifest(root, [(*ROWS[0], "0.6"), (*ROWS[1], "3.0")], columns)
-    with pytest.raises(SamlError, match=r"utterance a2 .*holds 0.50 s where the manifest says 3 s"):
+    write_manifest(root, [(*ROWS[0], "0.6"), (*ROWS[1], "0.8")], columns)
+    with pytest.raises(SamlError, match=r"utterance a2 .*contains 0.50 s, but the manifest says 0.8 s"):
         prepare(root, tmp_path)
     write_manifest(root, [(*ROWS[0], "long")], columns)
-    with pytest.raises(SamlError, match="line 2: seconds 'long' is no number"):
+    with pytest.raises(SamlError, match="line 2: seconds 'long' is not a number"):
         prepare(root, tmp_path)
 
 
@@ -238,26 +246,26 @@ def test_dropped_table(tmp_path):
     assert path.read_text() == "utterance\tspeaker\tfile\treason\nu1\tanna\ta.wav\ttoo long by far\n"
 
 
-def test_made_speech_says_the_words_of_the_training_transcripts(root, tmp_path):
-    """Of base's train part only, each sentence a reordering of one transcript; the rest stays as it was."""
+def test_synthetic_speech_has_the_words_of_the_training_transcripts(root, tmp_path):
+    """Only those of base's train part, each sentence a reordering of one; other utterances do not change."""
     pytest.importorskip("espeakng_loader")
     roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
     voices = {"voices": 2, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
     plain = prepare(root, tmp_path, **roles)[1]
     recordings, supervisions, _ = prepare(root, tmp_path, **roles, synthetic_speech=voices)
     assert [s.to_dict() for s in supervisions][:5] == [s.to_dict() for s in plain]
-    made = list(supervisions)[5:]
-    assert len(made) == 6 and len({s.speaker for s in made}) == 2
-    assert all(s.custom == {"role": "base", "part": "train", "made": "transcripts"} for s in made)
+    synthetic = list(supervisions)[5:]
+    assert len(synthetic) == 6 and len({s.speaker for s in synthetic}) == 2
+    assert all(s.custom == {"role": "base", "part": "train", "synthetic": "transcripts"} for s in synthetic)
     trained = {
         tuple(sorted(s.text.lower().split())) for s in plain if s.custom == {"role": "base", "part": "train"}
     }
-    assert 1 <= len(trained) < 4 and {tuple(sorted(s.text.split())) for s in made} <= trained
+    assert 1 <= len(trained) < 4 and {tuple(sorted(s.text.split())) for s in synthetic} <= trained
     assert all(0.2 < r.duration < 5 for r in list(recordings)[5:])
 
 
-def test_made_speech_has_words_to_say(root, tmp_path):
-    """An empty transcript is none of them: it waits to be named, or dropped, with its pool."""
+def test_synthetic_speech_needs_transcripts(root, tmp_path):
+    """Empty transcripts are not used; the stage that prepares the pool reports or drops them."""
     pytest.importorskip("espeakng_loader")
     voices = {"voices": 1, "sentences": 3, "commands": 0, "snr_db": [20, 20], "gain_db": [0, 0]}
     with pytest.raises(SamlError, match=r"folder\.synthetic_speech: there are no transcripts of role base"):
@@ -268,13 +276,13 @@ def test_made_speech_has_words_to_say(root, tmp_path):
     lines[empty] = lines[empty].rpartition("\t")[0] + "\t "
     manifest.write_text("\n".join(lines) + "\n")
     roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
-    made = [
+    synthetic = [
         s for s in prepare(root, tmp_path, **roles, synthetic_speech=voices)[1] if s.custom.get("synthetic")
     ]
-    assert len(made) == 3 and all(s.text for s in made)
+    assert len(synthetic) == 3 and all(s.text for s in synthetic)
 
 
-def test_made_voices_speak_commands_besides(root, tmp_path):
+def test_synthetic_voices_speak_commands_too(root, tmp_path):
     pytest.importorskip("espeakng_loader")
     roles = {"roles": {"base": ["anna", "bert"], "heldout": ["carl"]}}
     voices = {"voices": 2, "sentences": 3, "commands": 2, "snr_db": [20, 20], "gain_db": [0, 0]}
@@ -284,4 +292,4 @@ def test_made_voices_speak_commands_besides(root, tmp_path):
     for supervision in supervisions:
         if supervision.custom.get("synthetic") == "commands":
             words = supervision.text.split()
-            assert all(word in slot for word, slot in zip(words, _grammar.SLOTS, strict=True))
+            assert all(word in slot for word, slot in zip(words, grammar.SLOTS, strict=True))

@@ -1,4 +1,4 @@
-"""LibriSpeech's layout: what is read, who has which role, and everything that can be wrong."""
+"""LibriSpeech's layout: reading, roles, and errors."""
 
 import collections
 import os
@@ -33,13 +33,13 @@ SPEECH = {
 
 
 def seconds_of(speaker, chapter, index):
-    """A length for each utterance that no other has."""
+    """A different duration for each utterance."""
     return 0.5 + int(speaker) / 1000 + int(chapter) / 100_000 + index / 10
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder with a LibriSpeech of 16 utterances, made without the code under test."""
+    """A folder with a LibriSpeech of 16 utterances, written without the code under test."""
     root = tmp_path / "corpora"
     for part, speakers in SPEECH.items():
         for speaker, chapters in speakers.items():
@@ -82,8 +82,8 @@ def prepare(root, **changes):
 
 
 def prepare_speaker(root, speaker, **changes):
-    made = prepare(root, **changes)
-    return librispeech.prepare_speaker(settings(root, **changes), speaker, *made[:2], Path("nowhere"))
+    pools = prepare(root, **changes)
+    return librispeech.prepare_speaker(settings(root, **changes), speaker, *pools[:2], Path("nowhere"))
 
 
 def plain_reading(folder, speakers):
@@ -136,16 +136,16 @@ def test_manifests_are_those_of_lhotses_recipe(root):
 
 
 def test_named_speakers_come_before_drawn_ones(root):
-    """So that experts start from them where no initial speakers are named: in the order of the manifest."""
+    """Experts start from the first speakers of the manifest when no initial speakers are named."""
     _, supervisions, _ = prepare(root, roles={"pretrain": (["103"], 1), "heldout": (["8"], 0)})
     order = [s.speaker for s in supervisions if s.custom["role"] == "pretrain"]
     assert list(dict.fromkeys(order)) == ["103", "26"]
 
 
-def test_a_target_speaker_is_read_when_asked_for(root):
+def test_a_target_speaker_is_read_on_request(root):
     recordings, supervisions, dropped = prepare_speaker(root, "115")
     assert as_rows(recordings, supervisions) == plain_reading(root / "LibriSpeech/train-clean-360", ["115"])
-    # Chapters by their numbers, and no part: the partition gives it.
+    # Chapters in numerical order, without part, which the partition assigns.
     assert [s.id for s in supervisions] == ["115-9-0000", "115-9-0001", "115-9-0002", "115-10-0000"]
     assert {str(s.custom) for s in supervisions} == {"{'role': 'target'}"} and dropped == []
 
@@ -157,7 +157,7 @@ def test_wrong_target_speakers(root):
         prepare_speaker(root, "19")
 
 
-def test_target_speakers_need_not_be_there_before(root):
+def test_target_speakers_may_be_added_later(root):
     (root / "LibriSpeech/train-clean-360").rename(root / "later")
     assert len(prepare(root)[1]) == 10
     with pytest.raises(SamlError) as error:
@@ -168,13 +168,16 @@ def test_target_speakers_need_not_be_there_before(root):
     assert f"lhotse download librispeech {root}" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_the_root_may_be_the_corpus_or_hold_it_or_stand_in_the_environment(root, monkeypatch):
+def test_the_root_is_the_corpus_or_its_parent_or_an_environment_variable(root, monkeypatch):
     rows = as_rows(*prepare(root)[:2])
     assert as_rows(*prepare(root / "LibriSpeech")[:2]) == rows
     monkeypatch.setenv(librispeech.ROOT_VARIABLE, str(root))
     assert as_rows(*prepare(None)[:2]) == rows
     monkeypatch.delenv(librispeech.ROOT_VARIABLE)
-    for where, message in ((None, "no folder is named"), (root / "elsewhere", "elsewhere is no folder")):
+    for where, message in (
+        (None, "no folder is configured"),
+        (root / "elsewhere", "elsewhere is not a folder"),
+    ):
         with pytest.raises(SamlError, match=f"{message}.*SAML_LIBRISPEECH_ROOT.*saml download librispeech"):
             prepare(where)
 
@@ -224,7 +227,7 @@ def test_a_speaker_without_transcripts_is_named(root):
 
 @pytest.mark.skipif(not PIECE.is_dir(), reason=f"no LibriSpeech at {PIECE}; set SAML_TEST_LIBRISPEECH to it")
 def test_real_speech():
-    """Of the piece, or of the whole corpus: speakers 19 and 26 are in both."""
+    """In the excerpt or the whole corpus: speakers 19 and 26 are in both."""
     changes = {
         "roles": {"base": (["26"], 0), "pretrain": ([], 5), "heldout": ([], 5)},
         "reserved": ["19"],

@@ -1,4 +1,4 @@
-"""Who has which role in a corpus with parts: by name, by draw, and never two."""
+"""Assignment of roles in a corpus with parts: named or drawn, never two for one speaker."""
 
 import pytest
 
@@ -27,9 +27,9 @@ def person(speaker):
 
 def assign(own, **options):
     found = {"base": [], "pretrain": [], "heldout": []}
-    for member in assign_roles("some", own, PARTS.__getitem__, **options):
-        assert member.speaker in PARTS[member.part] and member.part in own["parts"][member.role]
-        found[member.role].append(member.speaker)
+    for assigned in assign_roles("some", own, PARTS.__getitem__, **options):
+        assert assigned.speaker in PARTS[assigned.part] and assigned.part in own["parts"][assigned.role]
+        found[assigned.role].append(assigned.speaker)
     return found
 
 
@@ -46,7 +46,7 @@ def test_named_come_first_and_numbers_are_kept():
     assert drawn == [speaker for speaker in PARTS["large"] if speaker in drawn]  # in the corpus's order
 
 
-def test_draws_depend_on_the_seed_and_hardly_on_who_else_is_there():
+def test_draws_depend_on_the_seed_and_hardly_on_other_speakers():
     own = settings(pretrain={"drawn": 8}, heldout={"drawn": 5})
     assert assign(own) == assign(own)
     assert assign(own) != assign({**own, "seed": 2})
@@ -72,18 +72,18 @@ def test_parts_of_roles():
     assert found["heldout"][:2] == ["q1_1", "q2_1"] and len(found["pretrain"]) == 2
 
 
-def test_everybody_may_be_named():
+def test_all_speakers_may_be_named():
     own = settings(base={"named": PARTS["large"][:30]}, heldout={"named": PARTS["large"][30:]})
     assert assign(own) == {"base": PARTS["large"][:30], "pretrain": [], "heldout": PARTS["large"][30:]}
 
 
-def test_only_parts_that_somebody_comes_from_are_looked_at():
+def test_only_parts_with_speakers_are_read():
     own = settings(heldout={"drawn": 1}, parts={"base": ["absent"], "pretrain": ["absent"]})
     assert len(assign(own)["heldout"]) == 1
 
 
 WRONG = {
-    "not there": (dict(base={"named": ["x"]}), "roles.base.named: x is not in large; take it out"),
+    "not there": (dict(base={"named": ["x"]}), "roles.base.named: x is not in large; remove it"),
     "two roles": (
         dict(base={"named": ["p1_1"]}, heldout={"named": ["p1_1"]}),
         "roles.heldout.named: p1_1 is in base too",
@@ -91,11 +91,11 @@ WRONG = {
     "reserved": (dict(base={"named": ["p1_1"]}, reserved=["p1_1"]), "base.named: p1_1 is in reserved too"),
     "too few": (
         dict(base={"drawn": 50}, pretrain={"drawn": 11}),
-        "roles.base.drawn: 50 are wanted, and 49 are left of large; lower it",
+        "roles.base.drawn: 50 are needed, and 49 remain in large; reduce it",
     ),
     "nobody left": (
         dict(base={"drawn": 60}, heldout={"drawn": None}),
-        "roles.heldout.drawn: all are wanted, and 0",
+        "roles.heldout.drawn: all are needed, and 0",
     ),
 }
 

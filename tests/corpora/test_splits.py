@@ -24,7 +24,7 @@ def sizes(fold):
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    # The first two are LibriSpeech's speakers 115 and 210 as the paper cuts them.
+    # The first two are LibriSpeech's speakers 115 and 210 as in the paper.
     [
         (148, [59, 30, 59]),
         (184, [74, 36, 74]),
@@ -51,14 +51,15 @@ def test_contiguous_is_in_order_of_the_ids():
     }
 
 
-def test_for_use_nothing_is_kept_for_a_test():
-    """The group that is test in the first fold chooses the epoch, and all else is train."""
+def test_an_adapter_to_use_has_no_test_part():
+    """The group that is test in the first fold is dev, the others are train."""
     parts = utterances(12)
     whole = partition.split_for_use("anna", parts, {**SETTINGS, "scheme": "folds"})
     (fold,) = whole["folds"]
     assert sizes(fold) == [9, 3, 0] and sorted(fold["train"] + fold["dev"]) == sorted(parts)
     assert fold["dev"] == split(parts, scheme="folds")["folds"][0]["test"]
     assert whole == partition.split_for_use("anna", reversed(list(parts)), {**SETTINGS, "scheme": "folds"})
+    assert whole["folds"] != partition.split_for_use("anna", parts, {**SETTINGS, "seed": 8})["folds"]
     with pytest.raises(SamlError, match="anna has 1 utterances: .* untested leaves train empty"):
         partition.split_for_use("anna", ["u"], SETTINGS)
 
@@ -80,16 +81,17 @@ def test_folds_test_every_utterance_once():
     assert sorted(tested) == sorted(utterances(13))
     for index, fold in enumerate(folds):
         assert sorted(fold["train"] + fold["dev"] + fold["test"]) == sorted(utterances(13))
-        # One of the others is dev, so every utterance is dev once too.
+        # The next group is dev, so every utterance is dev once.
         assert fold["dev"] == folds[(index + 1) % 5]["test"]
         assert 2 <= len(fold["test"]) <= 3
+    assert split(utterances(13), scheme="folds", seed=8)["folds"] != folds
 
 
 def test_given_keeps_the_parts_of_the_corpus():
     parts = {"a": "train", "c": "test", "b": "train", "d": "dev"}
     (fold,) = split(parts, scheme="given")["folds"]
     assert fold == {"train": ["a", "b"], "dev": ["d"], "test": ["c"]}
-    with pytest.raises(SamlError, match="utterance b of speaker anna no part"):
+    with pytest.raises(SamlError, match="utterance b of speaker anna has no part"):
         split({**parts, "b": None}, scheme="given")
 
 
@@ -98,10 +100,10 @@ def test_enrolment_limits_training_and_grows_by_adding():
     few, more = (partition.enrolled(reversed(whole), limit, "anna") for limit in (3, 7))
     assert len(few) == 3 and len(more) == 7 and few == sorted(few)
     assert set(few) < set(more) < set(whole)
-    assert more != whole[:7], "the first of a manifest are not those that were spoken first"
+    assert more != whole[:7], "the first of the manifest"
     assert partition.enrolled(whole, None, "anna") == whole == partition.enrolled(whole, 100, "anna")
     assert partition.enrolled(whole, 3, "bert") != few
-    # The draw of each utterance is its own: another fold's train part keeps the order.
+    # Utterances are ranked independently: the train part of another fold has the same order.
     assert set(partition.enrolled(whole[1:], 3, "anna")) >= set(few) - {whole[0]}
     with pytest.raises(SamlError, match="partition.enrolment: 0 training utterances"):
         partition.enrolled(whole, 0, "anna")
@@ -114,7 +116,7 @@ def test_enrolment_limits_training_and_grows_by_adding():
         (1, {"scheme": "random"}, "leaves train and test empty"),
         (4, {"scheme": "folds"}, "has 4 utterances, fewer than partition.folds"),
         (9, {"scheme": "folds", "folds": 2}, "at least 3"),
-        (9, {"scheme": "odd"}, "'odd' is none of"),
+        (9, {"scheme": "odd"}, "'odd' is not one of"),
     ],
 )
 def test_what_cannot_be_split(count, changes, message):
@@ -128,7 +130,8 @@ def test_dev_part_of_a_pool():
     assert len(dev) == 9 and dev <= set(ids)
     assert dev == partition.mark_dev(list(reversed(ids)), 0.1, 7, "base")
     assert dev != partition.mark_dev(ids, 0.1, 7, "pretrain")
+    assert dev != partition.mark_dev(ids, 0.1, 8, "base")
     assert len(partition.mark_dev(ids[:3], 0.1, 7, "base")) == 1
     assert partition.mark_dev(ids, 0, 7, "base") == set()
-    with pytest.raises(SamlError, match="leaves none to train on"):
+    with pytest.raises(SamlError, match="leaves no training utterance"):
         partition.mark_dev(ids[:1], 0.1, 7, "base")

@@ -1,4 +1,4 @@
-"""TED-LIUM 3: both distributions, what of an STM file is taken, and everything that can be wrong."""
+"""TED-LIUM 3: both distributions, selection of segments, and errors."""
 
 import functools
 import json
@@ -14,12 +14,13 @@ from saml.corpora import tedlium3
 from saml.corpora.audio import resample
 from saml.corpora.espeak import Voice, speak
 from saml.corpora.stm import words_of
-from saml.features.log_mel import LogMel, LogMelConfig, load_features
+from saml.features.log_mel import LogMel, LogMelConfig
+from saml.features.store import load_features
 from saml.runtime.errors import SamlError
 from saml.stages import prepare as stages
 
 SECONDS = 6.0
-# Start, end, label and words of each line. Three of the five are heard.
+# Start, end, label and words of each line. Three of the five are used.
 LINES = [
     "0.00 0.50 <o,,unknown> ignore_time_segment_in_scoring",
     "0.50 1.75 <o,f0,female> thank you <sil> it 's an honour",
@@ -43,14 +44,14 @@ DISTRIBUTIONS = {
 
 @functools.cache
 def audio_of(talk):
-    """A talk as its speaker gives it: each text at its time, in a voice of the talk's own, over noise."""
+    """The audio of a talk: each text at its time, in the talk's own voice, over noise."""
     draw = np.random.default_rng(sum(talk.encode()))
     samples = 1e-3 * draw.standard_normal(round(16_000 * SECONDS))
     rate, spoken = speak(Voice("en-us", "f2", 220, int(draw.integers(20, 80))), TEXTS)
     for words, (start, duration) in zip(spoken, TIMES, strict=True):
-        said = resample(words / 32768, rate)[: round(16_000 * duration)]
+        spoken = resample(words / 32768, rate)[: round(16_000 * duration)]
         begin = round(16_000 * start)
-        samples[begin : begin + len(said)] += 0.5 * said
+        samples[begin : begin + len(spoken)] += 0.5 * spoken
     return samples
 
 
@@ -95,15 +96,15 @@ def prepare(root, tmp_path, **changes):
 
 
 def prepare_speaker(root, tmp_path, talk, **changes):
-    made = prepare(root, tmp_path, **changes)[:2]
-    return tedlium3.prepare_speaker(settings(root, **changes), talk, *made, tmp_path / "audio")
+    pools = prepare(root, tmp_path, **changes)[:2]
+    return tedlium3.prepare_speaker(settings(root, **changes), talk, *pools, tmp_path / "audio")
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_a_talk_is_read(root, tmp_path, distribution):
-    """The words and times of LINES, counted by hand; the audio is the talk's own, where it lies."""
-    made = prepare_speaker(root, tmp_path, "AnnaLee_2005", distribution=distribution)
-    (recording,), supervisions, dropped = list(made[0]), list(made[1]), made[2]
+    """The words and times of LINES, counted by hand; the audio is used in place."""
+    prepared = prepare_speaker(root, tmp_path, "AnnaLee_2005", distribution=distribution)
+    (recording,), supervisions, dropped = list(prepared[0]), list(prepared[1]), prepared[2]
     assert recording.id == "AnnaLee_2005" and recording.duration == SECONDS and dropped == []
     assert recording.sources[0].source == str(root / distribution / "train/sph/AnnaLee_2005.sph")
     assert [s.text for s in supervisions] == TEXTS
@@ -146,18 +147,18 @@ def test_roles_and_parts(root, tmp_path):
     assert not {"AnnaLee_2005", "AnnaLee_2011"} & {s.speaker for s in supervisions}
 
 
-def test_a_person_with_a_role_is_no_target(root, tmp_path):
+def test_a_person_with_a_role_cannot_be_a_target(root, tmp_path):
     roles = {role: {"named": [], "drawn": 0} for role in ("base", "heldout")}
     roles["pretrain"] = {"named": ["AnnaLee_2011"], "drawn": 0}
     with pytest.raises(
-        SamlError, match="AnnaLee_2011, of the role pretrain, is a talk of the same person; add"
+        SamlError, match="AnnaLee_2011, with the role pretrain, is a talk of the same person; add"
     ):
         prepare_speaker(root, tmp_path, "AnnaLee_2005", roles=roles, reserved=[])
     with pytest.raises(SamlError, match="AnnaLee_2011 has the role pretrain"):
         prepare_speaker(root, tmp_path, "AnnaLee_2011", roles=roles, reserved=[])
 
 
-def test_files_may_lie_beside_the_distributions(root, tmp_path):
+def test_files_may_be_beside_the_distributions(root, tmp_path):
     (root / "data").mkdir()
     (root / "legacy/train/sph").rename(root / "data/sph")
     (recording,), _, _ = prepare_speaker(root, tmp_path, "AnnaLee_2005")
@@ -165,7 +166,7 @@ def test_files_may_lie_beside_the_distributions(root, tmp_path):
 
 
 def test_features_are_those_of_the_segment(root, tmp_path, monkeypatch):
-    """Through the stages, compared with the samples cut out by hand."""
+    """The features from the stages, against those of samples cut out by hand."""
     monkeypatch.chdir(tmp_path)
     both = {name: Path(f"{name}.jsonl.gz") for name in ("recordings", "supervisions")}
     corpus = settings(root) | {"min_seconds": 0.2, "max_seconds": 20.0}
@@ -206,10 +207,10 @@ def test_features_are_those_of_the_segment(root, tmp_path, monkeypatch):
 BAD_LINES = {
     "no label": ("0.5 1.0 words without a label", "is not `talk channel speaker start end <label> words`"),
     "too short": ("0.5", "is not `talk channel"),
-    "no times": ("one two <NA> words", "one and two are no times"),
-    "backwards": ("3.0 2.0 <NA> words", "it goes from 3.0 to 2.0 s"),
-    "before the talk": ("-1.0 2.0 <NA> words", "it goes from -1.0 to 2.0 s"),
-    "not finite": ("1.0 inf <NA> words", "it goes from 1.0 to inf s"),
+    "no times": ("one two <NA> words", "one and two are not times"),
+    "backwards": ("3.0 2.0 <NA> words", "it lasts from 3.0 to 2.0 s"),
+    "before the talk": ("-1.0 2.0 <NA> words", "it lasts from -1.0 to 2.0 s"),
+    "not finite": ("1.0 inf <NA> words", "it lasts from 1.0 to inf s"),
 }
 
 
@@ -223,22 +224,22 @@ def test_a_broken_line_is_named(root, tmp_path, case, distribution):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_line_of_another_talk_and_one_that_stands_twice(root, tmp_path):
+def test_a_line_of_another_talk_and_a_repeated_line(root, tmp_path):
     path = root / "legacy/train/stm/AnnaLee_2005.stm"
     text = path.read_text()
     path.write_text(text.replace("AnnaLee_2005 1", "AnnaLee_2006 1"))
-    with pytest.raises(SamlError, match=r"line 2: it is of the talk AnnaLee_2006, not of AnnaLee_2005"):
+    with pytest.raises(SamlError, match=r"line 2: it belongs to the talk AnnaLee_2006, not to AnnaLee_2005"):
         prepare_speaker(root, tmp_path, "AnnaLee_2005")
     path.write_text(text + text.splitlines()[-1] + "\n")
-    with pytest.raises(SamlError, match=r"AnnaLee_2005.stm: two lines go from 4.01 to 5.99 s"):
+    with pytest.raises(SamlError, match=r"AnnaLee_2005.stm: two lines last from 4.01 to 5.99 s"):
         prepare_speaker(root, tmp_path, "AnnaLee_2005")
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(SamlError, match=r"AnnaLee_2005.stm: this is not UTF-8"):
+    with pytest.raises(SamlError, match=r"AnnaLee_2005.stm: not UTF-8"):
         prepare_speaker(root, tmp_path, "AnnaLee_2005")
 
 
 def test_segments_beyond_the_audio(root, tmp_path):
-    """A little is cut off, as times are rounded; more is a bad utterance."""
+    """A small overhang is cut off, because times are rounded; a larger one is a bad utterance."""
     lines = ["0.0 1.0 <NA> one", "5.0 6.3 <NA> two", "5.5 7.0 <NA> three", "6.1 6.4 <NA> four"]
     write_talk(root / "legacy/train", "AnnaLee_2005", lines)
     with pytest.raises(
@@ -277,19 +278,21 @@ def test_bad_audio_is_named_or_dropped(root, tmp_path, case):
     assert "BertNo_2007" not in {s.speaker for s in supervisions} and len(supervisions) == 8
 
 
-def test_a_missing_corpus_says_how_to_get_it(root, tmp_path, monkeypatch):
+def test_the_error_for_a_missing_corpus_has_instructions(root, tmp_path, monkeypatch):
     monkeypatch.delenv(tedlium3.ROOT_VARIABLE, raising=False)
-    with pytest.raises(SamlError, match="no folder is named.*SAML_TEDLIUM_ROOT.*saml download tedlium3"):
+    with pytest.raises(SamlError, match="no folder is configured.*SAML_TEDLIUM_ROOT.*saml download tedlium3"):
         prepare(None, tmp_path)
     monkeypatch.setenv(tedlium3.ROOT_VARIABLE, str(root.parent))
     assert len(prepare(None, tmp_path)[1]) == 11
     (root / "legacy/test").rename(root / "legacy/other")
-    with pytest.raises(SamlError, match="there are no transcripts in .*legacy/test/stm; mend .*distribution"):
+    with pytest.raises(
+        SamlError, match="there are no transcripts in .*legacy/test/stm; correct .*distribution"
+    ):
         prepare(root, tmp_path)
 
 
 def test_words():
-    """Against lhotse's normaliser where it says the same, and by hand where it does not."""
+    """Against lhotse's normaliser, and by hand where lhotse differs."""
     for text in ("i 'm here [NOISE] now", "it 's ' cause we 're", "plain words", "the dog 's"):
         assert words_of(text) == " ".join(normalize_text_tedlium(text, "kaldi").split())
     assert words_of("a(2) {COUGH} word (AnnaLee-1)") == "a word"

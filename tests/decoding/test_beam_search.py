@@ -1,4 +1,4 @@
-"""The search beside transformers' own: every beam's tokens and score, whoever left the batch before."""
+"""Beam search against transformers' `generate`: tokens and scores of all beams."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.decoding.beam_search import Hypothesis, Rules, _Beams, find
+from saml.decoding.beam_search import BeamSearch, Hypothesis, Rules, find
 from saml.decoding.ctc_prefix import JointScores, PrefixScorer
 from saml.models.build import build
 from saml.models.recogniser import Encoded, Recogniser, as_module
@@ -35,17 +35,17 @@ def random_recogniser(family: str, seed: int) -> Recogniser:
     section = {**SECTIONS[family], "characters": "abcdefgh"}
     if family == "whisper" and seed != 2:
         section["features"] = {"bins": 80, "pad_seconds": 1.4, "tail_seconds": 0.1}
-    made = build({"family": family, family: section})
+    model = build({"family": family, family: section})
     with torch.no_grad():
-        for name, parameter in as_module(made).named_parameters():
-            if parameter.dim() > 1 and name not in made.computed:
+        for name, parameter in as_module(model).named_parameters():
+            if parameter.dim() > 1 and name not in model.computed:
                 parameter.mul_(3.0)
             if re.search(r"decoder.*encoder_attn.*(o|out)_proj.weight", name):
                 parameter.mul_(3.0)
-    # Random networks say the same again and again: this one's every step is another throw of the dice.
-    made.network.proj_out.register_forward_hook(lambda module, args, output: 2 * (12 * output).sin())
-    as_module(made).eval()
-    return made
+    # Random networks repeat one token; this makes every step different.
+    model.network.proj_out.register_forward_hook(lambda module, args, output: 2 * (12 * output).sin())
+    as_module(model).eval()
+    return model
 
 
 def encode(recogniser: Any) -> Encoded:
@@ -64,11 +64,11 @@ def rules(beams: int, room: int = 24, **others: Any) -> Rules:
 
 def joint(recogniser: Any, encoded: Encoded, how: Rules, weight: float) -> JointScores:
     scorer = PrefixScorer(recogniser.ctc_logits(encoded), encoded.mask.sum(dim=1), PAD)
-    return JointScores(scorer, prompt=len(how.prompt), end=END, weight=weight, normalise=how.beams == 1)
+    return JointScores(scorer, prompt=len(how.prompt), end=END, weight=weight)
 
 
 def theirs(recogniser: Any, encoded: Encoded, how: Rules, scorer: Any = None) -> list[list[Hypothesis]]:
-    """What transformers' `generate` finds, all its beams."""
+    """All beams of transformers' `generate`."""
     output: Any = GenerationMixin.generate(
         recogniser.network,
         **recogniser.generation_inputs(encoded),
@@ -132,15 +132,15 @@ def test_prompt_and_suppressed_tokens(random_recogniser: Recogniser, beams: int)
 
 @pytest.mark.parametrize("room", [1, 2])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_hardly_any_room(random_recogniser: Recogniser, room: int, beams: int) -> None:
+def test_very_short_limits(random_recogniser: Recogniser, room: int, beams: int) -> None:
     encoded = encode(random_recogniser)
     how = rules(beams, room)
     assert_same(find(random_recogniser, encoded, how), theirs(random_recogniser, encoded, how))
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_each_utterance_has_its_own_room(random_recogniser: Recogniser, beams: int) -> None:
-    """Beside others that have more, a text is what it is where its utterance is alone."""
+def test_each_utterance_has_its_own_limit(random_recogniser: Recogniser, beams: int) -> None:
+    """In a batch with other limits, a text is the same as alone."""
     encoded = encode(random_recogniser)
     rooms = [3 + 5 * (place % 4) for place in range(len(LENGTHS))]
     how = replace(rules(beams), room=rooms)
@@ -151,14 +151,14 @@ def test_each_utterance_has_its_own_room(random_recogniser: Recogniser, beams: i
     assert {max(len(beam.tokens) for beam in beams) for beams in found} >= {3, 8}
 
 
-def test_nothing_comes_to_an_utterance_that_is_finished() -> None:
-    """It may stay in the batch for a while; by hand: a third text would have the better mean."""
-    state = _Beams(torch.zeros(1, 2, 5), replace(rules(2), room=[9]))
+def test_a_finished_utterance_gets_no_more_texts() -> None:
+    """It can remain in the batch for some steps; here a third text would have a better mean."""
+    state = BeamSearch(torch.zeros(1, 2, 5), replace(rules(2), room=[9]))
     unlikely = -50.0
     # Scores of tokens 0 to 4 after each of two beams; 2 is the end.
     for first in (
-        [unlikely, unlikely, -0.1, -5.0, -20.0],  # the end: a mean of -0.1; going on with 3: -5.0
-        [unlikely, unlikely, -0.2, -0.3, -20.0],  # the end: -5.2 / 2; going on: -5.3 / 2, below both
+        [unlikely, unlikely, -0.1, -5.0, -20.0],  # the end: a mean of -0.1; continued with 3: -5.0
+        [unlikely, unlikely, -0.2, -0.3, -20.0],  # the end: -5.2 / 2; continued: -5.3 / 2, below both
         [unlikely, unlikely, 0.0, -20.0, -20.0],  # the end: -5.3 / 3, above the second
     ):
         state.advance(torch.tensor([[first, [unlikely] * 5]]))
@@ -180,39 +180,39 @@ SPEC: dict[str, Any] = {"experts": 3, "feed_forward_experts": 3, "rank": 1, "alp
 
 
 def adapted(recogniser: Recogniser, **others: Any) -> AdaptedRecogniser:
-    """Routes and experts that show in what is found."""
-    made = AdaptedRecogniser(recogniser, AdapterSpec(**{**SPEC, **others}), seed=1)
+    """Routes and experts that change the hypotheses."""
+    model = AdaptedRecogniser(recogniser, AdapterSpec(**{**SPEC, **others}), seed=1)
     torch.manual_seed(4)
-    for name, parameter in made.expert_parameters().items():
+    for name, parameter in model.expert_parameters().items():
         if name.endswith(".up"):
             torch.nn.init.normal_(parameter, std=0.3)
-    for parameter in made.router_parameters().values():
-        if parameter.dim() > 1:
+    for parameter in model.router_parameters().values():
+        if parameter.dim() > 2:
             torch.nn.init.normal_(parameter)
-    return made
+    return model
 
 
 @pytest.mark.parametrize("beams", [1, 4])
 @pytest.mark.parametrize("routing", ["encoder", "input"])
 def test_routes_stay_with_their_utterances(random_recogniser: Recogniser, routing: str, beams: int) -> None:
     spec = {"routed": True, "feed_forward_experts": 1, "decoder_routing": routing}
-    made = adapted(random_recogniser, **spec)
-    encoded = encode(made)
-    expected = theirs(made, encoded, rules(beams))
-    assert_same(find(made, encoded, rules(beams)), expected)
-    again = encode(made)  # after a search all rows are routed as before it
+    model = adapted(random_recogniser, **spec)
+    encoded = encode(model)
+    expected = theirs(model, encoded, rules(beams))
+    assert_same(find(model, encoded, rules(beams)), expected)
+    again = encode(model)  # after a search the routes are as before
     assert torch.equal(again.states, encoded.states)
-    assert_same(find(made, again, rules(beams)), expected)
+    assert_same(find(model, again, rules(beams)), expected)
 
 
 def test_fixed_routes_stay_with_their_utterances(random_recogniser: Recogniser) -> None:
-    """Feed-forward too; and they stand for the next batch as they were."""
-    made = adapted(random_recogniser)
-    made.fix_routes(torch.eye(3).repeat(3, 1))
+    """Including feed-forward layers; they are the same for the next batch."""
+    model = adapted(random_recogniser)
+    model.fix_routes(torch.eye(3).repeat(3, 1))
     for _ in range(2):
-        encoded = encode(made)
-        found = find(made, encoded, rules(4))
-        assert_same(found, theirs(made, encoded, rules(4)))
+        encoded = encode(model)
+        found = find(model, encoded, rules(4))
+        assert_same(found, theirs(model, encoded, rules(4)))
 
 
 def test_finished_utterances_leave(random_recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,25 +224,28 @@ def test_finished_utterances_leave(random_recogniser: Recogniser, monkeypatch: p
             lambda module, args, kwargs: seen.append(tuple(kwargs.get("hidden_states", *args[:1]).shape[:2])),
             with_kwargs=True,
         )
-    find(random_recogniser, encode(random_recogniser), rules(4, room=60))
+    encoded = encode(random_recogniser)
+    tokens = torch.tensor([[START, 3, 4]]).repeat(len(LENGTHS), 1)
+    before = random_recogniser.logits(encoded, tokens)
+    seen.clear()
+    find(random_recogniser, encoded, rules(4, room=60))
     own, cross = seen[0::2], seen[1::2]
     assert own[0] == cross[0] == (len(LENGTHS), 1)
     assert all(
         each == (4 * rows, 1) and beams == 4 for each, (rows, beams) in zip(own[1:], cross[1:], strict=True)
     )
     assert own[-1][0] < own[1][0]
-    assert not layer.encoder_attn._forward_hooks
+    # After the search the decoder computes as before.
+    assert torch.equal(random_recogniser.logits(encoded, tokens), before)
 
 
-def test_crowds_members_stay_with_their_utterances(random_recogniser: Recogniser) -> None:
-    from saml.crowd.recogniser import CrowdRecogniser
-
+def test_each_utterance_is_decoded_with_its_own_adapter(random_recogniser: Recogniser) -> None:
     spec = AdapterSpec(**{**SPEC, "feed_forward_experts": 1}, routed=True)
-    made = CrowdRecogniser(random_recogniser, spec, members=2, seed=1)
+    model = AdaptedRecogniser(random_recogniser, spec, adapters=2, seed=1)
     torch.manual_seed(4)
-    for name, parameter in made.expert_parameters().items():
+    for name, parameter in model.expert_parameters().items():
         if name.endswith(".up"):
             torch.nn.init.normal_(parameter, std=0.3)
-    made.assign([0, 1, 1, 0, 1, 0, 0, 1, 0])
-    encoded = encode(made)
-    assert_same(find(made, encoded, rules(4)), theirs(made, encoded, rules(4)))
+    model.assign([0, 1, 1, 0, 1, 0, 0, 1, 0])
+    encoded = encode(model)
+    assert_same(find(model, encoded, rules(4)), theirs(model, encoded, rules(4)))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from saml.decoding.ctc_prefix import JointScores, PrefixScorer
 from saml.decoding.transcription import Search, transcribe
-from saml.features.log_mel import collate
+from saml.features.batching import collate
 from saml.models.build import build
 from saml.models.recogniser import Encoded, Recogniser, as_module
 from saml.models.tokenisers.characters import END, PAD, START
@@ -28,7 +28,7 @@ def lattice(utterances: int = 2, frames: int = FRAMES, vocabulary: int = VOCABUL
 
 
 def probabilities(logits: torch.Tensor, blank: int) -> dict[tuple[int, ...], float]:
-    """Text to its probability in an utterance `(frames, vocabulary)`: alignments, collapsed, added up."""
+    """Text to its probability in an utterance `(frames, vocabulary)`: the sum over its alignments."""
     found: dict[tuple[int, ...], float] = {}
     scores = logits.double().log_softmax(dim=-1).tolist()
     for path in itertools.product(range(logits.shape[1]), repeat=logits.shape[0]):
@@ -67,8 +67,8 @@ def test_prefix_scores_equal_the_sum_over_all_alignments(blank: int) -> None:
         spelt = [[(*row[at], token) for at, token in zip(chosen, tokens, strict=True)] for row in spelt]
 
 
-def test_long_speech_neither_vanishes_nor_depends_on_batch_mates() -> None:
-    """A text of 200 tokens in 1,500 sharp frames: its score is torch's CTC loss, in any company."""
+def test_long_speech_neither_underflows_nor_depends_on_the_batch() -> None:
+    """A text of 200 tokens in 1,500 sharp frames: its score is torch's CTC loss, in any batch."""
     logits = 8 * lattice(2, 1500, 30)
     lengths = torch.tensor([400, 1500])
     text = torch.randint(1, 30, (200,), generator=torch.Generator().manual_seed(5))
@@ -86,9 +86,9 @@ def test_long_speech_neither_vanishes_nor_depends_on_batch_mates() -> None:
         torch.testing.assert_close(together.complete(two)[row], -loss.expand(3))
 
 
-def test_a_prefix_longer_than_the_speech_is_impossible_and_stays_so() -> None:
+def test_a_prefix_longer_than_the_speech_is_impossible() -> None:
     scorer = PrefixScorer(lattice(1, frames=2), torch.tensor([2]), blank=0)
-    joint = JointScores(scorer, prompt=1, end=3, weight=0.5, normalise=False)
+    joint = JointScores(scorer, prompt=1, end=3, weight=0.5)
     scores = torch.full((1, VOCABULARY), math.log(1 / VOCABULARY))
     for text in ([], [1], [1, 2]):
         found = joint(torch.tensor([[9, *text]]), scores)
@@ -97,18 +97,16 @@ def test_a_prefix_longer_than_the_speech_is_impossible_and_stays_so() -> None:
         assert (joint(torch.tensor([[9, *text]]), scores) == -math.inf).all()
 
 
-def test_a_search_may_reorder_drop_and_double_its_beams() -> None:
-    """What each next token gets adds up to the joint score of the text, whatever beams stood where."""
+def test_beams_may_be_reordered_dropped_and_doubled() -> None:
+    """The scores of the tokens sum to the joint score of the text, for any order of beams."""
     blank, end, weight = 0, 3, 0.4
     logits = lattice(1)
     texts = probabilities(logits[0], blank)
-    joint = JointScores(
-        PrefixScorer(logits, torch.tensor([FRAMES]), blank), prompt=2, end=end, weight=weight, normalise=False
-    )
+    joint = JointScores(PrefixScorer(logits, torch.tensor([FRAMES]), blank), prompt=2, end=end, weight=weight)
     decoder = torch.log_softmax(
         torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(9)), dim=-1
     )
-    decoder[:, 0] = -math.inf  # suppressed by whoever came before
+    decoder[:, 0] = -math.inf  # suppressed by another processor
     steps = [[[], [], []], [[1], [2], [2]], [[2, 1], [1, 2], [2, 2]], [[2, 2, 1], [2, 1, 2], [2, 1, 1]]]
     sums = {(): 0.0}
     for beams in steps:
@@ -126,7 +124,7 @@ def test_a_search_may_reorder_drop_and_double_its_beams() -> None:
 # ---- the search -------------------------------------------------------------------------------
 
 LETTERS = "abc"
-OTHERS = [START, 3, 4, 5]  # what a text may hold
+OTHERS = [START, 3, 4, 5]  # tokens of a text
 ROOM = 4
 
 
@@ -134,13 +132,13 @@ ROOM = 4
 def tiny(family: str) -> Recogniser:
     """A recogniser of three letters whose decoder and CTC head disagree."""
     torch.manual_seed(11)
-    made = build({"family": family, family: {**SECTIONS[family], "characters": LETTERS}})
+    model = build({"family": family, family: {**SECTIONS[family], "characters": LETTERS}})
     with torch.no_grad():
-        for name, parameter in as_module(made).named_parameters():
-            if parameter.dim() > 1 and name not in made.computed:
+        for name, parameter in as_module(model).named_parameters():
+            if parameter.dim() > 1 and name not in model.computed:
                 parameter.mul_(4.0)
-    as_module(made).eval()
-    return made
+    as_module(model).eval()
+    return model
 
 
 @pytest.fixture
@@ -150,21 +148,21 @@ def cuts(family: str, tmp_path: Path) -> list:
 
 
 def hypotheses() -> Iterator[tuple[int, ...]]:
-    """Everything that a search may end with: a text and the end, or a text that fills the room."""
+    """All results of a search: a text with the end, or a text of maximum length."""
     for length in range(ROOM):
         yield from ((*text, END) for text in itertools.product(OTHERS, repeat=length))
     yield from itertools.product(OTHERS, repeat=ROOM)
 
 
 def repeated(encoded: Encoded, times: int) -> Encoded:
-    tensors = (encoded.states, encoded.mask, encoded.heard)
+    tensors = (encoded.states, encoded.mask, encoded.attended)
     return Encoded(
         *(None if tensor is None else tensor.repeat_interleave(times, dim=0) for tensor in tensors)
     )
 
 
 def best_of_all(recogniser: Recogniser, cut: object, weight: float) -> str:
-    """The hypothesis with the highest mean joint score a token, of all that there are."""
+    """The hypothesis with the highest mean joint score per token, among all."""
     features, lengths = collate([cut])
     decoder = {}
     with torch.inference_mode():
@@ -190,7 +188,7 @@ def ctc_loss(logits: torch.Tensor, text: tuple[int, ...]) -> float:
 
 
 def cut_short(logits: torch.Tensor, tokens: tuple[int, ...]) -> float:
-    """The prefix score of a text that was not ended, by the paper's recursion, frame by frame."""
+    """The prefix score of an unfinished text, by the paper's recursion, frame by frame."""
     frames = logits.exp().tolist()
     token, blank = [0.0] * (len(frames) + 1), [1.0]
     for frame in frames:
@@ -219,15 +217,16 @@ def test_a_wide_search_finds_the_best_of_all_texts(
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_batch_mates_change_nothing(tiny: Recogniser, cuts: list, beams: int) -> None:
+def test_the_batch_does_not_change_a_hypothesis(tiny: Recogniser, cuts: list, beams: int) -> None:
     together = transcribe(tiny, cuts, search(0.5, beams))
     for cut in cuts:
         assert transcribe(tiny, [cut], search(0.5, beams))[cut.id] == together[cut.id]
     assert len(set(together.values())) > 1
 
 
-def test_greedy_search_is_joint_too(tiny: Recogniser, cuts: list) -> None:
-    """All weight on CTC: each token is the likeliest one to go on with, whatever the decoder says."""
+@pytest.mark.parametrize("weight", [0.4, 1.0])
+def test_greedy_search_is_joint_too(tiny: Recogniser, cuts: list, weight: float) -> None:
+    """Each token is the best by the weighted sum of both scores, computed by other means."""
     cut = cuts[0]
     features, lengths = collate([cut])
     with torch.inference_mode():
@@ -235,24 +234,30 @@ def test_greedy_search_is_joint_too(tiny: Recogniser, cuts: list) -> None:
         logits = tiny.ctc_logits(encoded)[0, : int(encoded.mask.sum())].double().log_softmax(dim=-1)
     tokens: list[int] = []
     while len(tokens) < 11:
-        scores = {token: cut_short(logits, (*tokens, token)) for token in range(1, tiny.tokeniser.size)}
-        scores[END] = -ctc_loss(logits, tuple(tokens))
+        ctc = {token: cut_short(logits, (*tokens, token)) for token in range(1, tiny.tokeniser.size)}
+        ctc[END] = -ctc_loss(logits, tuple(tokens))
+        with torch.inference_mode():
+            inputs = torch.tensor([[START, *tokens]])
+            decoder = tiny.logits(encoded, inputs)[0, -1].double().log_softmax(dim=-1).tolist()
+        scores = {token: weight * ctc[token] + (1 - weight) * decoder[token] for token in ctc}
         best = max(scores, key=lambda token: scores[token])
         if best == END:
             break
         tokens.append(best)
-    assert transcribe(tiny, [cut], search(1.0, beams=1))[cut.id] == tiny.tokeniser.decode(tokens)
+    assert transcribe(tiny, [cut], search(weight, beams=1))[cut.id] == tiny.tokeniser.decode(tokens)
 
 
 def search(weight: float, beams: int) -> Search:
-    """At most 11 tokens whatever the length."""
+    """At most 11 tokens, whatever the duration."""
     return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=weight)
 
 
-def test_without_a_weight_there_is_nothing_joint(
+def test_without_weight_the_ctc_head_is_not_used(
     tiny: Recogniser, cuts: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even a look at the CTC head."""
-    expected = transcribe(tiny, cuts, Search(beams=3, batch_seconds=100.0, max_tokens_per_second=0.01))
+    expected = transcribe(
+        tiny, cuts, Search(beams=3, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=0.0)
+    )
     monkeypatch.delattr(type(tiny), "ctc_logits")
     assert transcribe(tiny, cuts, search(0.0, beams=3)) == expected

@@ -1,4 +1,4 @@
-"""Beam search in batches: batch-mates change nothing, and greedy equals a loop over teacher-forced logits."""
+"""Transcription in batches; greedy search against a loop over teacher-forced logits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from lhotse import CutSet
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
 from saml.decoding.transcription import Search, transcribe
-from saml.features.log_mel import collate
+from saml.features.batching import collate
 from saml.models.recogniser import Recogniser
 from saml.models.tokenisers.characters import END, START, CharacterTokeniser
 from tests.training.conftest import write_pool
@@ -26,28 +26,28 @@ def cuts(family: str, tmp_path: Path) -> list:
 
 @pytest.fixture
 def adapted(make_recogniser: Callable[[], Recogniser]) -> AdaptedRecogniser:
-    """Routes and experts that show in what is decoded."""
-    made = AdaptedRecogniser(make_recogniser(), SPEC, seed=1)
+    """Routes and experts that change the texts."""
+    model = AdaptedRecogniser(make_recogniser(), SPEC, seed=1)
     torch.manual_seed(4)
-    for name, parameter in made.expert_parameters().items():
+    for name, parameter in model.expert_parameters().items():
         if name.endswith(".up"):
             torch.nn.init.normal_(parameter, std=0.5)
-    for parameter in made.router_parameters().values():
-        if parameter.dim() > 1:
+    for parameter in model.router_parameters().values():
+        if parameter.dim() > 2:
             torch.nn.init.normal_(parameter)
-    return made
+    return model
 
 
-# Tokens a second that leave an utterance room for 11 tokens, however long it is.
+# Tokens per second that limit a text to 11 tokens, whatever the duration.
 SHORT = 0.01
 
 
 def search(beams: int, tokens_per_second: float = 10.0) -> Search:
-    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=tokens_per_second)
+    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=tokens_per_second, ctc_weight=0.0)
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_batch_mates_change_nothing(adapted: AdaptedRecogniser, cuts: list, beams: int) -> None:
+def test_the_batch_does_not_change_a_hypothesis(adapted: AdaptedRecogniser, cuts: list, beams: int) -> None:
     together = transcribe(adapted, cuts, search(beams))
     for cut in cuts:
         assert transcribe(adapted, [cut], search(beams))[cut.id] == together[cut.id]
@@ -75,8 +75,10 @@ def test_greedy_equals_a_loop_over_teacher_forced_logits(
     assert transcribe(adapted, [cut], search(1, SHORT))[cut.id] == expected
 
 
-def test_beams_find_likelier_hypotheses_than_greedy_search(adapted: AdaptedRecogniser, cuts: list) -> None:
-    """Rescored in one teacher-forced pass: four beams are never worse, and better somewhere."""
+def test_beam_search_finds_more_likely_hypotheses_than_greedy_search(
+    adapted: AdaptedRecogniser, cuts: list
+) -> None:
+    """Rescored in a teacher-forced pass: four beams are never worse, and better at least once."""
 
     def likelihood(cut: object, text: str) -> float:
         features, lengths = collate([cut])
@@ -87,7 +89,7 @@ def test_beams_find_likelier_hypotheses_than_greedy_search(adapted: AdaptedRecog
         return float(scores[0, torch.arange(len(ids)), ids].sum())
 
     greedy, beams = (transcribe(adapted, cuts, search(beams, SHORT)) for beams in (1, 4))
-    # Texts that fill their room, so that nothing was stripped and lengths are alike.
+    # Texts of maximum length, so that nothing was stripped and lengths are equal.
     whole = [cut for cut in cuts if len(greedy[cut.id]) == len(beams[cut.id]) == 11]
     gains = [likelihood(cut, beams[cut.id]) - likelihood(cut, greedy[cut.id]) for cut in whole]
     assert len(gains) >= 3 and min(gains) > -1e-4 and max(gains) > 0.01

@@ -1,4 +1,4 @@
-"""Own recordings on an experiment's models: every recording tested once, the experiment left as it is."""
+"""Personalisation on a finished experiment: every recording is tested once, the experiment is unchanged."""
 
 import json
 import shutil
@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from saml.adapters import AdaptedRecogniser, adapter_spec
+from saml.adapters import AdaptedRecogniser
 from saml.adapters.store import load_adapter, save_adapter
 from saml.config.load import load, save
-from saml.models.nf4 import quantise
+from saml.corpora.split_files import read_splits
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
 from saml.personalise.own_recordings import personalise
 from saml.runtime.errors import SamlError
 from saml.stages.prune import prune
-from saml.training.common import read_splits
+from saml.stages.quantise import quantise
+from saml.training.adapter_training import adapter_spec
 from saml.transcribe.recordings import transcribe_files
 from tests.conftest import TINY
 
@@ -53,7 +54,7 @@ def experiment(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> Pat
         record=nf4 / "run.jsonl",
     )
     recogniser, content = load_model(nf4 / "model.safetensors", nf4 / "model.json")
-    spec = adapter_spec(config["arms"]["saml"], config["adapters"])
+    spec = adapter_spec({"arm": config["arms"]["saml"], "adapters": config["adapters"]})
     state = AdaptedRecogniser(recogniser, spec, seed=1).state()
     folder = results / "pretrained" / "saml" / "seed1"
     save_adapter(
@@ -90,7 +91,7 @@ def run(experiment: Path, recordings: Path, **options: object) -> Path:
     return out
 
 
-def test_each_recording_is_tested_once_and_the_experiment_stays(
+def test_each_recording_is_tested_once_and_the_experiment_is_unchanged(
     experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in experiment.rglob("*.*")}
@@ -98,8 +99,8 @@ def test_each_recording_is_tested_once_and_the_experiment_stays(
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in experiment.rglob("*.*")} == before
     printed = capsys.readouterr().out
     assert "ben b: 6 recordings, 15 words" in printed and "anna" not in printed
-    made = load([out / "config.yaml"])
-    assert made["target_speakers"] == ["ben b"] and made["run_arms"] == ["nf4", "nf4-lora", "saml"]
+    written = load([out / "config.yaml"])
+    assert written["target_speakers"] == ["ben b"] and written["run_arms"] == ["nf4", "nf4-lora", "saml"]
     for arm, seed in (("nf4", 0), ("nf4-lora", 1), ("saml", 1)):
         folder = out / "speakers" / "ben%20b" / arm / f"seed{seed}"
         lines = [json.loads(line) for line in (folder / "hypotheses.jsonl").read_text().splitlines()]
@@ -112,13 +113,13 @@ def test_each_recording_is_tested_once_and_the_experiment_stays(
         assert seed == 0 or json.loads(adapter.read_text())["folds"] == 3
         to_use = out / "adapters" / "ben%20b" / arm / "seed1" / "adapter.json"
         assert to_use.exists() == (seed == 1)
-        assert seed == 0 or len(json.loads(to_use.read_text())["heard"]) == 1
+        assert seed == 0 or len(json.loads(to_use.read_text())["trained_on"]) == 1
 
 
-def test_the_adapter_to_use_has_heard_everything(
+def test_the_adapter_to_use_is_trained_on_all_recordings(
     experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It has one state, of all recordings, is used and shrunk as a tested one; its splits test nothing."""
+    """It has one state, and can be used and pruned; its splits have no test part."""
     out = run(experiment, recordings, speakers=["ben b"], arms=["saml"])
     assert f"{out}/adapters/<speaker>/<arm>/seed1/adapter.safetensors" in capsys.readouterr().out
     data, folder = out / "data" / "speakers" / "ben%20b", out / "adapters" / "ben%20b" / "saml" / "seed1"
@@ -126,11 +127,11 @@ def test_the_adapter_to_use_has_heard_everything(
     assert sorted(fold["train"] + fold["dev"]) == [f"ben b-{index}" for index in range(6)]
     assert (len(fold["train"]), len(fold["dev"]), fold["test"]) == (4, 2, [])
     known = set(fold["train"] + fold["dev"])
-    heard = read_splits(data / "use.json", known, untested=True)[0].heard
+    digest = read_splits(data / "use.json", known, untested=True)[0].digest
     weights = experiment / "models" / "nf4" / "model.safetensors"
     _, content = load_model(weights, weights.with_suffix(".json"))
     stored = load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
-    assert len(stored.folds) == 1 and stored.description["heard"] == [heard]
+    assert len(stored.folds) == 1 and stored.description["trained_on"] == [digest]
     with pytest.raises(SamlError, match="nothing in its test part"):
         read_splits(data / "use.json", known)
     prune(
@@ -147,7 +148,7 @@ def test_the_adapter_to_use_has_heard_everything(
 
 
 def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordings: Path) -> None:
-    """The way of a recording alone gives the text that the stage gave, each fold with its own adapter."""
+    """`transcribe` gives the text of the stage `decode`, for each fold with its own adapter."""
     out = run(experiment, recordings, speakers=["anna"], arms=["saml"])
     folder = out / "speakers" / "anna" / "saml" / "seed1"
     for line in (folder / "hypotheses.jsonl").read_text().splitlines()[::2]:
@@ -159,15 +160,17 @@ def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordi
             fold=stored["fold"],
             beams=2,
         )
-        # Ten tokens were all that the stage had room for.
+        # The stage was limited to ten tokens.
         assert stored["hypothesis"] and text.startswith(stored["hypothesis"][:9])
 
 
-def test_what_is_missing_is_named_before_anything_is_made(experiment: Path, recordings: Path) -> None:
-    with pytest.raises(SamlError, match="--arms: fp32 is no adapted arm"):
+def test_missing_files_are_named_before_anything_is_written(experiment: Path, recordings: Path) -> None:
+    with pytest.raises(SamlError, match="--arms: fp32 is not an adapted arm"):
         run(experiment, recordings, arms=["fp32"])
     with pytest.raises(SamlError, match=r"pqm.*snakemake --cores all .*pretrained/pqm/seed1/adapter"):
         run(experiment, recordings, arms=["pqm"])
+    with pytest.raises(SamlError, match=r"pretrained/saml/seed2/adapter"):
+        run(experiment, recordings, arms=["saml"], seed=2)
     with pytest.raises(SamlError, match="speaker carl is not in the manifest; it has anna, ben b"):
         run(experiment, recordings, speakers=["carl"])
     with pytest.raises(SamlError, match="an experiment with models of its own"):

@@ -1,5 +1,6 @@
-"""Files that are whole or absent."""
+"""Atomic writing of files."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -7,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from saml.runtime import files
 from saml.runtime.errors import SamlError
 from saml.runtime.files import open_atomically, read_json_object, write_atomically
 
-# Writes half a file, says so, and waits for what comes.
+# Writes half a file, prints that, and waits to be killed.
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -35,9 +35,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+def test_the_file_of_a_killed_writer_is_removed_by_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    mine = tmp_path / ".a.json.notes"  # somebody's own file stays, whatever it is called
+    mine = tmp_path / ".a.json.notes"  # another file is kept, whatever its name
     mine.write_text("mine")
     killed = writing(path)
     killed.send_signal(signal.SIGKILL)
@@ -48,7 +48,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> Non
     assert path.read_bytes() == b"whole"
 
 
-def test_what_a_living_writer_has_so_far_stays(tmp_path: Path) -> None:
+def test_the_file_of_a_living_writer_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with open_atomically(path) as file:
         file.write(b"first")
@@ -60,19 +60,19 @@ def test_what_a_living_writer_has_so_far_stays(tmp_path: Path) -> None:
     other.communicate()
 
 
-def test_who_is_taken_for_dead_before_the_lock_begins_anew(
+def test_a_writer_whose_file_is_removed_before_it_is_locked_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another writer may come between a temporary file and its lock, and remove it."""
-    path, lock, removed = tmp_path / "a.json", files._lock, []
+    """Another writer can take the temporary file for an orphan as long as it is not locked."""
+    path, lock, removed = tmp_path / "a.json", fcntl.flock, []
 
-    def late(handle: int) -> bool:
+    def late(handle: int, operation: int) -> None:
         if not removed:
             removed.extend(names(tmp_path))
             (tmp_path / removed[0]).unlink()
-        return lock(handle)
+        lock(handle, operation)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     write_atomically(path, b"whole")
     assert len(removed) == 1
     assert names(tmp_path) == ["a.json"] and path.read_bytes() == b"whole"

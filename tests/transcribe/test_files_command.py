@@ -1,4 +1,4 @@
-"""Transcription of files: the text that a loop over the network's own logits gives, from any kind of file."""
+"""Transcription of files, against a loop over the network's logits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,12 @@ from saml.runtime.errors import SamlError
 from saml.transcribe.recordings import transcribe_files
 
 SPEC = AdapterSpec(experts=2, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.0, routed=True)
-ROOM = 40  # a recording of a second has room for 10 + 30 tokens
+ROOM = 40  # a recording of one second: at most 10 + 30 tokens
 
 
 @pytest.fixture
 def model(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> Path:
-    """A stored recogniser; returns its weights, beside which its description lies."""
+    """A stored recogniser; returns the path of its weights, with the description beside it."""
     weights = tmp_path / "model.safetensors"
     save_model(make_recogniser(), weights, tmp_path / "model.json")
     return weights
@@ -32,13 +32,13 @@ def model(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(model: Path) -> Path:
-    """An adapter of two folds, of which each makes itself heard."""
+    """An adapter with two folds that give different texts."""
     base, content = load_model(model, model.with_suffix(".json"))
     folds = []
     for seed in (1, 2):
-        made = AdaptedRecogniser(load_model(model, model.with_suffix(".json"))[0], SPEC, seed=seed)
+        adapted = AdaptedRecogniser(load_model(model, model.with_suffix(".json"))[0], SPEC, seed=seed)
         torch.manual_seed(seed)
-        state = made.state()
+        state = adapted.state()
         folds.append({name: torch.randn(tensor.shape) * 0.3 for name, tensor in state.items()})
     path = model.with_name("adapter.safetensors")
     origin = {"arm": "saml", "speaker": "anna"}
@@ -60,7 +60,7 @@ def speech(tmp_path: Path) -> list[Path]:
 
 
 def greedy(recogniser: Recogniser, path: Path) -> str:
-    """Step by step, the likeliest token after those before it; no cache, no batch, no archive."""
+    """The most likely token at each step, without cache, batch or stored features."""
     samples, rate = soundfile.read(path, dtype="float32")
     extractor = LogMel(LogMelConfig(recogniser.family, pad_seconds=padding(recogniser)))
     features = torch.from_numpy(extractor.extract(samples, rate))
@@ -77,15 +77,17 @@ def padding(recogniser: Recogniser) -> float | None:
     return 1.4 if recogniser.family == "whisper" else None
 
 
-def test_text_is_what_the_network_says_step_by_step(model: Path, speech: list[Path]) -> None:
+def test_the_text_equals_greedy_decoding_step_by_step(model: Path, speech: list[Path]) -> None:
     base, _ = load_model(model, model.with_suffix(".json"))
     expected = greedy(base, speech[0])
     assert len(expected) > 3
     [(path, text)] = transcribe_files(files=speech[:1], weights=model, beams=1)
     assert (path, text) == (speech[0], expected)
+    beams = [transcribe_files(files=speech, weights=model, beams=beams) for beams in (1, 4)]
+    assert beams[0][0] == (path, text) and beams[0] != beams[1]
 
 
-def test_an_adapter_speaks_and_its_folds_differ(model: Path, adapter: Path, speech: list[Path]) -> None:
+def test_an_adapter_is_used_and_its_folds_differ(model: Path, adapter: Path, speech: list[Path]) -> None:
     stored_base, content = load_model(model, model.with_suffix(".json"))
     adapted = AdaptedRecogniser(stored_base, SPEC, seed=0)
     texts = []
@@ -100,8 +102,8 @@ def test_an_adapter_speaks_and_its_folds_differ(model: Path, adapter: Path, spee
         transcribe_files(files=speech[:1], weights=model, adapter=adapter, fold=2)
 
 
-def test_files_keep_their_order_and_their_kind_does_not_matter(model: Path, speech: list[Path]) -> None:
-    """The shortest file stands first; the same samples in two channels say the same."""
+def test_files_keep_their_order_and_channels_do_not_matter(model: Path, speech: list[Path]) -> None:
+    """The shortest file is first; the same samples in two channels have the same text."""
     files = [speech[2], speech[0], speech[1]]
     texts = transcribe_files(files=files, weights=model)
     assert [path for path, _ in texts] == files
@@ -140,7 +142,7 @@ def test_what_cannot_be_used_is_named(model: Path, adapter: Path, speech: list[P
 
 
 def test_an_adapter_that_does_not_fit_is_named(model: Path, adapter: Path, speech: list[Path]) -> None:
-    """Of the right base and kind by its description, with a tensor of another shape."""
+    """Its description matches, but a tensor has another shape."""
     _, content = load_model(model, model.with_suffix(".json"))
     stored = load_adapter(adapter, adapter.with_suffix(".json"), content)
     state = dict(stored.folds[0])

@@ -1,4 +1,4 @@
-"""Speech at other speeds: pitch and length move together, for training alone."""
+"""Speed perturbation: pitch and duration change together, in the train part only."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from scipy.signal import resample_poly
 
-from saml.corpora.speeds import at_speeds
+from saml.corpora.speed_perturbation import perturb_speeds
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def sine(tmp_path: Path) -> Recording:
 def cut_of(recording: Recording, part: str, start: float = 0.0, seconds: float = 3.0) -> MonoCut:
     """An utterance in a recording that may be longer."""
     spoken = SupervisionSegment(
-        "u", recording.id, 0.0, seconds, text="one", speaker="a", custom={"made": "commands"}
+        "u", recording.id, 0.0, seconds, text="one", speaker="a", custom={"synthetic": "commands"}
     )
     custom: dict[str, Any] = {"part": part}
     return MonoCut("u", start, seconds, 0, recording=recording, supervisions=[spoken], custom=custom)
@@ -36,18 +36,18 @@ def pitch(samples: np.ndarray) -> float:
 
 
 def test_length_and_pitch_move_together(sine: Recording) -> None:
-    slow, same, fast = at_speeds([cut_of(sine, "train")], [0.9, 1.0, 1.1])
+    slow, same, fast = perturb_speeds([cut_of(sine, "train")], [0.9, 1.0, 1.1])
     assert [cut.id for cut in (slow, same, fast)] == ["u_sp0.9", "u", "u_sp1.1"]
     assert [cut.num_samples for cut in (slow, same, fast)] == [53_333, 48_000, 43_636]
     assert [pitch(cut.load_audio()[0, :16_000]) for cut in (slow, same, fast)] == [396, 440, 484]
     for cut in (slow, fast):
         assert cut.custom == {"part": "train"} and cut.supervisions[0].text == "one"
-        assert cut.supervisions[0].speaker == "a" and cut.supervisions[0].custom == {"made": "commands"}
+        assert cut.supervisions[0].speaker == "a" and cut.supervisions[0].custom == {"synthetic": "commands"}
 
 
 def test_the_waveform_is_resampled(sine: Recording) -> None:
-    """As scipy does it, with a filter of its own; within a longer recording, as TED talks have it."""
-    (fast,) = at_speeds([cut_of(sine, "train", start=0.5, seconds=2.0)], [1.1])
+    """As by scipy, with another filter; for a segment of a longer recording, as in TED-LIUM."""
+    (fast,) = perturb_speeds([cut_of(sine, "train", start=0.5, seconds=2.0)], [1.1])
     expected = resample_poly(cut_of(sine, "train", start=0.5, seconds=2.0).load_audio()[0], 10, 11)
     samples = fast.load_audio()[0]
     assert abs(len(samples) - len(expected)) <= 1
@@ -58,6 +58,6 @@ def test_the_waveform_is_resampled(sine: Recording) -> None:
 def test_only_the_train_part_has_copies(sine: Recording) -> None:
     parts = ["train", "dev", "test"]
     cuts = [cut_of(sine, part) for part in parts]
-    heard = at_speeds(cuts, [0.9, 1.0])
-    assert [(cut.custom or {})["part"] for cut in heard] == ["train", "train", "dev", "test"]
-    assert at_speeds(cuts, None) == cuts
+    copies = perturb_speeds(cuts, [0.9, 1.0])
+    assert [(cut.custom or {})["part"] for cut in copies] == ["train", "train", "dev", "test"]
+    assert perturb_speeds(cuts, None) == cuts

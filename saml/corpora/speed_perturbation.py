@@ -1,14 +1,15 @@
-"""Speech at other speeds: copies of utterances whose waveform is resampled, so that pace and pitch change."""
+"""Speed perturbation: resampled copies of utterances, which differ in pace and pitch."""
 
 from collections.abc import Iterable, Sequence
 
 from lhotse import MonoCut
 
 
-def at_speeds(cuts: Iterable[MonoCut], speeds: Sequence[float] | None) -> list[MonoCut]:
-    """Each cut of the train part at each of the `speeds`, 1.0 being as it was spoken; all others as they are.
+def perturb_speeds(cuts: Iterable[MonoCut], speeds: Sequence[float] | None) -> list[MonoCut]:
+    """Each cut of the train part at each of the `speeds` (1.0: unchanged); the other cuts unchanged.
 
-    A copy, lhotse's `perturb_speed`, has `_sp<speed>` behind its ids; its audio is resampled when it is read.
+    Copies are made by lhotse's `perturb_speed`: their ids end in `_sp<speed>`, and their audio is resampled
+    when it is read.
     """
     if speeds is None:
         return list(cuts)

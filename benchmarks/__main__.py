@@ -16,16 +16,16 @@ ALL = (
     "loading",
     "whisper_context",
     "adaptation",
-    "crowd",
+    "several_speakers",
     "peak",
     "compiled",
     "decoding",
 )
-SIZED = ("loading", "adaptation", "crowd", "peak", "compiled", "decoding")
+SIZED = ("loading", "adaptation", "several_speakers", "peak", "compiled", "decoding")
 # What some do less of, to be done in minutes; --full leaves these out.
 QUICK = {
     "start_up": ["--repeats", "2"],
-    "crowd": ["--many", "40", "--repeats", "1"],
+    "several_speakers": ["--many", "40", "--repeats", "1"],
     "compiled": ["--repeats", "1", "--utterances", "2"],
     "loading": ["--size", "mini", "--repeats", "3"],
     "whisper_context": ["--scored", "90", "--timed", "16", "--repeats", "2"],

@@ -1,31 +1,29 @@
-"""Ways to adapt several speakers, made up to be timed: PEFT's, the equation as it is printed, and ours."""
+"""Ways to adapt to several speakers, to be timed: PEFT's, the equation as printed, and ours."""
 
 import argparse
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 from lhotse import MonoCut
+from torch.nn import functional as F
 
 from benchmarks._models import build, load_4bit, write_theirs
 from benchmarks._speech import lengths, make_cuts
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.crowd.loop import CrowdTraining
-from saml.crowd.member import Member, Parts
-from saml.crowd.recogniser import CrowdRecogniser
-from saml.crowd.updates import CrowdUpdates
-from saml.features.log_mel import batches
+from saml.features.batching import batches
 from saml.models.recogniser import as_module
 from saml.tracking import RunRecord
-from saml.training.batch import Batch
-from saml.training.data import Examples
-from saml.training.engine import Task
-from saml.training.losses import grouped_mean, utterance_losses
-from saml.training.optim import AlternatingUpdates
+from saml.training.data import Batch, Examples
+from saml.training.engine import Training
+from saml.training.losses import utterance_losses
+from saml.training.optim import AdapterUpdates
+from saml.training.task import Progression, Task
 
 RANK, ALPHA, DROPOUT, RATE, CLIP = 1, 4.0, 0.2, 1e-3, 5.0
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # where ours has adapters, too
@@ -62,18 +60,18 @@ class Data:
         self._options = options
 
     def steps(self, cuts: Sequence[MonoCut]) -> Iterator[Sequence[MonoCut]]:
-        """What one speaker's steps are shown, epoch after epoch."""
+        """The batches of one speaker's steps, epoch after epoch."""
         how = self._options
         for index in range(how.epochs):
             yield from batches(cuts, max_utterances=how.batch, seed=how.seed, epoch=index)
 
     def batch(self, cuts: Sequence[MonoCut]) -> Batch:
-        """These cuts, where they are computed."""
+        """The batch of these cuts, on the device."""
         return self.examples.batch(cuts).to(torch.device(self._options.device))
 
 
 def precision(options: argparse.Namespace) -> AbstractContextManager[Any]:
-    """On a GPU everybody computes in bfloat16, where torch holds that to be safe; on a CPU who is told to."""
+    """On a GPU all compute in bfloat16, where torch considers that safe; on a CPU only on request."""
     return torch.autocast(options.device, torch.bfloat16, enabled=in_bfloat16(options))
 
 
@@ -83,33 +81,33 @@ def in_bfloat16(options: argparse.Namespace) -> bool:
 
 
 def one_by_one(data: Data, what: AdapterSpec, options: argparse.Namespace, *, equation: bool = False) -> Run:
-    """One speaker after another, each batch as it comes: padded to the longest of it, or to 30 s."""
+    """One speaker after another, each batch as it comes: padded to its longest utterance, or to 30 s."""
     base = build(options.size, seed=options.seed, tail_seconds=data.tail)
     adapted = AdaptedRecogniser(base, what, seed=options.seed)
     adapted.to(torch.device(options.device))
     if equation:
         _as_equation(adapted, data)
-    start = adapted.state()
+    start, only = adapted.state(), torch.tensor([0], device=options.device)
 
     def run() -> None:
         for cuts in data.speakers:
             adapted.load_state(start)
-            updates = _updates(adapted, AlternatingUpdates)
+            updates = _updates(adapted)
             adapted.train()
             for chosen in data.steps(cuts):
                 batch = data.batch(chosen)
                 with precision(options):
                     losses = utterance_losses(adapted, batch, ctc_weight=0.0).loss
-                grouped_mean(losses, batch.groups).backward()
-                updates.step(batch.groups)
+                losses.mean().backward()
+                updates.step(only)
 
     return run
 
 
 def bare(data: Data, options: argparse.Namespace) -> Run:
-    """The base's own products and no more: forward, and back to where the first adapter would stand.
+    """The base's own products and nothing else: forward, and backward to where the first adapter would be.
 
-    Whoever adapts computes at least these; a norm's bias has a gradient, so that there is a way back.
+    Every adaptation computes at least these. A norm's bias requires a gradient, so that there is a backward.
     """
     base = build(options.size, seed=options.seed, tail_seconds=data.tail)
     as_module(base).to(torch.device(options.device)).requires_grad_(False)
@@ -126,18 +124,17 @@ def bare(data: Data, options: argparse.Namespace) -> Run:
     return run
 
 
-def crowds(
+def engine(
     data: Data, what: AdapterSpec, options: argparse.Namespace, *, at_once: int, compiled: bool = False
 ) -> Run:
-    """The engine of `saml adapt` and `saml crowd`, `at_once` speakers at a time: its own steps and no other.
+    """The engine of `saml adapt`, `at_once` speakers in the same batches: its own steps and nothing else.
 
-    With one speaker at a time that is what `saml adapt` does. `compiled` has torch.compile on every layer of
-    encoder and decoder.
+    `compiled` has torch.compile on every layer of encoder and decoder.
     """
     base = build(options.size, seed=options.seed, tail_seconds=data.tail)
-    crowd = CrowdRecogniser(base, what, members=at_once, seed=options.seed)
-    crowd.to(torch.device(options.device))
-    start = crowd.state()
+    adapted = AdaptedRecogniser(base, what, seed=options.seed, adapters=at_once)
+    adapted.to(torch.device(options.device))
+    start = adapted.full_state()
     if compiled:
         network = base.network.model
         for layer in [*network.encoder.layers, *network.decoder.layers]:
@@ -145,48 +142,55 @@ def crowds(
 
     def run() -> None:
         for first in range(0, len(data.speakers), at_once):
-            some = data.speakers[first : first + at_once]
-            crowd.load_state(start)
-            updates = _updates(crowd, CrowdUpdates)
-            members = [_member(crowd, data, index, updates, options) for index in range(len(some))]
-            training = CrowdTraining("benchmark", crowd, members, updates)
-            crowd.train()
-            for shown in zip_longest(*map(data.steps, some), fillvalue=()):
-                parts: Parts = [(one, cuts) for one, cuts in zip(members, shown, strict=True) if cuts]
-                training.step(parts)
+            speakers = data.speakers[first : first + at_once]
+            adapted.load_full_state(start)
+            training = _training(adapted, data, len(speakers), options)
+            progressions = [Progression(index, task) for index, task in enumerate(training.tasks)]
+            adapted.train()
+            for turn in zip_longest(*map(data.steps, speakers), fillvalue=()):
+                training.step([(one, cuts) for one, cuts in zip(progressions, turn, strict=True) if cuts])
 
     return run
 
 
-def _updates(adapted: AdaptedRecogniser, kind: Callable[..., Any]) -> Any:
-    return kind(
+def _training(adapted: AdaptedRecogniser, data: Data, speakers: int, options: argparse.Namespace) -> Training:
+    """An adaptation to so many speakers; budgets and dev parts are the stage's, which is not timed here."""
+    record = RunRecord(stage="adapt", experiment="benchmark")
+    tasks = [
+        Task(
+            name=f"speaker {index}",
+            record=record,
+            batches=lambda _: (),
+            utterances=0,
+            get_state=partial(adapted.state, index),
+            set_state=partial(adapted.load_state, adapter=index),
+        )
+        for index in range(speakers)
+    ]
+    return Training(
+        name="benchmark",
+        recogniser=adapted,
+        model=adapted,
+        examples=data.examples,
+        tasks=tasks,
+        updates=_updates(adapted),
+        ctc_weight=0.0,
+        ctc_backend="torch",
+        bfloat16=in_bfloat16(options),
+        split_steps="always",
+        device=torch.device(options.device),
+    )
+
+
+def _updates(adapted: AdaptedRecogniser) -> AdapterUpdates:
+    return AdapterUpdates(
         list(adapted.expert_parameters().values()),
         list(adapted.router_parameters().values()),
         learning_rate={"expert": RATE, "router": RATE},
         clip_norm=CLIP,
+        decay=1.0,
         interleaved=False,
     )
-
-
-def _member(
-    crowd: CrowdRecogniser, data: Data, index: int, updates: Any, options: argparse.Namespace
-) -> Member:
-    """A speaker in training; its budget and dev part are left to the stage, which is not timed here."""
-    task = Task(
-        name=f"speaker {index}",
-        recogniser=crowd,
-        examples=data.examples,
-        batches=lambda _: (),
-        utterances=0,
-        updates=updates,
-        get_state=crowd.state,
-        set_state=crowd.load_state,
-        train=crowd.train,
-        eval=crowd.eval,
-        bfloat16=in_bfloat16(options),
-        device=torch.device(options.device),
-    )
-    return Member(index, task, RunRecord(stage="adapt", experiment="benchmark"))
 
 
 def peft(data: Data, options: argparse.Namespace, folder: Path) -> Run:
@@ -222,10 +226,10 @@ def peft(data: Data, options: argparse.Namespace, folder: Path) -> Run:
 
 
 def _as_equation(adapted: AdaptedRecogniser, data: Data) -> None:
-    """Put the equations in the place of our layers' and routers' arithmetic; refuse what is not the same."""
+    """Replace our layers' and routers' arithmetic by the equations; raises where the losses differ."""
     state = adapted.state()
     for parameter in adapted.expert_parameters().values():
-        torch.nn.init.normal_(parameter.data, std=0.02)  # else all B are zero and nothing would show
+        torch.nn.init.normal_(parameter.data, std=0.02)  # B = 0 would hide differences
     batch = data.batch(data.speakers[0][:2])
     with torch.no_grad():
         ours = utterance_losses(adapted, batch, ctc_weight=0.0).loss
@@ -241,9 +245,9 @@ def _as_equation(adapted: AdaptedRecogniser, data: Data) -> None:
 
 def _equation(self: Any, x: torch.Tensor) -> torch.Tensor:
     """y = W x + s (sum_e p_e B_e)(sum_f p_f A_f) x, `(batch, time, in)` to `(batch, time, out)`."""
-    p = self.route.rows(len(x)) if self.experts > 1 else x.new_ones(len(x), 1)
-    a = torch.einsum("be,eri->bri", p, self.down)
-    b = torch.einsum("be,eor->bor", p, self.up)
+    p = self.route.current() if self.experts > 1 else x.new_ones(len(x), 1)
+    a = torch.einsum("be,eri->bri", p, self.down[0])
+    b = torch.einsum("be,eor->bor", p, self.up[0])
     low = torch.einsum("bri,bti->btr", a, self.dropout(x))
     added: torch.Tensor = torch.einsum("bor,btr->bto", b, low)
     plain: torch.Tensor = self.base(x)
@@ -252,7 +256,10 @@ def _equation(self: Any, x: torch.Tensor) -> torch.Tensor:
 
 def _routed(self: Any, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Convolve every frame, pool by attention, softmax: `(batch, time, width)` to `(batch, experts)`."""
-    frames = self.convolution(states.masked_fill(~mask[..., None], 0.0).transpose(1, 2)).transpose(1, 2)
-    scores = self.attention(frames).squeeze(-1).masked_fill(~mask, -torch.inf)
-    pooled = torch.einsum("bt,btw->bw", scores.softmax(dim=1), frames)
-    return torch.softmax(self.output(pooled) / self.temperature, dim=-1)
+    masked = states.masked_fill(~mask[..., None], 0.0).transpose(1, 2)
+    convolution, attention, output = self.convolution, self.attention, self.output
+    frames = F.conv1d(masked, convolution.weight[0], convolution.bias[0], padding=1).transpose(1, 2)
+    scores = F.linear(frames, attention.weight[0], attention.bias[0]).squeeze(-1)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=1)
+    pooled = torch.einsum("bt,btw->bw", weights, frames)
+    return torch.softmax(F.linear(pooled, output.weight[0], output.bias[0]) / self.temperature, dim=-1)

@@ -1,13 +1,12 @@
 """Whispers of any size with random weights, alike for us and for transformers."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from saml.models.tokenisers.bpe import END, NO_TIMESTAMPS, START, BpeTokeniser, Manners, Vocabulary
+from saml.models.tokenisers.byte_level import WhisperTokeniser
 from saml.models.whisper import WhisperRecogniser
 
 # isort: split
@@ -19,7 +18,7 @@ logging.disable_progress_bar()
 _REAL = 51864  # token ids of Whisper's English-only models, 50,257 of them ordinary
 # Width, layers of encoder and decoder, heads, feed-forward width, token ids, ordinary tokens.
 SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
-    "toy": (32, 1, 2, 64, 300, 280),
+    "toy": (32, 1, 2, 64, 400, 280),
     "mini": (192, 2, 3, 768, _REAL, 50257),
     "tiny.en": (384, 4, 6, 1536, _REAL, 50257),
     "base.en": (512, 6, 8, 2048, _REAL, 50257),
@@ -78,10 +77,18 @@ def _settings(size: str, tail_seconds: float | None) -> dict[str, Any]:
 
 
 def whispers_tokeniser(size: str) -> Tokenizer:
-    """The same ordinary tokens as tokenizer.json has them, and Whisper's special ones in its order."""
-    vocabulary = _vocabulary(size)
-    numbers = {token: number for number, token in enumerate(vocabulary.tokens)}
-    tokeniser = Tokenizer(models.BPE(vocab=numbers, merges=list(vocabulary.merges)))
+    """As many ordinary tokens as Whisper has, and special ones in its order.
+
+    The ordinary ones are all bytes, then pairs of them, "aa", "ab" and so on first.
+    """
+    ordinary = SIZES[size][5]
+    letters = sorted(
+        pre_tokenizers.ByteLevel.alphabet(), key=lambda letter: (not "a" <= letter <= "z", letter)
+    )
+    pairs = [(a, b) for a in letters for b in letters][: ordinary - len(letters)]
+    tokens = [*letters, *(a + b for a, b in pairs)]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    tokeniser = Tokenizer(models.BPE(vocab=numbers, merges=pairs))
     tokeniser.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokeniser.decoder = decoders.ByteLevel()
     languages = ["en", *(f"other{number}" for number in range(98))]
@@ -91,18 +98,5 @@ def whispers_tokeniser(size: str) -> Tokenizer:
     return tokeniser
 
 
-def _tokeniser(size: str) -> BpeTokeniser:
-    ids, ordinary = SIZES[size][4:]
-    special = {END: ordinary, START: ordinary + 1, NO_TIMESTAMPS: ordinary + 2}
-    return BpeTokeniser(_vocabulary(size, special), Manners(size=ids, multilingual=False))
-
-
-def _vocabulary(size: str, special: Mapping[str, int] | None = None) -> Vocabulary:
-    """As many tokens as Whisper has: all bytes, then pairs of them, "aa", "ab" and so on first."""
-    ordinary = SIZES[size][5]
-    bytes_ = sorted(
-        pre_tokenizers.ByteLevel.alphabet(), key=lambda letter: (not "a" <= letter <= "z", letter)
-    )
-    pairs = [(a, b) for a in bytes_ for b in bytes_][: ordinary - len(bytes_)]
-    tokens = (*bytes_, *(a + b for a, b in pairs))
-    return Vocabulary(tokens, tuple(pairs), dict(special or {}))
+def _tokeniser(size: str) -> WhisperTokeniser:
+    return WhisperTokeniser(whispers_tokeniser(size), size=SIZES[size][4], multilingual=False)

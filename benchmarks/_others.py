@@ -12,7 +12,7 @@ from lhotse import MonoCut
 
 from benchmarks._models import SIZES, build, whispers_tokeniser
 from benchmarks._speech import TOKENS_PER_SECOND, noise
-from saml.features.log_mel import collate
+from saml.features.batching import collate
 
 _MISSING = "is not installed (no requirement of ours), and is left out."
 

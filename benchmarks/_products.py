@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 # Kinds of operation, by how torch's profiler names them: the first pattern that is found in a name counts.
@@ -20,11 +19,10 @@ _KINDS = {
     "random numbers and masks": r"aten::(random_|ge|bernoulli_|native_dropout)$",
     "other element by element": r"aten::(mul_?|add_?|gelu\w*|native_layer_norm\w*)$",
 }
-_ATEN = torch.ops.aten
-# Where the two factors stand among what an operation is given.
+# Where the two factors stand among what an operation is given, by its name in torch's profiler.
 _FACTORS = {
-    **dict.fromkeys((_ATEN.mm, _ATEN.bmm), (0, 1)),
-    **dict.fromkeys((_ATEN.addmm, _ATEN.addmm_, _ATEN.baddbmm, _ATEN.baddbmm_), (1, 2)),
+    **dict.fromkeys(("aten::mm", "aten::bmm"), (0, 1)),
+    **dict.fromkeys(("aten::addmm", "aten::addmm_", "aten::baddbmm", "aten::baddbmm_"), (1, 2)),
 }
 
 Shapes = tuple[torch.Size, torch.Size]
@@ -67,26 +65,22 @@ class Products:
         return run
 
 
-class _Shapes(TorchDispatchMode):
-    def __init__(self, products: Products) -> None:
-        super().__init__()
-        self._products = products
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket in _FACTORS:
-            first, second = _FACTORS[func.overloadpacket]
-            self._products.often[args[first].shape, args[second].shape] += 1
-        return func(*args, **(kwargs or {}))
-
-
 def count(run: Callable[[], Any]) -> Products:
-    """Run it once, and count."""
+    """Run it twice, once for each kind of product, and count."""
     products = Products()
-    with FlopCounterMode(display=False) as counter, _Shapes(products):
+    with FlopCounterMode(display=False) as counter:
         run()
     each = counter.get_flop_counts()["Global"]
     # The counter knows no product that is added in place; so all of them are counted by their shapes.
     products.in_attention = float(sum(number for name, number in each.items() if "attention" in str(name)))
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+    ) as profile:
+        run()
+    for event in profile.key_averages(group_by_input_shape=True):
+        if event.key in _FACTORS:
+            first, second = (torch.Size(event.input_shapes[place]) for place in _FACTORS[event.key])
+            products.often[first, second] += event.count
     return products
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from lhotse import MonoCut, SupervisionSegment
 
 from saml.corpora.audio import write_recording
-from saml.features.archive import ArchiveWriter
-from saml.features.log_mel import SAMPLING_RATE, LogMel, LogMelConfig, store_features
+from saml.features.log_mel import SAMPLING_RATE, LogMel, LogMelConfig
+from saml.features.store import ArchiveWriter, store_features
 
 TOKENS_PER_SECOND = 3.3  # of Whisper's vocabulary, in read English
 # Shortest and longest utterance in seconds, and a beta distribution between them: means of 12 and of 6 s.

@@ -1,7 +1,7 @@
-"""Adapting several speakers: ours beside PEFT, and beside SAML written as its equation.
+"""Adaptation to several speakers: ours beside PEFT, and beside SAML written as its equation.
 
 PEFT: transformers' Whisper with bitsandbytes' 4-bit weights and a LoRA, prepared as PEFT's documentation
-tells, each batch padded to 30 s, one speaker after another. Rank, layers with adapters, batches, optimiser
+says, each batch padded to 30 s, one speaker after another. Rank, layers with adapters, batches, optimiser
 and number of steps are the same for all; loading, evaluation and saving are left out for all.
 
 The released arithmetic: every layer computes y = W x + s (sum_e p_e B_e)(sum_f p_f A_f) x as it stands in the
@@ -9,13 +9,13 @@ paper, matrices of all experts stacked and mixed for each utterance with einsum,
 every router convolves all frames before it pools them; one speaker after another at 30 s. It is checked that
 both compute the same losses.
 
-What comes from where: from the layers alone (both at 30 s), from not padding to 30 s (with a short silence
-instead), from batches of utterances of like length (the engine of `saml adapt`, one speaker at a time), and
-from all speakers in the same batches (the same engine, as `saml crowd` uses it). What is left then is shown
-by the base alone, without any adapter, forward and backward with the short silence.
+The table separates four causes: the layers alone (both at 30 s), not padding to 30 s (with a short silence
+instead), batches of utterances of similar length (the engine of `saml adapt`, one speaker at a time), and all
+speakers in the same batches (the same engine with several adapters). The base alone, without any adapter,
+forward and backward with the short silence, shows what remains.
 
 On a GPU all compute in bfloat16, on a CPU all in 32 bits; with `--bfloat16` PEFT, the released arithmetic and
-`saml crowd` do so in bfloat16 besides.
+the multi-adapter batches are also timed in bfloat16.
 """
 
 import argparse
@@ -27,7 +27,12 @@ from pathlib import Path
 from benchmarks._harness import Report, Row, Timing, arguments, interleave, prepare
 
 PEFT, RELEASED, BARE = "PEFT LoRA, 4 bits, 30 s", "released SAML, 30 s", "the base's own products"
-CAUSES = ("the layers and weights", "not padding to 30 s", "batches of like length", "speakers together")
+CAUSES = (
+    "the layers and weights",
+    "not padding to 30 s",
+    "batches of similar length",
+    "speakers in one batch",
+)
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -41,14 +46,16 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=4, help="utterances of a speaker in a batch (4)")
     parser.add_argument("--epochs", type=int, default=1, help="over a speaker's utterances (1)")
     parser.add_argument("--experts", type=int, default=10, help="of SAML (10)")
-    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
-    parser.add_argument("--bfloat16", action="store_true", help="on a CPU in bfloat16 besides")
+    parser.add_argument(
+        "--tail-seconds", type=float, default=1.0, help="of silence after an utterance, for ours (1)"
+    )
+    parser.add_argument("--bfloat16", action="store_true", help="on a CPU also in bfloat16")
     options = parser.parse_args(given)
     prepare(options)
     import torch
 
     torch.set_num_threads(options.threads)
-    report = Report("adaptation", "how much sooner are several speakers adapted, and why?", options)
+    report = Report("adaptation", "how much faster is adaptation to several speakers, and why?", options)
     for like in options.like:
         with tempfile.TemporaryDirectory() as folder:
             _compare(report, like, options, Path(folder))
@@ -72,8 +79,10 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
         own = {
             f"{kind}, 30 s": ways.one_by_one(long, what, options),
             f"{kind}, {options.tail_seconds:g} s of silence": ways.one_by_one(short, what, options),
-            f"{kind}, saml adapt, speaker by speaker": ways.crowds(short, what, options, at_once=1),
-            f"{kind}, saml crowd": ways.crowds(short, what, options, at_once=options.speakers),
+            f"{kind}, engine, speaker by speaker": ways.engine(short, what, options, at_once=1),
+            f"{kind}, engine, speakers in one batch": ways.engine(
+                short, what, options, at_once=options.speakers
+            ),
         }
         contenders |= own
         ours[kind] = list(own)
@@ -83,8 +92,12 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
         in_half = {
             f"{PEFT}, bfloat16": ways.peft(long, halved, folder),
             f"{RELEASED}, bfloat16": ways.one_by_one(long, what, halved, equation=True),
-            "LoRA, saml crowd, bfloat16": ways.crowds(short, ways.spec(1), halved, at_once=options.speakers),
-            "SAML, saml crowd, bfloat16": ways.crowds(short, what, halved, at_once=options.speakers),
+            "LoRA, speakers in one batch, bfloat16": ways.engine(
+                short, ways.spec(1), halved, at_once=options.speakers
+            ),
+            "SAML, speakers in one batch, bfloat16": ways.engine(
+                short, what, halved, at_once=options.speakers
+            ),
         }
     timings = interleave(contenders | in_half, repeats=options.repeats)
     work = f"{options.size}, {options.speakers} x {options.utterances} utterances like {like}'s"
@@ -102,7 +115,7 @@ def _compare(report: Report, like: str, options: argparse.Namespace, folder: Pat
 def _rows(
     report: Report, group: str, timings: Mapping[str, Timing], names: Sequence[str], speakers: int
 ) -> dict[str, Row]:
-    """Add these contenders, the first the reference, and how many speakers each adapts in an hour."""
+    """Add rows for these contenders, the first is the reference, with speakers adapted an hour."""
     chosen = {name: timings[name] for name in names}
     hourly = {
         name: {"speakers/hour": round(3600 * speakers / statistics.median(timing.wall))}
@@ -112,7 +125,7 @@ def _rows(
 
 
 def _limit(report: Report, rows: dict[str, Row]) -> None:
-    """Say how much sooner than the peers anybody can be who computes the base's products as we do."""
+    """Note the upper bound: how much faster than the peers the base's products alone are."""
     most = [rows[BARE].processor_ratio / rows[peer].processor_ratio for peer in (PEFT, RELEASED)]
     report.note(
         f"{rows[BARE].group}: only the base's products, forward and back, without any adapter, are "
@@ -121,7 +134,7 @@ def _limit(report: Report, rows: dict[str, Row]) -> None:
 
 
 def _explain(report: Report, rows: dict[str, Row], steps: list[tuple[str, str]]) -> None:
-    """Say by which factor each step shortens what the one before it took."""
+    """Note by which factor each step shortens the time of the one before it."""
     group = rows[steps[0][1]].group
     for kind, what in (("ratio", "seconds"), ("processor_ratio", "processor seconds")):
         before, parts = 1.0, []

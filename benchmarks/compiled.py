@@ -1,8 +1,8 @@
-"""torch.compile on the layers of the model that is adapted to, beside the same layers as they are.
+"""torch.compile on the layers of the model that is adapted, beside the same layers as they are.
 
-Several speakers are adapted to in the same batches, by the engine of `saml crowd`. What compiling takes
-stands apart: it is paid anew in each process, and an adaptation is short. Dropout is off for both, because
-ours draws by numpy on a CPU and torch.compile cannot follow it there. Wants a C++ compiler.
+Several speakers are adapted in the same batches, by the engine of `saml adapt`. The time of compiling is
+reported separately: every process pays it again, and an adaptation is short. Dropout is off for both, because
+ours draws by numpy on a CPU and torch.compile cannot follow it there. Needs a C++ compiler.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
 
     what = replace(ways.spec(options.experts), dropout=0.0)
     data = ways.Data(options.like, options.tail_seconds, options, folder)
-    plain = ways.crowds(data, what, options, at_once=options.speakers)
-    compiled = ways.crowds(data, what, options, at_once=options.speakers, compiled=True)
+    plain = ways.engine(data, what, options, at_once=options.speakers)
+    compiled = ways.engine(data, what, options, at_once=options.speakers, compiled=True)
     plain()
     start, began = time.monotonic(), time.process_time()
     compiled()

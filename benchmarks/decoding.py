@@ -6,7 +6,7 @@ random and the same for all, and no text ends early for long: what is searched i
 of an utterance allows.
 
 The last group has utterances of several speakers, each with its speaker's own SAML: one speaker's after
-another's, as jobs of one speaker decode them, and all in the same batches, as `saml crowd` does.
+another's, as jobs of one speaker decode them, and all in multi-adapter batches.
 
 openai-whisper's `decode` takes part where it is installed, with random weights of the same size, and
 faster-whisper where it and CTranslate2 are: the same weights in int8, which is an outside mark and no
@@ -35,7 +35,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--speakers", type=int, default=6, help="each with an adapter of its own (6)")
     parser.add_argument("--each", type=int, default=2, help="utterances of each of them (2)")
     parser.add_argument("--experts", type=int, default=6, help="of their SAML (6)")
-    parser.add_argument("--tail-seconds", type=float, default=1.0, help="of silence heard by ours (1)")
+    parser.add_argument(
+        "--tail-seconds", type=float, default=1.0, help="of silence after an utterance, for ours (1)"
+    )
     options = parser.parse_args(given)
     prepare(options)
     import torch
@@ -91,14 +93,17 @@ def _compare_speakers(report: Report, like: str, options: argparse.Namespace, fo
     from saml.decoding.transcription import Search
 
     seconds = lengths(like, options.speakers * options.each, options.seed)
-    cuts = make_cuts(folder, "crowd", seconds, seed=options.seed, tail_seconds=options.tail_seconds)
+    cuts = make_cuts(folder, "several", seconds, seed=options.seed, tail_seconds=options.tail_seconds)
     for beams in options.beams:
         search = Search(
-            beams=beams, batch_seconds=options.batch_seconds, max_tokens_per_second=TOKENS_PER_SECOND
+            beams=beams,
+            batch_seconds=options.batch_seconds,
+            max_tokens_per_second=TOKENS_PER_SECOND,
+            ctc_weight=0.0,
         )
         timings = interleave(ways(cuts, search, options), repeats=options.repeats)
-        crowd = f"{options.speakers} speakers with SAML, {options.each} utterances like {like}'s each"
-        group = f"{options.size}, {crowd}, {beams} beams"
+        work = f"{options.speakers} speakers with SAML, {options.each} utterances like {like}'s each"
+        group = f"{options.size}, {work}, {beams} beams"
         report.compare(group, timings, reference=next(iter(timings)))
 
 
@@ -106,7 +111,9 @@ def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Calla
     from benchmarks._speech import TOKENS_PER_SECOND
     from saml.decoding.transcription import Search, transcribe
 
-    search = Search(beams=beams, batch_seconds=batch_seconds, max_tokens_per_second=TOKENS_PER_SECOND)
+    search = Search(
+        beams=beams, batch_seconds=batch_seconds, max_tokens_per_second=TOKENS_PER_SECOND, ctc_weight=0.0
+    )
 
     def run() -> None:
         transcribe(recogniser, cuts, search)
@@ -116,7 +123,7 @@ def _ours(recogniser: Any, cuts: Any, beams: int, batch_seconds: float) -> Calla
 
 def _theirs(recogniser: Any, cuts: Any, beams: int, options: argparse.Namespace) -> Callable[[], None]:
     from benchmarks._others import room
-    from saml.features.log_mel import collate
+    from saml.features.batching import collate
 
     network, tokeniser = recogniser.network, recogniser.tokeniser
     network.generation_config.suppress_tokens = list(tokeniser.never)

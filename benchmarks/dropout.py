@@ -19,7 +19,7 @@ def main(given: Sequence[str] | None = None) -> None:
     prepare(options)
     import torch
 
-    from saml.adapters.dropout import Dropout
+    from saml.adapters.cpu_kernels import Dropout
 
     torch.set_num_threads(options.threads)
     x = torch.randn(options.shape, device=options.device, requires_grad=True)

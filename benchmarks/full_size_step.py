@@ -36,7 +36,7 @@ def main(given: Sequence[str] | None = None) -> None:
     from saml.models.build import build
     from saml.models.recogniser import as_module
     from saml.models.store import stored
-    from saml.training.losses import grouped_mean, utterance_losses
+    from saml.training.losses import utterance_losses
     from saml.training.optim import WarmUpUpdates
 
     torch.set_num_threads(options.threads)
@@ -49,7 +49,10 @@ def main(given: Sequence[str] | None = None) -> None:
     updates = WarmUpUpdates(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         steps=1000,
-        **{key: how[key] for key in ("learning_rate", "weight_decay", "warm_up_share", "clip_norm")},
+        **{
+            key: how[key]
+            for key in ("learning_rate", "weight_decay", "warm_up_share", "clip_norm", "schedule")
+        },
     )
 
     def step(precision: str) -> Callable[[], None]:
@@ -58,8 +61,8 @@ def main(given: Sequence[str] | None = None) -> None:
                 losses = utterance_losses(
                     recogniser, batch, ctc_weight=how["ctc_weight"], label_smoothing=how["label_smoothing"]
                 ).loss
-            grouped_mean(losses, batch.groups).backward()
-            updates.step(batch.groups)
+            losses.mean().backward()
+            updates.step(torch.tensor([0]))
             if not losses.isfinite().all():
                 raise SystemExit(f"{precision}: a loss is not finite")
 
@@ -82,7 +85,7 @@ def _batch(recogniser: Any, options: argparse.Namespace, chance: random.Random) 
     """Noise with as many tokens as read English has."""
     import torch
 
-    from saml.training.batch import Batch
+    from saml.training.data import Batch
 
     count, frames = max(1, round(options.seconds / options.utterance)), round(options.utterance * 100)
     text = _text(chance, round(options.utterance * CHARACTERS_PER_SECOND))
@@ -94,7 +97,6 @@ def _batch(recogniser: Any, options: argparse.Namespace, chance: random.Random) 
         lengths=torch.full((count,), frames),
         inputs=inputs,
         targets=torch.tensor([[*ids, recogniser.tokeniser.end]] * count),
-        groups=torch.zeros(count, dtype=torch.long),
     )
     return batch.to(torch.device(options.device))
 

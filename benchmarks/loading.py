@@ -21,9 +21,9 @@ def main(given: Sequence[str] | None = None) -> None:
     import torch
 
     from benchmarks._models import build, load_4bit, write_theirs
-    from saml.models.nf4 import quantise
     from saml.models.recogniser import as_module
     from saml.models.store import load_model, save_model
+    from saml.stages.quantise import quantise
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,7 +1,7 @@
 """The share of the machine's own matrix-product peak that adapting reaches.
 
 The floating-point operations of a round of adaptations (several speakers in the same batches, by the engine
-of `saml crowd`) are counted while it runs: products by their shapes, attention by torch's own counter, no
+of `saml adapt`) are counted while it runs: products by their shapes, attention by torch's own counter, no
 convolutions. Beside it, in the same run: `torch.matmul` of the same shapes, as often as the adaptation has
 them, and of one large square. Where the time of a round goes besides is told by kind of operation, from
 torch's profiler; numpy's random numbers for dropout are no operation of torch's and not among them.
@@ -41,8 +41,8 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
 
     data = ways.Data(options.like, options.tail_seconds, options, folder)
     for kind, experts in (("LoRA", 1), ("SAML", options.experts)):
-        adapting = f"{kind}, saml crowd"
-        run = ways.crowds(data, ways.spec(experts), options, at_once=options.speakers)
+        adapting = f"{kind}, adaptation"
+        run = ways.engine(data, ways.spec(experts), options, at_once=options.speakers)
         products = count(run)
         operations = {
             LIKE: products.in_products,

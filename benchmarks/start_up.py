@@ -1,7 +1,6 @@
 """What a command costs before it does anything: processor time of fresh processes, which every job pays.
 
 `saml --help` and every stage's imports, networks included, beside the libraries that they cannot do without.
-And what keeping bitsandbytes from torch.compile saves: loading it, and de-quantising one weight.
 """
 
 import argparse
@@ -15,6 +14,7 @@ from saml.cli.stage_table import STAGES
 
 # Modules that a stage loads while it runs, by what it does. Both families are there to choose from.
 _NETWORK = ("saml.models.{family}", "saml.models.nf4")
+_LIBRARIES = "import torch, transformers' network, bitsandbytes"
 _READS_MODEL = ("quantise", "initialise-experts", "pretrain", "adapt", "decode", "routes", "encode")
 # Those that an experiment calls most, and one of each other kind.
 OFTEN = ["adapt", "decode", "prepare-speaker", "tabulate", "figures", "track"]
@@ -23,8 +23,6 @@ _OTHERS = {
     "figures": "saml.reporting.figures",
     "track": "saml.tracking.publish",
 }
-_WEIGHT = "codes, state = bnb.quantize_4bit(torch.ones(64, 64), quant_type='nf4', compress_statistics=True)"
-_USE = f"{_WEIGHT}; bnb.dequantize_4bit(codes, state)"
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -33,7 +31,6 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.set_defaults(repeats=3)
     parser.add_argument("--family", choices=("conformer", "whisper"), default="conformer", help="(conformer)")
     parser.add_argument("--commands", nargs="+", default=OFTEN, help=f"or: all (default: {' '.join(OFTEN)})")
-    parser.add_argument("--no-compiler", dest="compiler", action="store_false", help="leave bitsandbytes out")
     options = parser.parse_args(given)
     prepare(options)
     report = Report("start_up", "what does a command cost before it does anything?", options)
@@ -41,29 +38,17 @@ def main(given: Sequence[str] | None = None) -> None:
         "python": _python("pass"),
         "import torch": _python("import torch"),
         "import torch, transformers' network": _python(_network(options.family)),
+        _LIBRARIES: _python(f"{_network(options.family)}; import bitsandbytes.functional"),
         "saml --help": _process("-m", "saml.cli.main", "--help"),
     }
     timings = interleave({**libraries, **_commands(options)}, repeats=options.repeats)
-    report.compare("imports", timings, reference="import torch, transformers' network")
-    if options.compiler:
-        timings = interleave(
-            {
-                "import bitsandbytes": _python(f"import torch, bitsandbytes.functional as bnb; {_USE}"),
-                "ours": _python(
-                    f"import torch; from saml.compat.bitsandbytes import functional as f; bnb = f(); {_USE}"
-                ),
-            },
-            repeats=options.repeats,
-        )
-        report.compare(
-            "torch, bitsandbytes and one weight there and back", timings, reference="import bitsandbytes"
-        )
+    report.compare("imports", timings, reference=_LIBRARIES)
     report.note("Compare processor seconds: the others depend on what else the machine does.")
     report.finish()
 
 
 def _commands(options: argparse.Namespace) -> dict[str, Callable[[], float]]:
-    modules = {stage.name: stage.function.partition(":")[0] for stage in STAGES} | _OTHERS
+    modules = {stage.name: stage.function.partition(":")[0] for stage in STAGES.values()} | _OTHERS
     found = {}
     for name, module in modules.items():
         more = [own.format(family=options.family) for own in _NETWORK] if name in _READS_MODEL else []
@@ -73,10 +58,10 @@ def _commands(options: argparse.Namespace) -> dict[str, Callable[[], float]]:
 
 
 def _network(family: str) -> str:
-    """The import of a family's network from transformers; of ours, torchaudio's stub alone takes part."""
+    """The import of a family's network from transformers, where torchaudio has no CUDA."""
     name = {"conformer": "CohereAsr", "whisper": "Whisper"}[family]
-    stub = "from saml.compat.torchaudio import ensure; ensure()"
-    return f"import torch; {stub}; from transformers import {name}ForConditionalGeneration"
+    torchaudio = "from saml.compat.torchaudio import ensure; ensure()"
+    return f"import torch; {torchaudio}; from transformers import {name}ForConditionalGeneration"
 
 
 def _python(code: str) -> Callable[[], float]:

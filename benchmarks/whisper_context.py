@@ -88,10 +88,10 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
     from lhotse import SupervisionSegment
 
     from saml.corpora.audio import as_recording
-    from saml.features.archive import ArchiveWriter
-    from saml.features.log_mel import LogMel, feature_config, store_features
+    from saml.features.log_mel import LogMel, feature_config
+    from saml.features.store import ArchiveWriter, store_features
     from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
-    from saml.training.common import device
+    from saml.runtime.devices import device
 
     model = copy.deepcopy(dict(model))
     model["whisper"]["features"]["tail_seconds"] = tail
@@ -110,7 +110,7 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
 def _search(beams: int) -> Any:
     from saml.decoding.transcription import Search
 
-    return Search(beams=beams, batch_seconds=60.0, max_tokens_per_second=30.0)
+    return Search(beams=beams, batch_seconds=60.0, max_tokens_per_second=30.0, ctc_weight=0.0)
 
 
 def _transcribe(recogniser: Any, cuts: Sequence[Any], beams: int) -> Callable[[], None]:

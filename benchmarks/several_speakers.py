@@ -1,9 +1,9 @@
-"""What a speaker costs among 100 and among 10: the whole stage, as a job runs it.
+"""The cost of a speaker among 100 and among 10: the whole stage, as a job runs it.
 
-Speakers are adapted to by `saml crowd`'s own function, which reads models and speech, judges every epoch on
-dev parts and writes files; Python has started. Few speakers in one job, many in one job, and many in jobs of
-as many as the few: chunks, as the workflow divides them. Networks and speech are tiny, the worst case: what
-grows with speakers then shows beside what does not.
+The stage of `saml adapt` reads models and speech, evaluates every epoch on dev parts and writes files; Python
+has started. Few speakers in one multi-adapter batch, many in one, and many in jobs of as many as the few, as
+the workflow divides them. Networks and speech are tiny, the worst case: costs that grow with the number of
+speakers are not hidden by those that do not.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import Report, Timing, arguments, interleave, prepare
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -35,7 +37,7 @@ def main(given: Sequence[str] | None = None) -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    report = Report("crowd", "what does a speaker cost among many?", options)
+    report = Report("several_speakers", "what does a speaker cost among many?", options)
     with tempfile.TemporaryDirectory() as folder:
         _compare(report, options, Path(folder))
     report.finish()
@@ -56,25 +58,25 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
         name: {
             "s/speaker": statistics.median(timing.wall) / counts[name],
             "processor s/speaker": statistics.median(timing.processor) / counts[name],
-            "of the few's cost": _share(timings[few], options.few, timing, counts[name]),
+            "relative cost": _share(timings[few], options.few, timing, counts[name]),
         }
         for name, timing in timings.items()
     }
     group = f"{options.size}, SAML, {options.experts} experts, {options.utterances} utterances a speaker"
     report.compare(group, timings, reference=few, more=more)
     report.note(
-        "The few's cost is of processor seconds a speaker: 1 is a crowd that costs nothing by its size."
+        "Costs are processor seconds a speaker, relative to the few: 1 means that size costs nothing."
     )
 
 
 def _share(few: Timing, some: int, own: Timing, count: int) -> float:
-    """What a speaker costs, beside what one among the few does: the median over rounds."""
+    """The cost of a speaker relative to one among the few: the median over rounds."""
     rounds = zip(few.processor, own.processor, strict=True)
     return statistics.median((mine / count) / (theirs / some) for theirs, mine in rounds)
 
 
 def _jobs(adapt: Callable[[Sequence[Any]], None], speakers: Sequence[Any], size: int) -> Callable[[], None]:
-    """So many speakers at a time, one job after another."""
+    """Adapt to all speakers, `size` in a job, one job after another."""
 
     def run() -> None:
         for first in range(0, len(speakers), size):
@@ -84,7 +86,7 @@ def _jobs(adapt: Callable[[Sequence[Any]], None], speakers: Sequence[Any], size:
 
 
 def _speaker(folder: Path, name: str, index: int, options: argparse.Namespace) -> Any:
-    """A speaker's inputs, made here, and where the outputs go."""
+    """A speaker with its inputs, written here, and the paths of its outputs."""
     from benchmarks._speech import lengths, make_cuts
     from saml.stages.adapt import Speaker
 
@@ -116,14 +118,14 @@ def _stage(folder: Path, options: argparse.Namespace) -> Callable[[Sequence[Any]
     """The stage, given everything but the speakers; the base model is written for it."""
     from benchmarks._models import build
     from saml.models.store import save_model
-    from saml.stages.adapt import adapt_crowd
+    from saml.stages.adapt import adapt
 
     weights, description = folder / "model.safetensors", folder / "model.json"
     save_model(build(options.size, seed=options.seed, tail_seconds=1.0), weights, description)
     settings = _settings(options)
 
-    def adapt(speakers: Sequence[Any]) -> None:
-        adapt_crowd(
+    def run(speakers: Sequence[Any]) -> None:
+        adapt(
             speakers=speakers,
             experiment="benchmark",
             settings=settings,
@@ -133,31 +135,26 @@ def _stage(folder: Path, options: argparse.Namespace) -> Callable[[Sequence[Any]
             description=description,
         )
 
-    return adapt
+    return run
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The sections that an adaptation reads; experts start afresh."""
-    arm = {"precision": "nf4", "adapted": True, "pretrained": False, "experts": options.experts}
+    """The default configuration's sections for an adaptation of SAML, from fresh experts."""
+    from saml.config.load import load
+
+    config = load([ROOT / "config" / "config.yaml"])
+    arm = {**config["arms"]["saml"], "experts": options.experts, "pretrained": False}
+    adaptation = {
+        **config["adaptation"],
+        "epochs": options.epochs,
+        "batch_utterances": options.batch,
+        "interleaved": False,
+        "ctc_weight": 0.0,
+    }
     return {
-        "arm": {**arm, "routed": True},
-        "adapters": {
-            "rank": 1,
-            "alpha": 4,
-            "dropout": 0.2,
-            "feed_forward": True,
-            "mixing": "merge",
-            "temperature": 1.0,
-        },
-        "adaptation": {
-            "epochs": options.epochs,
-            "batch_utterances": options.batch,
-            "learning_rate": {"expert": 1e-3, "router": 1e-3},
-            "interleaved": False,
-            "clip_norm": 5.0,
-            "ctc_weight": 0.0,
-            "select": "loss",
-        },
+        "arm": arm,
+        "adapters": config["adapters"],
+        "adaptation": adaptation,
         "partition": {"enrolment": None},
     }
 

@@ -20,8 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
-TINY = {
+TINY: dict[str, Any] = {
     "characters": " 'abcdefghijklmnopqrstuvwxyz",
+    "bpe": None,
     "hidden_size": 32,
     "encoder_layers": 2,
     "decoder_layers": 2,
@@ -35,6 +36,7 @@ TINY = {
 TINY_WHISPER: dict[str, Any] = {
     "checkpoint": None,
     "characters": " 'abcdefghijklmnopqrstuvwxyz",
+    "letter_case": "lower",
     "hidden_size": 32,
     "encoder_layers": 2,
     "decoder_layers": 2,
@@ -44,7 +46,7 @@ TINY_WHISPER: dict[str, Any] = {
     "max_target_positions": 64,
     "dropout": 0.1,
     "ctc_head": True,
-    "features": {"bins": 80, "pad_seconds": 1.4},
+    "features": {"bins": 80, "pad_seconds": 1.4, "tail_seconds": None},
 }
 SECTIONS = {"conformer": TINY, "whisper": TINY_WHISPER}
 REAL_SPEECH = Path(__file__).parents[2] / "shared" / "data"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saml.cli.main import _parser
+from saml.cli.main import command_line
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,7 +42,7 @@ def test_commands_are_understood() -> None:
     lines = [line for page in PAGES for line in code(page) if line.startswith("saml ")]
     assert {line.split()[1] for line in lines} >= {"personalise", "transcribe", "doctor"}
     for line in lines:
-        assert _parser().parse_args(shlex.split(line)[1:]).command == line.split()[1]
+        assert command_line().parse_args(shlex.split(line)[1:]).command == line.split()[1]
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

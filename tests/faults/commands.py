@@ -20,7 +20,7 @@ OUTPUTS = {"out-adapter": "adapter.safetensors", "out-description": "adapter.jso
 def adapt(made: Path, out: Path) -> list[str]:
     """Arguments of `saml` that adapt SAML to the target speaker, with outputs and checkpoints in `out`."""
     settings = run.settings("adapters", "adaptation", "partition", arm=SAML_ARM)
-    command = ["adapt", "--experiment=test", "--arm=saml", "--speaker=t", "--seed=1"]
+    command = ["adapt", "--experiment=test", "--arm=saml", "--speakers=t", "--seed=1"]
     command += [f"--settings={json.dumps(settings)}", f"--work={out / 'work'}", "--checkpoint-seconds=0"]
     command += [f"--{name}={made / file}" for name, file in INPUTS.items()]
     return command + [f"--{name}={out / file}" for name, file in OUTPUTS.items()]

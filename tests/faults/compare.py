@@ -1,11 +1,10 @@
-"""Are two experiments the same, byte for byte?
+"""Compare two experiments byte for byte.
 
     python -m tests.faults.compare results/spoken_commands-conformer elsewhere/spoken_commands-conformer
 
-compares everything that an experiment is made of: data, models, adapters, hypotheses, tables. Logs,
-benchmarks, run records, pages and figures hold times or dates and are passed over, as are MLflow's files.
-Prints how many files were compared; where some differ or stand in one folder only, names them and ends with
-status 1.
+compares all results: data, models, adapters, hypotheses, tables. Logs, benchmarks, run records, pages and
+figures contain times or dates and are skipped, as are MLflow's files. Prints the number of compared files; if
+some differ or exist in one folder only, prints their names and exits with status 1.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from tests.faults.experiment import differences, outcome
 
 
 def compare(one: Path, other: Path) -> int:
-    """Print how the experiments in two folders differ; 0 where they do not, else 1."""
+    """Print the differences between the experiments in two folders; returns 0 if there are none, else 1."""
     first, second = outcome(one), outcome(other)
     for folder, found in ((one, first), (other, second)):
         if not found:

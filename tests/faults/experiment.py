@@ -1,4 +1,4 @@
-"""The tiny experiment in a folder of its own, for tests that disturb it, and what it is made of."""
+"""The tiny experiment in a folder of its own, for tests that interrupt it, and its results."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"
-# One target speaker: these tests run it again and again.
+# One target speaker, because these tests run it many times.
 CONFIGURATION = ("tests/configurations/tiny.yaml", "tests/configurations/one_speaker.yaml")
-# What a run is made of. Records, logs and benchmarks hold times, pictures a date: they may differ.
+# The results of a run. Records, logs and benchmarks contain times, figures a date, and may differ.
 KEPT = ("data", "models", "pretrained", "speakers", "heldout", "enrolment", "tuning", "pruned", "embeddings")
 KEPT += ("tables", "transcripts")
 RECORDS = ("run.jsonl", "adaptation.jsonl", "tables.jsonl")
@@ -28,7 +28,7 @@ class Experiment:
 
     @classmethod
     def make(cls, folder: Path) -> "Experiment":
-        """A new one, in which nothing has run."""
+        """A new experiment without results."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("Snakefile", "workflow", "config", "slurm", "environment.yaml"):
             source = ROOT / name
@@ -38,7 +38,7 @@ class Experiment:
         return cls(folder)
 
     def copy(self, folder: Path) -> "Experiment":
-        """The same at another place, times of files included."""
+        """A copy in another folder, modification times included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Experiment(folder)
 
@@ -46,7 +46,8 @@ class Experiment:
         self, *arguments: str, configs: tuple[str, ...] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
         """`snakemake` with these arguments, in a session of its own; everything it prints goes to `log`."""
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        # Snakemake ends so long after its last job (profiles/default).
+        command = [sys.executable, "-m", "snakemake", *arguments, "--max-jobs-per-timespan", "100/1s"]
         command += ["--configfile", *CONFIGURATION, *configs]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
@@ -62,13 +63,13 @@ class Experiment:
             )
 
     def run(self, *arguments: str, configs: tuple[str, ...] = (), **environment: str) -> str:
-        """Run to the end, which must be a good one; returns what was printed."""
+        """Run to successful completion; returns the output."""
         status = self.start(*arguments, configs=configs, **environment).wait()
         assert status == 0, self.printed()
         return self.printed()
 
     def printed(self) -> str:
-        """What the last snakemake printed."""
+        """The output of the last snakemake."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
@@ -76,11 +77,11 @@ class Experiment:
         return self.folder / "printed.txt"
 
     def outcome(self) -> dict[str, str]:
-        """File to checksum, of all that a run is made of: equal outcomes are equal byte for byte."""
+        """File to checksum of all results: equal outcomes are equal byte for byte."""
         return outcome(self.results)
 
     def processes(self) -> dict[int, str]:
-        """The processes that work in this folder (id to command line), this one apart."""
+        """The other processes whose working directory is this folder (id to command line)."""
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -96,13 +97,13 @@ class Experiment:
         return found
 
     def jobs(self) -> list[int]:
-        """The processes of `saml` stages at work in this folder."""
+        """The processes of `saml` stages in this folder."""
         return [
             pid for pid, line in self.processes().items() if "/saml " in f"{line} " and "--record" in line
         ]
 
     def wait_until_idle(self, seconds: float = 20.0) -> dict[int, str]:
-        """Wait until no process works here any more; those that do in spite of that."""
+        """Wait until no process is left in this folder; returns those that remain after the time limit."""
         deadline = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -110,7 +111,7 @@ class Experiment:
 
 
 def outcome(results: Path) -> dict[str, str]:
-    """File to checksum, of all that the experiment in the folder `results` is made of."""
+    """File to checksum of all results of the experiment in the folder `results`."""
     files = (path for name in KEPT for path in (results / name).rglob("*") if path.is_file())
     return {
         path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -120,12 +121,12 @@ def outcome(results: Path) -> dict[str, str]:
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """The files that two outcomes do not have alike, sorted: other bytes, or in one of them only."""
+    """The files that differ between two outcomes or exist in one only, sorted."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def kill(pid: int) -> bool:
-    """SIGKILL one process; whether it was there."""
+    """SIGKILL one process; returns whether it existed."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

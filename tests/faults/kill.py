@@ -1,12 +1,12 @@
-"""Kill the tiny experiment again and again, and see that nothing is lost.
+"""Kill the tiny experiment many times and compare its results with an undisturbed run.
 
     python -m tests.faults.kill --times 100 --folder /tmp/kill
 
-runs it once undisturbed, then kills it so many times at random moments with SIGKILL, Snakemake itself or
-one of its jobs, and starts it again each time. (Moments count from the start of a job: before it nothing is
-written.) Whenever it comes to its end, everything it made is compared with the undisturbed run, byte for
-byte, and thrown away, so that it is killed in its beginning, middle and end. After a kill of Snakemake no
-process may be left that goes on writing. Ends with status 1 at the first difference.
+runs it once undisturbed, then kills Snakemake or one of its jobs with SIGKILL at random times, and starts it
+again after each kill. (Times count from the start of a job, because nothing is written before.) Each time it
+finishes, its results are compared with the undisturbed run, byte for byte, and deleted, so that there are
+kills in all phases. After a kill of Snakemake no writing process may remain. Exits with status 1 at the first
+difference.
 """
 
 import argparse
@@ -21,18 +21,18 @@ from pathlib import Path
 
 from tests.faults.experiment import Experiment, differences, kill
 
-# A checkpoint after each step: kills meet some being written.
+# A checkpoint after each step, so that some kills happen while one is written.
 HOW = ("all", "--cores", "2", "--config", "checkpoint_seconds=0")
 CONFIGURATION = ("tests/configurations/killed.yaml",)
 
 
 class Lost(Exception):
-    """Something is not as it would be without the kills."""
+    """A result differs from that of the undisturbed run."""
 
 
 @dataclass
 class Tally:
-    """What happened so far."""
+    """Counts of kills and runs."""
 
     kills: int = 0
     of_snakemake: int = 0
@@ -71,9 +71,9 @@ def harness(folder: Path, times: int, seed: int, longest: float) -> Tally:
 def _one_run(
     experiment: Experiment, chance: random.Random, longest: float, tally: Tally, *, kill_it: bool
 ) -> bool:
-    """Start Snakemake, and kill it or one of its jobs; whether it came to a good end."""
+    """Start Snakemake, and kill it or one of its jobs; returns whether it finished."""
     if any((experiment.folder / ".snakemake/locks").glob("*")):
-        experiment.run("--unlock", "--cores", "1")  # as a person must after a kill of Snakemake
+        experiment.run("--unlock", "--cores", "1")  # as a user must after a kill of Snakemake
     process = experiment.start(*HOW, configs=CONFIGURATION)
     _wait_for_job(experiment, process)
     if kill_it and not _ends_within(process, chance.uniform(0, longest)):
@@ -95,7 +95,7 @@ def _one_run(
 
 
 def _wait_for_job(experiment: Experiment, process: subprocess.Popen[bytes]) -> None:
-    """Until a job is at work, or nothing is left to do."""
+    """Wait until a job is running, or nothing is left to do."""
     while process.poll() is None and not experiment.jobs():
         time.sleep(0.05)
 
@@ -110,7 +110,7 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _count_resumed(experiment: Experiment) -> int:
-    """Jobs whose last start went on from a checkpoint; a log counts once."""
+    """The number of jobs whose last start continued from a checkpoint; a log counts once."""
     count = 0
     for log in (experiment.results / "logs").rglob("*.log"):
         if "done before)" in log.read_text(errors="replace"):
@@ -134,7 +134,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--times", type=int, default=10, help="kills (10)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments and of who is killed (1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the times and of the processes that are killed (1)"
+    )
     parser.add_argument("--longest", type=float, default=10.0, help="seconds until a kill at most (10)")
     parser.add_argument("--folder", type=Path, help="a new folder to work in (default: a temporary one)")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""`saml` in a process that runs out of memory when its training begins: a limit on that process alone.
+"""`saml` in a process that runs out of memory when its training begins, by a limit on this process.
 
     python tests/faults/short_of_memory.py adapt ...
 
-The limit is a little above what the process has by then; a batch that is too large for it comes first.
+The limit is slightly above the memory in use at that point; the first batch exceeds it.
 """
 
 import resource
@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from saml.cli import main as cli
-from saml.crowd.loop import CrowdTraining
+from saml.training.engine import Training
 
 ROOM = 32 << 20
 BATCH = 1 << 30
 
-_run = CrowdTraining.run
+_run = Training.run
 
 
 def short(*arguments: Any, **named: Any) -> Any:
-    """`CrowdTraining.run` with memory for little more than what there is."""
+    """`Training.run` with memory for little more than what there is."""
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[0])
     limit = pages * resource.getpagesize() + ROOM
@@ -31,5 +31,5 @@ def short(*arguments: Any, **named: Any) -> Any:
 
 
 if __name__ == "__main__":
-    CrowdTraining.run = short  # type: ignore[method-assign]
+    Training.run = short  # type: ignore[method-assign]
     sys.exit(cli.main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Several at once: two Snakemakes on one folder, eight trackers on one store."""
+"""Concurrent processes: two Snakemakes in one folder, eight trackers with one store."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from saml.tracking import RunRecord
 from tests.workflow.workflow_project import ROOT, STAND_IN, make_project
 
 
-def test_a_second_snakemake_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_a_second_snakemake_is_refused_and_the_first_continues(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     slow = STAND_IN.replace("#!/bin/bash\n", "#!/bin/bash\nwhile [[ ! -e go ]]; do sleep 0.05; done\n", 1)
     (tmp_path / "bin/saml").write_text(slow, encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_second_snakemake_is_refused_and_the_first_goes_on(tmp_path: Path) -> 
 
 @pytest.mark.system
 def test_eight_trackers_on_one_store(tmp_path: Path) -> None:
-    """Every record is there once, whoever came first; they all publish all of them."""
+    """All of them publish all records; each record is stored once."""
     results = tmp_path / "results"
     for number in range(20):
         record = RunRecord(stage="decode", experiment="tiny", arm="saml", speaker=f"s{number}", seed=1)

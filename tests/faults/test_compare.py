@@ -1,4 +1,4 @@
-"""Two experiments are compared byte for byte, without what holds times."""
+"""Comparison of two experiments byte for byte, without files that contain times."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ PASSED_OVER = ("tables/tables.jsonl", "speakers/anna/saml/seed1/run.jsonl", "log
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
-    """An experiment and its copy, alike but for what may differ."""
+    """An experiment and a copy that differs only in skipped files."""
     one, other = tmp_path / "one", tmp_path / "other"
     for name in (*FILES, *PASSED_OVER):
         path = one / name

@@ -1,14 +1,14 @@
-"""Inputs that were damaged and outputs that cannot be written: one clear line, and nothing half-made.
+"""Damaged inputs and outputs that cannot be written: a one-line error, and no partial files.
 
-| what happens                                     | what it says                                         |
+| fault                                            | message                                              |
 |--------------------------------------------------|------------------------------------------------------|
 | an input is removed                              | its name, "no such file" or what to run again        |
 | an input is truncated                            | its name, and that it is damaged                     |
 | one byte of a stored model or adapter is changed | its name, "checksum differs"                         |
 | the disk is full                                 | the output's name, "No space left on device"         |
-| the file system can only be read                 | the output's name, "Read-only file system"           |
-| a folder stands where an output goes             | the output's name, "Is a directory"                  |
-| memory is short                                  | "out of memory", and what to lower                   |
+| the file system is read-only                     | the output's name, "Read-only file system"           |
+| an output path is a folder                       | the output's name, "Is a directory"                  |
+| too little memory                                | "out of memory", and the settings to reduce          |
 | the clock runs backwards                         | nothing: the same bytes                              |
 """
 
@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def inputs(made: Path, tmp_path: Path) -> Path:
-    """A copy of what an adaptation reads; the features stay where their manifest says."""
-    for file in INPUTS.values():
+    """Copies of the inputs of an adaptation; the features remain in place."""
+    for file in (*INPUTS.values(), "tokenizer.json"):
         (tmp_path / "in" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(made / file, tmp_path / "in" / file)
     return tmp_path / "in"
@@ -44,7 +44,7 @@ def outputs(out: Path) -> list[str]:
 
 
 def line_of(capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command said last, without the progress before it."""
+    """The last line of the command's errors, without the progress before it."""
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return error.splitlines()[-1]
@@ -91,7 +91,7 @@ def test_a_folder_in_the_place_of_an_output(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 kB: an adapter does not fit."""
+    """A file system of 48 kB, too small for an adapter."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -105,7 +105,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.system
 def test_a_full_disk(made: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No checkpoint fits either, which is said and costs nothing else; with room the same command works."""
+    """No checkpoint fits either, which is only reported; with more space the same command works."""
     (small_disk / "ballast").write_bytes(bytes(44 * 1024))
     assert cli.main(adapt(made, small_disk)) == 1
     error = capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_a_file_system_that_can_only_be_read(
 
 
 def test_memory_that_does_not_suffice(made: Path, tmp_path: Path) -> None:
-    """A limit on that process alone, a little above what it has when training begins."""
+    """A limit on the process, slightly above its memory when training begins."""
     command = [sys.executable, str(ROOT / "tests/faults/short_of_memory.py"), *adapt(made, tmp_path / "out")]
     variables = {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
@@ -144,7 +144,7 @@ def test_memory_that_does_not_suffice(made: Path, tmp_path: Path) -> None:
 def test_a_clock_that_runs_backwards(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An hour with every look at it: nothing but the start in the record depends on it."""
+    """An hour back at every call; only the start time in the record depends on it."""
     assert cli.main(adapt(made, tmp_path / "forwards")) == 0
     now = [time.time()]
 

@@ -1,4 +1,4 @@
-"""One adaptation runs out of memory: it is named, the others finish, and with memory it is made up for."""
+"""One adaptation runs out of memory: it is named, the others finish, and a rerun completes it."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.faults.experiment import ROOT, Experiment
 
 SPEAKER = "results/tiny/speakers/de_f2_r155_p55"
-# Stands before `saml` on PATH: the arm `saml` has little memory while a file says so.
+# Precedes `saml` on PATH: while the file `short` exists, the arm `saml` has little memory.
 WRAPPER = f"""#!/bin/bash
 if [[ $1 == adapt && " $* " == *" --arm saml "* && -e short ]]; then
     exec {sys.executable} {ROOT}/tests/faults/short_of_memory.py "$@"

@@ -1,4 +1,4 @@
-"""The page about what goes wrong names tests that exist, and counts the bad inputs rightly."""
+"""The page about faults names existing tests, and has the right number of bad inputs."""
 
 import re
 from collections import Counter

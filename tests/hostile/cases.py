@@ -1,6 +1,6 @@
-"""Bad and hostile input, one table: what is given, and what must be said of it. `None`: it works.
+"""Bad and hostile input as a table: the input and the expected message. `None`: it works.
 
-What is said is part of a single line that names the thing at fault. Cases that other tests have are not
+The message is part of a single line that names the input. Cases that other tests have are not
 repeated: tests/corpora (manifests, audio, STM lines), tests/config, tests/faults/test_files.py (damaged
 files), tests/tracking/test_record.py, tests/models/test_checkpoint_files.py (foreign models).
 """
@@ -14,7 +14,7 @@ DEEP = 100_000  # brackets
 
 @dataclass(frozen=True)
 class Case:
-    """One input. `kind` says what is done with it (test_cases.py), `given` is what that needs."""
+    """One input: `kind` selects the function in test_cases.py, `given` is its argument."""
 
     kind: str
     name: str
@@ -26,17 +26,17 @@ def _line(utterance: str = "u1", speaker: str = "anna", file: str = "a.wav", tex
     return "\t".join((utterance, speaker, file, text))
 
 
-# Lines below the first one of a folder's manifest, which names utterance, speaker, file, text.
+# Lines after the first one of a folder's manifest, which names utterance, speaker, file, text.
 MANIFESTS = {
     "up and back down": (
         _line(file="b/../../mine/a.wav"),
-        "line 2: the file b/../../mine/a.wav lies outside",
+        "line 2: the file b/../../mine/a.wav is outside",
     ),
-    "up behind a dot": (_line(file="./.././a.wav"), "lies outside the corpus folder"),
-    "two slashes": (_line(file="//etc/passwd"), "lies outside the corpus folder"),
-    "the folder itself": (_line(file="."), "is no file"),
-    "the folder above": (_line(file=".."), "lies outside the corpus folder"),
-    "a device": (_line(file="../../../../dev/zero"), "lies outside the corpus folder"),
+    "up behind a dot": (_line(file="./.././a.wav"), "is outside the corpus folder"),
+    "two slashes": (_line(file="//etc/passwd"), "is outside the corpus folder"),
+    "the folder itself": (_line(file="."), "is not a file"),
+    "the folder above": (_line(file=".."), "is outside the corpus folder"),
+    "a device": (_line(file="../../../../dev/zero"), "is outside the corpus folder"),
     "a home folder, unexpanded": (_line(file="~/a.wav"), "is missing"),
     "a variable, unexpanded": (_line(file="$HOME/a.wav"), "is missing"),
     "a command": (_line(file="$(touch hurt).wav"), "is missing"),
@@ -47,14 +47,14 @@ MANIFESTS = {
     "ids that look like paths": (_line(utterance="../../u1", speaker="/etc/passwd"), None),
     "ids of shell characters": (_line(utterance="$(touch hurt); `rm`", speaker="a'b\"c|d&e>f*?"), None),
     "ids of other scripts": (_line(utterance="発話 1", speaker="Ægir Ωμέγα 李"), None),
-    "an utterance of 300 characters": (_line(utterance="u" * 300), "is too long for the name of a file"),
-    "a speaker of 300 characters": (_line(speaker="s" * 300), "is too long for the name of a file"),
+    "an utterance of 300 characters": (_line(utterance="u" * 300), "is too long for a file name"),
+    "a speaker of 300 characters": (_line(speaker="s" * 300), "is too long for a file name"),
     "a speaker of 100 characters of three bytes": (
         _line(speaker="李" * 100),
-        "too long for the name of a file",
+        "too long for a file name",
     ),
-    "only columns": ("", "there are no utterances below the first line"),
-    "one column too many": (_line() + "\tmore", "line 2: 5 fields where the first line names 4"),
+    "only columns": ("", "there are no utterances after the first line"),
+    "one column too many": (_line() + "\tmore", "line 2: 5 fields, but the first line lists 4"),
     "spaces for tabs": ("u1 anna a.wav one", "line 2: 1 fields"),
 }
 
@@ -76,21 +76,21 @@ SPEAKERS = {
     "an escape sequence": ("\x1b[2J", "has a control character"),
     "a zero byte": ("a\0b", "has a control character"),
     "half a character": ("\ud800", "has a control character"),
-    "an option": ("--help", "would be taken for an option"),
-    "300 characters": ("a" * 300, "makes a folder name that is too long"),
-    "70 characters of three bytes": ("李" * 70, "makes a folder name that is too long"),
+    "an option": ("--help", "would be read as an option"),
+    "300 characters": ("a" * 300, "gives a folder name that is too long"),
+    "70 characters of three bytes": ("李" * 70, "gives a folder name that is too long"),
     "a number": (7, "put it in quotes"),
     "nothing": ("", "is too short"),
 }
 
 # Audio files: (frames, rate, channels, samples). Rows of an experiment that takes 0.2 to 20 s.
 AUDIO = {
-    "no sample": ((0, 16_000, 1, 0.0), "holds no samples"),
+    "no sample": ((0, 16_000, 1, 0.0), "contains no samples"),
     "one sample": ((1, 16_000, 1, 0.1), "lasts 0.00 s, less than"),
     "one sample at 8 kHz": ((1, 8_000, 1, 0.1), "lasts 0.00 s, less than"),
-    "not a number": ((16_000, 16_000, 1, math.nan), "holds samples that are not finite"),
-    "infinite": ((16_000, 16_000, 1, math.inf), "holds samples that are not finite"),
-    "far too loud": ((16_000, 16_000, 1, 1e30), "holds samples far beyond full scale"),
+    "not a number": ((16_000, 16_000, 1, math.nan), "contains samples that are not finite"),
+    "infinite": ((16_000, 16_000, 1, math.inf), "contains samples that are not finite"),
+    "far too loud": ((16_000, 16_000, 1, 1e30), "contains samples far beyond full scale"),
     "a little too loud": ((16_000, 16_000, 1, 3.0), None),
     "silence": ((16_000, 16_000, 1, 0.0), None),
     "8 channels": ((16_000, 16_000, 8, 0.1), None),
@@ -99,7 +99,10 @@ AUDIO = {
     "11.025 kHz": ((11_025, 11_025, 1, 0.1), None),
     "44.1 kHz": ((44_100, 44_100, 2, 0.1), None),
     "192 kHz": ((192_000, 192_000, 1, 0.1), None),
-    "a rate with nothing in common": ((44_101, 44_101, 1, 0.1), "is at 44101 Hz; convert it to a usual rate"),
+    "a rate without a common divisor": (
+        (44_101, 44_101, 1, 0.1),
+        "is at 44101 Hz; convert it to a common",
+    ),
     "a rate of 1 Hz": ((20, 1, 1, 0.1), "is at 1 Hz; convert it"),
     "a rate of 500 kHz": ((500_000, 500_000, 1, 0.1), "is at 500000 Hz; convert it"),
     "an hour": ((3600 * 16_000, 16_000, 1, 0.0), "lasts 3600.00 s, longer than the model takes (20 s)"),
@@ -126,7 +129,7 @@ CONFIGS = {
     "a tag of its own": ("experiment: !env HOME\n", "not valid YAML"),
     "a new object": ("experiment: !!python/object/new:os.system [touch hurt]\n", "not valid YAML"),
     "two documents": ("a: 1\n---\nb: 2\n", "not valid YAML"),
-    "a value inside itself": ("target_speakers: &a [*a]\n", "stands inside the value that it names"),
+    "a value inside itself": ("target_speakers: &a [*a]\n", "is inside the value that it names"),
     "a billion values": (
         "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
         + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
@@ -151,9 +154,8 @@ CHANGES = {
     "a list for a mapping": ("arms", [], "arms"),
     "nothing for a mapping": ("corpus", None, "corpus"),
     "a mapping for a text": ("experiment", {"a": 1}, "experiment"),
-    "no speaker in a job": ("speakers_per_job", 0, "speakers_per_job"),
-    "half a speaker in a job": ("speakers_per_job", 1.5, "speakers_per_job"),
-    "a number for truth": ("speakers_together", 2, "speakers_together"),
+    "no speaker in a job": ("speakers_together", 0, "speakers_together"),
+    "half a speaker in a job": ("speakers_together", 1.5, "speakers_together"),
 }
 
 # JSON files that should hold an object.
@@ -210,18 +212,18 @@ SPLITS = {
 
 # Lines of talk.stm.
 STM = {
-    "no times": ("talk 1 ann start end <o> one", "start and end are no times"),
-    "not a number": ("talk 1 ann nan 2 <o> one", "it goes from nan to 2 s"),
-    "endless": ("talk 1 ann 0 inf <o> one", "it goes from 0 to inf s"),
-    "backwards": ("talk 1 ann 3 2 <o> one", "it goes from 3 to 2 s"),
-    "before the start": ("talk 1 ann -1 2 <o> one", "it goes from -1 to 2 s"),
-    "another talk, as a path": ("../talk 1 ann 0 2 <o> one", "it is of the talk ../talk"),
+    "no times": ("talk 1 ann start end <o> one", "start and end are not times"),
+    "not a number": ("talk 1 ann nan 2 <o> one", "it lasts from nan to 2 s"),
+    "endless": ("talk 1 ann 0 inf <o> one", "it lasts from 0 to inf s"),
+    "backwards": ("talk 1 ann 3 2 <o> one", "it lasts from 3 to 2 s"),
+    "before the start": ("talk 1 ann -1 2 <o> one", "it lasts from -1 to 2 s"),
+    "another talk, as a path": ("../talk 1 ann 0 2 <o> one", "it belongs to the talk ../talk"),
     "no label": ("talk 1 ann 0 2 one two", "is not `talk channel speaker start end <label> words`"),
     "a megabyte": ("x" * 1_000_000, "line 1: 'xxxxx"),
     "no words": ("talk 1 ann 0 2 <o>", None),
 }
 
-# Keys of a stored model's description, or of an adapter's: what stands there instead; ... for nothing at all.
+# Keys of a stored model's or adapter's description, with another value; ... removes the key.
 MODELS = {
     "no checksum": ({"sha256": ...}, "does not describe these weights (KeyError('sha256')"),
     "no family": ({"family": ...}, "does not describe these weights (KeyError('family')"),
@@ -232,7 +234,13 @@ MODELS = {
     "a network of other widths": ({"settings.encoder_feed_forward": 96}, "has shape"),
     "a width that overflows": ({"settings.encoder_feed_forward": 1 << 60}, "does not describe these weights"),
     "a negative width": ({"settings.encoder_feed_forward": -1}, "does not describe these weights"),
-    "a tokeniser of no kind": ({"tokeniser": {"kind": "pickle"}}, "no tokeniser of kind 'pickle'"),
+    "a tokeniser of no kind": ({"tokeniser.kind": "pickle"}, "no tokeniser of kind 'pickle'"),
+    "a tokeniser of another kind": (
+        {"tokeniser.kind": "whisper"},
+        "not a tokeniser of the tokenizers library",
+    ),
+    "a tokeniser without checksum": ({"tokeniser": {"kind": "characters"}}, "KeyError('sha256')"),
+    "another tokeniser": ({"tokeniser.sha256": "0" * 64}, "tokenizer.json: checksum differs"),
     "packed, it says": ({"precision": "nf4", "quantisation": {}}, "does not describe these weights"),
     "another version": ({"format": 99}, "not a description of format 1"),
 }
@@ -246,6 +254,20 @@ ADAPTERS = {
     "more folds than stored": ({"folds": 3}, "does not describe these weights"),
     "a trillion folds": ({"folds": 10**12}, "does not describe these weights"),
     "another base": ({"base_sha256": "0" * 64}, "belongs to another base model"),
+}
+
+# Bytes of a tokenizer.json whose checksum the description has.
+TOKENISERS = {
+    "nothing": (b"", "does not describe these weights"),
+    "no object": (b"[]", "does not describe these weights"),
+    "no characters": (b"{}", "does not describe these weights (KeyError('characters')"),
+    "characters twice": (
+        b'{"characters": "aa"}',
+        "tokenizer.json: characters of the tokeniser must be distinct",
+    ),
+    "fewer characters": (b'{"characters": "ab"}', "has shape"),
+    "endless lists": (b"[" * 100_000, "does not describe these weights"),
+    "no text": (b"\xff\xfe", "does not describe these weights"),
 }
 
 # Bytes of a safetensors file whose checksum the description has.
@@ -268,7 +290,7 @@ TENSORS = {
     ),
 }
 
-# What stands in a manifest of cuts: keys of its first line.
+# Keys of the first line of a manifest of cuts, with another value.
 CUTS = {
     "a command for audio": (
         {"recording.sources": [{"type": "command", "channels": [0], "source": "touch hurt"}]},
@@ -296,6 +318,7 @@ TABLE = {
     "stm": STM,
     "model": MODELS,
     "adapter": ADAPTERS,
+    "tokeniser": TOKENISERS,
     "tensors": TENSORS,
     "cuts": CUTS,
 }

@@ -1,4 +1,4 @@
-"""Whatever is given: it is taken as it is meant, or refused in one line. Hypothesis looks for what is not."""
+"""Any input is processed correctly or rejected in one line; Hypothesis searches for counter-examples."""
 
 import copy
 import json
@@ -17,20 +17,20 @@ from hypothesis import strategies as st
 from saml.config import load as config
 from saml.corpora import folder
 from saml.corpora.registry import folder_name, speaker_id
+from saml.corpora.split_files import read_splits
 from saml.corpora.stm import read_stm
 from saml.evaluation.wer import SCORERS, count, errors, normalise, reference_units
-from saml.features.archive import ArchiveReader, ArchiveWriter
+from saml.features.store import ArchiveReader, ArchiveWriter
 from saml.reporting.hypotheses import read_lines
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
 from saml.tracking import read_record
-from saml.training.common import read_splits
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIG = config.load([ROOT / "config/config.yaml"])
 
-# The same examples in every run, and no limit of time to one: the machine may be busy.
+# The same examples in every run, without time limits, because the machine may be busy.
 settings.register_profile("saml", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("saml")
 
@@ -44,7 +44,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @contextmanager
 def refused_in_one_line() -> Iterator[None]:
-    """A SamlError is no failure, as long as it is one line."""
+    """A SamlError is accepted if it is one line."""
     try:
         yield
     except SamlError as error:
@@ -61,7 +61,7 @@ def written(content: bytes, name: str = "given") -> Iterator[Path]:
 
 
 @given(st.lists(TEXT.filter(bool), min_size=2, max_size=4, unique=True))
-def test_folders_of_speakers_are_their_own_and_safe(speakers: list[str]) -> None:
+def test_folder_names_of_speakers_are_unique_and_safe(speakers: list[str]) -> None:
     names = [folder_name(speaker) for speaker in speakers]
     assert [speaker_id(name) for name in names] == speakers and len(set(names)) == len(speakers)
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-%"
@@ -70,14 +70,14 @@ def test_folders_of_speakers_are_their_own_and_safe(speakers: list[str]) -> None
 
 @pytest.mark.parametrize("scorer", SCORERS)
 @given(reference=TEXT, hypothesis=TEXT)
-def test_any_texts_are_counted(scorer: str, reference: str, hypothesis: str) -> None:
+def test_any_texts_are_scored(scorer: str, reference: str, hypothesis: str) -> None:
     counts = count(reference, hypothesis, [scorer])[scorer]
-    words, heard = normalise(reference, scorer).split(), normalise(hypothesis, scorer).split()
+    words, recognised = normalise(reference, scorer).split(), normalise(hypothesis, scorer).split()
     assert reference_units(counts["words"]) == len(words)
     assert counts["words"]["hits"] + counts["words"]["substitutions"] + counts["words"]["insertions"] == len(
-        heard
+        recognised
     )
-    assert (errors(counts["words"]) == 0) == (words == heard)
+    assert (errors(counts["words"]) == 0) == (words == recognised)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT, TEXT), max_size=3), st.sampled_from(["", "../", "/", "a/../../"]))
@@ -105,7 +105,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     | TEXT.map(str.encode)
     | VALUES.map(lambda value: json.dumps(value).encode())
 )
-def test_files_of_anything_are_read_or_refused(reader: str, content: bytes) -> None:
+def test_any_content_of_a_file_is_read_or_rejected(reader: str, content: bytes) -> None:
     with written(content) as path, refused_in_one_line():
         READERS[reader](path)
 
@@ -119,7 +119,7 @@ def paths(section: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
 
 
 @given(st.sampled_from(sorted(paths(CONFIG))), VALUES)
-def test_any_value_of_any_key_is_right_or_refused(path: tuple[str, ...], value: Any) -> None:
+def test_any_value_of_any_key_is_accepted_or_rejected(path: tuple[str, ...], value: Any) -> None:
     chosen = copy.deepcopy(CONFIG)
     section = chosen
     for key in path[:-1]:
@@ -130,7 +130,7 @@ def test_any_value_of_any_key_is_right_or_refused(path: tuple[str, ...], value: 
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.data())
-def test_no_changed_byte_of_stored_features_goes_unnoticed(
+def test_every_changed_byte_of_stored_features_is_detected(
     frames: int, bins: int, data: st.DataObject
 ) -> None:
     matrix = np.random.default_rng(frames * 10 + bins).standard_normal((frames, bins)).astype(np.float32)
@@ -146,7 +146,7 @@ def test_no_changed_byte_of_stored_features_goes_unnoticed(
 
 
 @given(TEXT)
-def test_any_place_in_an_archive_is_read_or_refused(key: str) -> None:
+def test_any_storage_key_is_read_or_rejected(key: str) -> None:
     assume(len(key) < 30)
     with written(bytes(16)) as path, refused_in_one_line():
         ArchiveReader(path).read(key)

@@ -82,6 +82,14 @@ def plain_cuts(durations):
 DURATIONS = np.random.default_rng(3).uniform(0.5, 8.0, 300).round(2).tolist()
 
 
+@pytest.mark.parametrize("count", range(1, 100))
+def test_no_cut_is_lost_whatever_their_number(count: int) -> None:
+    """Of 73 cuts, for example, the ninth bucket holds a single one."""
+    cuts = plain_cuts(DURATIONS[:count])
+    found = batches(cuts, max_utterances=1)
+    assert sorted(cut.id for batch in found for cut in batch) == [cut.id for cut in cuts]
+
+
 def test_batches_hold_every_cut_once_within_their_limits():
     cuts = plain_cuts(DURATIONS)
     for options in ({"max_seconds": 40}, {"max_utterances": 8}, {"max_seconds": 40, "max_utterances": 8}):

@@ -31,15 +31,17 @@ def test_the_sixteen_published_values() -> None:
     torch.testing.assert_close(unpack(packed, "w", weight.shape, block_size=64, double=False), weight)
 
 
+@pytest.mark.parametrize("block_size", [64, 256])
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("shape", [(37, 53), (512, 160), (8, 1, 3, 3), (5,)])
-def test_equals_bitsandbytes_bit_for_bit(double: bool, shape: tuple[int, ...]) -> None:
+def test_equals_bitsandbytes_bit_for_bit(block_size: int, double: bool, shape: tuple[int, ...]) -> None:
     """Also where the last block is not full and the number of weights is odd."""
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    codes, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=double, quant_type="nf4")
-    ours = unpack(
-        pack(weight, "w", block_size=64, double=double), "w", weight.shape, block_size=64, double=double
+    codes, state = bnb.quantize_4bit(
+        weight, blocksize=block_size, compress_statistics=double, quant_type="nf4"
     )
+    packed = pack(weight, "w", block_size=block_size, double=double)
+    ours = unpack(packed, "w", weight.shape, block_size=block_size, double=double)
     assert torch.equal(ours, bnb.dequantize_4bit(codes, state))
 
 

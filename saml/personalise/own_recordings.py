@@ -94,10 +94,6 @@ def personalise(
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
     """The experiment's configuration, with speech from `recordings` and cross-validation."""
     if not (results / "config.yaml").is_file():
-        raise SamlError(f"{results}: no config.yaml: this is no experiment that has run; run it first")
-    if place(out, layout.MODEL, model="base").parent.exists():
-        raise SamlError(f"{out}: an experiment with models of its own lies there; choose another --out")
-        # An experiment of an older version may lack keys that there are now.
         raise SamlError(f"{results}: no config.yaml, so not a finished experiment; run the experiment first")
     if place(out, layout.MODEL, model="base").parent.exists():
         raise SamlError(f"{out}: contains an experiment with models of its own; choose another --out")

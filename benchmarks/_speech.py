@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from lhotse import MonoCut, SupervisionSegment
 
-from saml.corpora.audio import write_recording
+from saml.corpora.audio import read_cut, write_recording
 from saml.features.log_mel import SAMPLING_RATE, LogMel, LogMelConfig
 from saml.features.store import ArchiveWriter, store_features
 
@@ -46,5 +46,5 @@ def make_cuts(
             cut.supervisions = [
                 SupervisionSegment(utterance, utterance, 0.0, cut.duration, text=text, speaker=name)
             ]
-            cuts.append(store_features(cut, extractor, archive))
+            cuts.append(store_features(cut, read_cut(cut)[0], extractor, archive))
     return cuts

@@ -87,7 +87,7 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
     import torch
     from lhotse import SupervisionSegment
 
-    from saml.corpora.audio import as_recording
+    from saml.corpora.audio import read_cut, read_recording
     from saml.features.log_mel import LogMel, feature_config
     from saml.features.store import ArchiveWriter, store_features
     from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
@@ -100,10 +100,11 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
     extractor, cuts = LogMel(feature_config(model)), []
     with ArchiveWriter(folder / f"{tail}.bin") as archive:
         for row in rows:
-            cut = as_recording(row.path, row.utterance, folder / f"{row.utterance}.flac").to_cut()
+            recording, _ = read_recording(row.path, row.utterance, folder / f"{row.utterance}.flac")
+            cut = recording.to_cut()
             cut.id = row.utterance
             cut.supervisions = [SupervisionSegment(cut.id, cut.id, 0.0, cut.duration, text=row.text)]
-            cuts.append(store_features(cut, extractor, archive))
+            cuts.append(store_features(cut, read_cut(cut)[0], extractor, archive))
     return recogniser, cuts
 
 

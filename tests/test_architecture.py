@@ -15,7 +15,7 @@ SAML = Path(__file__).parents[1] / "saml"
 
 LAYERS = """
     cli personalise transcribe export doctor tuning reporting stages decoding training tracking config corpora
-    adapters models features evaluation compat runtime
+    adapters models features audio evaluation compat runtime
 """.split()
 
 # Imports that do not go downwards, (importing module, imported module), each with its reason.

@@ -17,12 +17,12 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora.audio import as_recording
+from saml.corpora.duplicates import identical, report_identical
 from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash
 from saml.corpora.synthesis import synthesise
-from saml.corpora.utterance_checks import POOLS, Prepared, check_recordings, check_target
+from saml.corpora.utterance_checks import POOLS, Prepared, check_target, read_recordings
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
@@ -41,15 +41,18 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     """
     own = settings["folder"]
     rows = _assign_roles(read_rows(own), own["roles"] or {})
+    rows = limit_heldout(rows, own["heldout_utterances"], own["seed"])
     with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = check_recordings(with_progress(rows, progress), settings["on_bad_utterance"])
-    kept = limit_heldout(kept, own["heldout_utterances"], own["seed"])
-    parts = pool_parts(kept, own["dev_share"], own["seed"])
-    recordings = [as_recording(row.path, row.utterance, _converted(row, audio)) for row in kept]
-    supervisions = [
-        _supervision(row, recording, parts.get(row.utterance))
-        for row, recording in zip(kept, recordings, strict=True)
-    ]
+        kept, dropped = read_recordings(
+            with_progress(rows, progress), settings["on_bad_utterance"], lambda row: _converted(row, audio)
+        )
+    copies = identical({read.row.utterance: read.checksum for read in kept})
+    report_identical(
+        copies, {read.row.utterance: read.row.speaker for read in kept}, "they stay in the same part"
+    )
+    parts = pool_parts([read.row for read in kept], own["dev_share"], own["seed"], copies)
+    recordings = [read.recording for read in kept]
+    supervisions = [_supervision(read.row, read.recording, parts.get(read.row.utterance)) for read in kept]
     trained = [s for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
     # Empty transcripts are reported or dropped by the stage that prepares the pool.
     texts = [s.text for s in trained if s.text.strip()]

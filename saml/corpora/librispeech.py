@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.recipes.librispeech import parse_utterance
 
+from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
-from saml.corpora.utterance_checks import Prepared, check_recordings, check_target
+from saml.corpora.utterance_checks import Prepared, check_target, read_recordings
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
@@ -23,7 +24,7 @@ ARCHIVE = "LibriSpeech"
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
-    """The utterances of all speakers with a role; nothing is written to `audio`.
+    """The utterances of all speakers with a role. Files that are not 16 kHz mono are converted into `audio`.
 
     Raises SamlError when a part is missing, a role cannot be filled, a transcript is invalid, or (unless bad
     utterances are dropped) a file cannot be used.
@@ -35,7 +36,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
         for assigned in assign_roles("librispeech", own, lambda part: speakers(root, part))
         for row in read_speaker(root / assigned.part / assigned.speaker, assigned.role)
     ]
-    return _manifests(rows, own, settings["on_bad_utterance"])
+    return _manifests(rows, own, settings["on_bad_utterance"], audio)
 
 
 def prepare_speaker(
@@ -45,7 +46,7 @@ def prepare_speaker(
     supervisions: SupervisionSet,
     audio: Path,
 ) -> Prepared:
-    """The utterances of one target speaker; `recordings` and `audio` are not used.
+    """The utterances of one target speaker; `recordings` is not used. The audio is not decoded here.
 
     Raises SamlError when no part for target speakers contains the speaker or the speaker has another role,
     and as `prepare_corpus`.
@@ -54,7 +55,8 @@ def prepare_speaker(
     check_target(speaker, supervisions)
     root = root_folder(own)
     part = part_of_target("librispeech", own, speaker, lambda part: speakers(root, part))
-    return _manifests(read_speaker(root / part / speaker, "target"), own, settings["on_bad_utterance"])
+    rows = read_speaker(root / part / speaker, "target")
+    return _manifests(rows, own, settings["on_bad_utterance"], audio, headers=True)
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -114,27 +116,34 @@ def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
         yield Utterance(utterance, speaker, path.parent / f"{utterance}.flac", text.strip(), None, role)
 
 
-def _manifests(rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str) -> Prepared:
+def _manifests(
+    rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str, audio: Path, *, headers: bool = False
+) -> Prepared:
     """Recordings and supervisions of the rows with usable audio; `custom` has role and part."""
     rows = limit_heldout(rows, settings["heldout_utterances"], settings["seed"])
     with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = check_recordings(with_progress(rows, progress), on_bad)
-    parts = pool_parts(kept, settings["dev_share"], settings["seed"])
-    recordings, supervisions = [], []
-    for row in kept:
-        recording, supervision = _parsed(row)
-        part = parts.get(row.utterance)
-        supervision.custom = {"role": row.role} | ({"part": part} if part else {})
-        recordings.append(recording)
+        kept, dropped = read_recordings(
+            with_progress(rows, progress),
+            on_bad,
+            lambda row: audio / folder_name(row.speaker) / f"{row.utterance}.flac",
+            headers=headers,
+        )
+    parts = pool_parts([read.row for read in kept], settings["dev_share"], settings["seed"])
+    supervisions = []
+    for read in kept:
+        supervision = _supervision(read.row)
+        part = parts.get(read.row.utterance)
+        supervision.custom = {"role": read.row.role} | ({"part": part} if part else {})
         supervisions.append(supervision)
-    return RecordingSet.from_items(recordings), SupervisionSet.from_items(supervisions), dropped
+    recordings = RecordingSet.from_items([read.recording for read in kept])
+    return recordings, SupervisionSet.from_items(supervisions), dropped
 
 
-def _parsed(row: Utterance) -> tuple[Recording, SupervisionSegment]:
-    """lhotse's manifests of an utterance whose file exists."""
+def _supervision(row: Utterance) -> SupervisionSegment:
+    """lhotse's supervision of an utterance whose file exists."""
     parsed = parse_utterance(row.path.parents[2], f"{row.utterance} {row.text}", {})
     assert parsed is not None
-    return parsed
+    return parsed[1]
 
 
 def _number(name: str) -> tuple[int, str]:

@@ -7,6 +7,7 @@ Utterances are sorted by id first, so that the order of a manifest has no influe
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from saml.corpora.duplicates import first_of_each
 from saml.corpora.sampling import ranked
 from saml.runtime.errors import SamlError
 
@@ -19,7 +20,10 @@ Division = dict[str, list[str]]
 
 
 def split_speaker(
-    speaker: str, parts: Mapping[str, str | None], partition: Mapping[str, Any]
+    speaker: str,
+    parts: Mapping[str, str | None],
+    partition: Mapping[str, Any],
+    copies: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """The contents of `splits.json`: one speaker's utterances, split for adaptation.
 
@@ -28,17 +32,20 @@ def split_speaker(
         parts: utterance id -> its part in the corpus (None if the corpus has no parts).
         partition: the config's section; `scheme`, `folds` and `seed` are used. (`enrolment` limits the
             training utterances at adaptation, see `enrolled`.)
+        copies: groups of utterances of the same recording; each group stays in one part, and counts as one
+            utterance. Where the corpus has given the parts, they are not changed.
 
     Returns:
         {"speaker", "scheme", "seed", "folds": [{"train": ids, "dev": ids, "test": ids}]}, ids sorted; one
-        fold unless the scheme is folds.
+        fold unless the scheme is folds. With copies also "copies", these groups.
 
     Raises:
         SamlError: a part would be empty, the scheme is given and the corpus has no parts, or the scheme does
             not exist.
     """
     scheme, seed = partition["scheme"], partition["seed"]
-    ids = sorted(parts)
+    first = first_of_each(parts, copies)
+    ids = sorted(set(first.values()))
     if scheme == "given":
         folds = [_given(speaker, parts)]
     elif scheme == "contiguous":
@@ -51,10 +58,18 @@ def split_speaker(
         raise SamlError(f"partition.scheme: {scheme!r} is not one of given, contiguous, random, folds")
     for fold in folds:
         _refuse_empty(speaker, scheme, fold, len(ids))
-    return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": folds}
+    if scheme != "given":
+        folds = [_with_copies(fold, first) for fold in folds]
+    listed = {"copies": [list(group) for group in copies]} if copies else {}
+    return {"speaker": speaker, "scheme": scheme, "seed": seed, "folds": folds} | listed
 
 
-def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[str, Any]) -> dict[str, Any]:
+def split_for_use(
+    speaker: str,
+    utterances: Iterable[str],
+    partition: Mapping[str, Any],
+    copies: Iterable[Sequence[str]] = (),
+) -> dict[str, Any]:
     """Splits without a test part, for an adapter that is used and not evaluated.
 
     Of the `folds` groups of `partition`, the one that is the test part of the first fold is dev (it selects
@@ -63,10 +78,12 @@ def split_for_use(speaker: str, utterances: Iterable[str], partition: Mapping[st
     Raises:
         SamlError: there are fewer than two utterances.
     """
-    ordered = ranked(list(utterances), partition["seed"], "split", speaker)
+    first = first_of_each(utterances, copies)
+    ordered = ranked(sorted(set(first.values())), partition["seed"], "split", speaker)
     dev = ordered[:: partition["folds"]]
     fold: Division = {"train": sorted(set(ordered) - set(dev)), "dev": sorted(dev), "test": []}
     _refuse_empty(speaker, UNTESTED, fold, len(ordered), ("train", "dev"))
+    fold = _with_copies(fold, first)
     return {"speaker": speaker, "scheme": UNTESTED, "seed": partition["seed"], "folds": [fold]}
 
 
@@ -102,6 +119,11 @@ def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> s
             "reduce it"
         )
     return set(ranked(ids, seed, "dev", role)[:count])
+
+
+def _with_copies(fold: Division, first: Mapping[str, str]) -> Division:
+    """A division of first copies, with the other copies beside them."""
+    return {part: sorted(one for one, own in first.items() if own in set(ids)) for part, ids in fold.items()}
 
 
 def _given(speaker: str, parts: Mapping[str, str | None]) -> Division:

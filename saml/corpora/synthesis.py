@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from lhotse import Recording
 
-from saml.corpora.audio import resample, write_recording
+from saml.audio.resampling import resample
+from saml.corpora.audio import write_recording
 from saml.corpora.espeak import Voice, speak
 from saml.corpora.grammar import letter_name
 from saml.corpora.registry import folder_name

@@ -14,7 +14,6 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora.audio import as_recording
 from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.stm import IGNORED, UNKNOWN, read_stm, words_of
@@ -23,8 +22,8 @@ from saml.corpora.utterance_checks import (
     POOLS,
     Dropped,
     Prepared,
-    check_recordings,
     check_target,
+    read_recordings,
     reject,
 )
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
@@ -92,7 +91,7 @@ def prepare_speaker(
     root = root_folder(own)
     part = part_of_target("tedlium3", own, speaker, lambda part: talks(root, own, part))
     place = _place(root, own, part, speaker, "target")
-    return _manifests([place], own, settings["on_bad_utterance"], audio)
+    return _manifests([place], own, settings["on_bad_utterance"], audio, headers=True)
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -141,7 +140,9 @@ def _file(root: Path, folder: Path, kind: str, talk: str) -> Path:
     return beside if not path.exists() and beside.exists() else path
 
 
-def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str, audio: Path) -> Prepared:
+def _manifests(
+    places: Sequence[Place], settings: Mapping[str, Any], on_bad: str, audio: Path, *, headers: bool = False
+) -> Prepared:
     """Recordings of the usable talks, and supervisions of their segments."""
     seed = settings["seed"]
     segments = limit_heldout(_segments(places), settings["heldout_utterances"], seed)
@@ -152,11 +153,13 @@ def _manifests(places: Sequence[Place], settings: Mapping[str, Any], on_bad: str
         if place.talk in used_talks
     ]
     with Progress("checking audio", len(files)) as progress:
-        kept, dropped = check_recordings(with_progress(files, progress), on_bad)
-    recordings = {
-        file.speaker: as_recording(file.path, file.speaker, audio / f"{folder_name(file.speaker)}.flac")
-        for file in kept
-    }
+        kept, dropped = read_recordings(
+            with_progress(files, progress),
+            on_bad,
+            lambda file: audio / f"{folder_name(file.speaker)}.flac",
+            headers=headers,
+        )
+    recordings = {read.row.speaker: read.recording for read in kept}
     within = _within(segments, recordings, on_bad, dropped)
     parts = pool_parts(within, settings["dev_share"], seed)
     spoken = [

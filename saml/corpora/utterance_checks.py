@@ -4,13 +4,15 @@
 it out and lists it in dropped.tsv.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from lhotse import MonoCut, RecordingSet, SupervisionSet
+from lhotse import MonoCut, Recording, RecordingSet, SupervisionSet
 
-from saml.corpora.audio import duration, fault
+from saml.audio.reader import Unusable
+from saml.corpora.audio import open_recording, read_recording
 from saml.features.log_mel import SHORTEST_SECONDS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
@@ -56,21 +58,54 @@ class Listed(Protocol):
 Row = TypeVar("Row", bound=Listed)
 
 
-def check_recordings(rows: Iterable[Row], on_bad: str) -> tuple[list[Row], list[Dropped]]:
-    """The rows whose audio can be read to its end, and those left out.
+class Read(NamedTuple, Generic[Row]):
+    """An utterance, its recording, and the checksum of its samples ("" where only the header was read)."""
 
-    Raises SamlError for the first file that is missing, empty, truncated or not audio, unless bad utterances
-    are dropped.
+    row: Row
+    recording: Recording
+    checksum: str
+
+
+def read_recordings(
+    rows: Iterable[Row], on_bad: str, converted: Callable[[Row], Path], *, headers: bool = False
+) -> tuple[list[Read[Row]], list[Dropped]]:
+    """The recordings that can be used as speech, and the utterances left out.
+
+    Args:
+        rows: the utterances.
+        on_bad: "error" or "drop".
+        converted: a row -> the file to write where its own is not 16 kHz mono.
+        headers: of files that are used in place only headers are read, because the same stage decodes them
+            later, for features.
+
+    Raises:
+        SamlError: the first file that is missing, truncated, not audio or without speech, unless bad
+            utterances are dropped.
     """
-    kept: list[Row] = []
+    kept: list[Read[Row]] = []
     dropped: list[Dropped] = []
     for row in rows:
-        reason = fault(row.path) or _wrong_length(row)
+        try:
+            recording = open_recording(row.path, row.utterance) if headers else None
+            checksum = ""
+            if recording is None:
+                recording, audio = read_recording(row.path, row.utterance, converted(row))
+                checksum = audio.checksum
+                warn(row.path, audio.warning)
+            reason = _wrong_length(row, recording.duration)
+        except Unusable as error:
+            reason = f"the file {error.reason}"
         if reason is None:
-            kept.append(row)
+            kept.append(Read(row, recording, checksum))
         else:
-            reject(Dropped(row.utterance, row.speaker, str(row.path), f"the file {reason}"), on_bad, dropped)
+            reject(Dropped(row.utterance, row.speaker, str(row.path), reason), on_bad, dropped)
     return kept, dropped
+
+
+def warn(path: Path, warning: str | None) -> None:
+    """Write a warning about a file to the log."""
+    if warning is not None:
+        print(f"warning: {path}: the file {warning}", file=sys.stderr, flush=True)
 
 
 def check_cuts(
@@ -151,13 +186,12 @@ def write_dropped(rows: Iterable[Dropped], path: Path) -> None:
     write_atomically(path, text.encode())
 
 
-def _wrong_length(row: Listed) -> str | None:
+def _wrong_length(row: Listed, actual: float) -> str | None:
     if row.seconds is None:
         return None
-    actual = duration(row.path)
     if abs(actual - row.seconds) <= _SECONDS_TOLERANCE + 0.01 * row.seconds:
         return None
-    return f"contains {actual:.2f} s, but the manifest says {row.seconds:g} s"
+    return f"the file contains {actual:.2f} s, but the manifest says {row.seconds:g} s"
 
 
 def _wrong_duration(cut: MonoCut, min_seconds: float, max_seconds: float) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from saml.corpora.duplicates import first_of_each
 from saml.corpora.sampling import ranked
 from saml.corpora.splits import mark_dev
 from saml.runtime.progress import Progress
@@ -55,8 +56,13 @@ def limit_heldout(items: Sequence[Item], limit: int | None, seed: int) -> list[I
     return [item for item in items if item.role != "heldout" or item.utterance in chosen]
 
 
-def pool_parts(items: Iterable[Placed], dev_share: float, seed: int) -> dict[str, str]:
+def pool_parts(
+    items: Iterable[Placed], dev_share: float, seed: int, copies: Iterable[Sequence[str]] = ()
+) -> dict[str, str]:
     """Utterance -> part, for the pools: train or dev of `base` and `pretrain`, test of `heldout`.
+
+    `copies`: groups of utterances of the same recording (see `duplicates.identical`); within a pool each
+    group stays in one part.
 
     Raises SamlError when no training utterance of a pool would remain.
     """
@@ -65,8 +71,9 @@ def pool_parts(items: Iterable[Placed], dev_share: float, seed: int) -> dict[str
         of_role.get(item.role, []).append(item.utterance)
     parts = {utterance: "test" for utterance in of_role["heldout"]}
     for role in ("base", "pretrain"):
-        dev = mark_dev(of_role[role], dev_share, seed, role)
-        parts.update({utterance: "dev" if utterance in dev else "train" for utterance in of_role[role]})
+        first = first_of_each(of_role[role], copies)
+        dev = mark_dev(sorted(set(first.values())), dev_share, seed, role)
+        parts.update({one: "dev" if first[one] in dev else "train" for one in of_role[role]})
     return parts
 
 

@@ -21,10 +21,10 @@ from lhotse.utils import compute_num_frames  # noqa: E402
 from torchaudio.functional import melscale_fbanks  # noqa: E402
 from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
+from saml.audio import SAMPLING_RATE  # noqa: E402
 from saml.features import FRAMES_A_SECOND  # noqa: E402
 from saml.runtime.errors import SamlError  # noqa: E402
 
-SAMPLING_RATE = 16_000
 _HOP = SAMPLING_RATE // FRAMES_A_SECOND  # samples
 _WINDOW = 400  # samples: 25 ms
 # Shorter audio cannot be mirrored at the edges of the first window.

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lhotse import MonoCut
-from lhotse.audio.backend import audio_backend
 from lhotse.features import Features
 from lhotse.features.io import FeaturesReader, FeaturesWriter, register_reader, register_writer
 from torch import Tensor
 
-from saml.features.log_mel import SAMPLING_RATE, LogMel
+from saml.audio import SAMPLING_RATE
+from saml.features.log_mel import LogMel
 from saml.runtime.errors import SamlError
 from saml.runtime.files import open_atomically
 
@@ -128,15 +128,13 @@ class _Place(NamedTuple):
     checksum: int | None = None
 
 
-def store_features(cut: MonoCut, extractor: LogMel, archive: ArchiveWriter) -> MonoCut:
+def store_features(cut: MonoCut, samples: np.ndarray, extractor: LogMel, archive: ArchiveWriter) -> MonoCut:
     """Compute the features of a cut and append them to `archive`; returns the cut with a reference to them.
 
-    The features can be some frames longer than the cut (see `LogMel`); `cut.num_frames` counts its own.
+    `samples` is the audio of the cut, `(samples,)` at 16 kHz (see `saml.corpora.audio.read_cut`). The
+    features can be some frames longer than the cut (see `LogMel`); `cut.num_frames` counts its own.
     """
-    # Read by soundfile, as in the check of the corpus; lhotse's default for SPHERE needs sph2pipe.
-    with audio_backend("LibsndfileBackend"):
-        samples = cut.load_audio()
-    features = extractor.extract(samples, cut.sampling_rate)
+    features = extractor.extract(samples, SAMPLING_RATE)
     cut.features = Features(
         type=extractor.name,
         num_frames=features.shape[0],

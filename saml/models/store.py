@@ -47,10 +47,12 @@ def save_model(
     *,
     quantisation: Mapping[str, Any] | None = None,
     state: Mapping[str, Tensor] | None = None,
+    longest_seconds: float | None = None,
 ) -> None:
     """Write a model: its full state, or packed tensors with the settings of their quantisation.
 
-    The tokeniser goes beside the description, as tokenizer.json.
+    `longest_seconds` is the longest utterance that it was trained on, where it was trained here. The
+    tokeniser goes beside the description, as tokenizer.json.
     """
     tensors = dict(full_state(recogniser) if state is None else state)
     data = save(tensors)
@@ -61,6 +63,7 @@ def save_model(
         "precision": "fp32" if quantisation is None else "nf4",
         "quantisation": None if quantisation is None else dict(quantisation),
         "sha256": hashlib.sha256(data).hexdigest(),
+        **({} if longest_seconds is None else {"longest_seconds": longest_seconds}),
         **recogniser.describe(),
     }
     write_atomically(description.with_name(TOKENIZER), recogniser.tokeniser.to_json().encode())

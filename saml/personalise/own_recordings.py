@@ -183,9 +183,9 @@ def _prepare_speaker(config: Config, out: Path, speaker: str) -> None:
 
 def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
     """Write the splits of the adapter to use, from those of the cross-validation."""
-    fold = read_json_object(tested)["folds"][0]
-    utterances = [utterance for part in fold.values() for utterance in part]
-    write_splits(split_for_use(speaker, utterances, config["partition"]), to_use)
+    splits = read_json_object(tested)
+    utterances = [utterance for part in splits["folds"][0].values() for utterance in part]
+    write_splits(split_for_use(speaker, utterances, config["partition"], splits.get("copies", ())), to_use)
 
 
 def _adapt(

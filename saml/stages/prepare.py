@@ -8,15 +8,18 @@ other stages changes.
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, SupervisionSet
 
+from saml.audio.reader import Unusable
+from saml.corpora.audio import read_cut
+from saml.corpora.duplicates import identical, report_identical
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.registry import corpus
 from saml.corpora.speed_perturbation import perturb_speeds
 from saml.corpora.splits import split_speaker
-from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
+from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, reject, write_dropped
 from saml.features.log_mel import LogMel, feature_config
 from saml.features.store import ArchiveWriter, store_features
 from saml.models.tokenisers.characters import unknown_characters
@@ -122,10 +125,11 @@ def prepare_pool(
         )
     # Copies at other speeds are for training: the records count what was spoken.
     speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
-    copies = perturb_speeds(kept, speeds)
-    _write_cuts(copies, settings, cuts, features)
+    stored = _write_cuts(perturb_speeds(kept, speeds), settings, cuts, features)
+    bad += stored.dropped
+    unusable = {row.utterance for row in stored.dropped}
     write_dropped(bad, dropped)
-    _note(run, kept, bad, features)
+    _note(run, [cut for cut in kept if cut.id not in unusable], bad, features)
     run.write(record)
 
 
@@ -173,12 +177,11 @@ def prepare_speaker(
         audio,
     )
     kept, bad_here = _checked(_cuts(found, segments), settings)
-    parts = {cut.id: (cut.custom or {}).get("part") for cut in kept}
-    divided = split_speaker(speaker, parts, settings["partition"])
-    _write_cuts(kept, settings, cuts, features)
-    write_splits(divided, splits)
-    write_dropped([*bad, *bad_here], dropped)
-    _note(run, kept, [*bad, *bad_here], features)
+    stored = _write_cuts(kept, settings, cuts, features)
+    bad = [*bad, *bad_here, *stored.dropped]
+    write_splits(_divided(speaker, stored, settings["partition"]), splits)
+    write_dropped(bad, dropped)
+    _note(run, stored.cuts, bad, features)
     run.write(record)
 
 
@@ -217,13 +220,41 @@ def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list
     )
 
 
-def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, features: Path) -> None:
+class _Stored(NamedTuple):
+    """The cuts with features, the checksums of their samples by id, and the utterances left out."""
+
+    cuts: list[MonoCut]
+    checksums: dict[str, str]
+    dropped: list[Dropped]
+
+
+def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, features: Path) -> _Stored:
+    """Write the features of the cuts and their manifest, without those whose audio is unusable."""
     extractor = LogMel(feature_config(settings["model"]))
+    stored = _Stored([], {}, [])
     with ArchiveWriter(features) as archive, Progress("computing features", len(cuts)) as progress:
         for done, cut in enumerate(cuts, start=1):
-            store_features(cut, extractor, archive)
+            try:
+                samples, checksum = read_cut(cut)
+            except Unusable as error:
+                file = cut.recording.sources[0].source
+                bad = Dropped(cut.id, cut.supervisions[0].speaker, file, f"the file {error.reason}")
+                reject(bad, settings["corpus"]["on_bad_utterance"], stored.dropped)
+            else:
+                stored.cuts.append(store_features(cut, samples, extractor, archive))
+                stored.checksums[cut.id] = checksum
             progress.update(done, cut.id)
-    write_manifest(CutSet.from_items(cuts), path)
+    write_manifest(CutSet.from_items(stored.cuts), path)
+    return stored
+
+
+def _divided(speaker: str, stored: _Stored, partition: Mapping[str, Any]) -> dict[str, Any]:
+    """The splits of a speaker; copies of a recording stay in one part."""
+    copies = identical(stored.checksums)
+    then = "the corpus has divided them" if partition["scheme"] == "given" else "they stay in the same part"
+    report_identical(copies, dict.fromkeys(stored.checksums, speaker), then)
+    parts = {cut.id: (cut.custom or {}).get("part") for cut in stored.cuts}
+    return split_speaker(speaker, parts, partition, copies)
 
 
 def _record(

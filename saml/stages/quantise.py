@@ -53,7 +53,14 @@ def quantise(
     for name in names:
         packed |= pack(state[name], name, block_size=how["block_size"], double=how["double"])
     kept = {name: tensor for name, tensor in state.items() if name not in names}
-    save_model(recogniser, out_weights, out_description, quantisation=dict(how), state={**kept, **packed})
+    save_model(
+        recogniser,
+        out_weights,
+        out_description,
+        quantisation=dict(how),
+        state={**kept, **packed},
+        longest_seconds=content.get("longest_seconds"),
+    )
     before, after = weights.stat().st_size, out_weights.stat().st_size
     parameters = sum(tensor.numel() for tensor in state.values())
     share = sum(state[name].numel() for name in names) / parameters

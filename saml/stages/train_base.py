@@ -94,7 +94,8 @@ def train_base(
         torch.manual_seed(seed_for("base", how.seed, _SEED_NAMES.get(phase.name, phase.name)))
         training = _training(phase, how, recogniser, examples, run_record)
         scores = _trained(training, checkpoints.scope(phase.name))
-    save_model(recogniser, out_weights, out_description)
+    longest = max(cut.duration for cut in examples.cuts)
+    save_model(recogniser, out_weights, out_description, longest_seconds=round(longest, 2))
     for key, value in scores.items():
         run_record.score(f"dev/{key}", value)
     run_record.size("model", out_weights.stat().st_size)

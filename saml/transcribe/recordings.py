@@ -1,16 +1,21 @@
 """Transcription of audio files with a model and an optional adapter.
 
 `saml transcribe` prints one line per recording, its file and its text. Audio is processed as in the pipeline:
-any format of libsndfile, converted to 16 kHz mono, log-mel features as in the model's description.
+any format of docs/audio-files.md, converted to 16 kHz mono, log-mel features as in the model's description.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from lhotse import MonoCut
 
-from saml.corpora.audio import as_recording, duration, fault
+from saml.audio import SAMPLING_RATE
+from saml.audio.reader import read_audio
+from saml.corpora.audio import describe
+from saml.corpora.utterance_checks import warn
 from saml.decoding.transcription import Search, adapted, load_given, transcribe
 from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config
 from saml.features.store import ArchiveWriter, store_features
@@ -21,6 +26,8 @@ from saml.runtime.errors import SamlError, about
 
 # Those of the default configuration.
 _LIMITS = {"batch_seconds": 120, "max_tokens_per_second": 30.0, "ctc_weight": 0.0}
+# A Conformer takes what it was trained on, and this in any case: its memory grows with the square.
+_LONGEST_SECONDS = 20.0
 
 
 def transcribe_files(
@@ -64,7 +71,7 @@ def transcribe_files(
         recogniser = with_adapter
     features = feature_config({"family": content["family"], content["family"]: content["settings"]})
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
-        cuts = list(_cuts(files, features, Path(folder)))
+        cuts = list(_cuts(files, features, _longest(content, features), Path(folder)))
         texts = transcribe(recogniser, cuts, Search(beams=beams, **_LIMITS))
     return [(path, texts[cut.id]) for path, cut in zip(files, cuts, strict=True)]
 
@@ -75,28 +82,42 @@ def print_texts(**options: object) -> None:
         print(f"{path}\t{text}")
 
 
-def _cuts(files: Sequence[Path], config: LogMelConfig, folder: Path) -> Iterator[MonoCut]:
-    """A cut with features for each file; converted audio and features are written to `folder`."""
+def _cuts(files: Sequence[Path], config: LogMelConfig, longest: float, folder: Path) -> Iterator[MonoCut]:
+    """A cut with features for each file; features are written to `folder`."""
     extractor = LogMel(config)
     with ArchiveWriter(folder / "features.bin") as archive:
         for index, path in enumerate(files):
-            _refuse_bad(path, config)
-            recording = as_recording(path, f"{index:06d}", folder / f"{index:06d}.flac")
+            samples = _read(path, longest)
+            recording = describe(path, f"{index:06d}", len(samples))
             cut = MonoCut(
                 id=recording.id, start=0.0, duration=recording.duration, channel=0, recording=recording
             )
-            yield store_features(cut, extractor, archive)
+            yield store_features(cut, samples, extractor, archive)
 
 
-def _refuse_bad(path: Path, config: LogMelConfig) -> None:
-    reason = fault(path)
-    if reason is not None:
-        raise SamlError(f"{path}: the file {reason}")
-    seconds = duration(path)
-    if seconds < SHORTEST_SECONDS:
-        raise SamlError(f"{path}: lasts {seconds:.3f} s, which is too short for speech")
-    if config.pad_seconds is not None and seconds > config.pad_seconds:
+def _read(path: Path, longest: float) -> np.ndarray:
+    """The audio of a file, `(samples,)` at 16 kHz. Of a file that is too long no more than that is kept."""
+    blocks: list[np.ndarray] = []
+    kept = 0
+
+    def keep(block: np.ndarray) -> None:
+        nonlocal kept
+        if kept <= longest * SAMPLING_RATE:
+            blocks.append(block)
+            kept += len(block)
+
+    audio = read_audio(path, keep)
+    warn(path, audio.warning)
+    if audio.seconds < SHORTEST_SECONDS:
+        raise SamlError(f"{path}: lasts {audio.seconds:.3f} s, which is too short for speech")
+    if audio.seconds > longest:
         raise SamlError(
-            f"{path}: lasts {seconds:.1f} s, longer than the model takes ({config.pad_seconds:g} s); cut it "
-            "at pauses"
+            f"{path}: lasts {audio.seconds:.1f} s, longer than the model takes ({longest:g} s); cut "
+            "it at pauses"
         )
+    return np.concatenate(blocks)
+
+
+def _longest(content: Mapping[str, Any], config: LogMelConfig) -> float:
+    """The longest recording in seconds that a model takes: Whisper's context, or what it was trained on."""
+    return config.pad_seconds or max(content.get("longest_seconds") or 0.0, _LONGEST_SECONDS)

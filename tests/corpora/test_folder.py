@@ -19,9 +19,11 @@ ROWS = [
 ]
 
 
-def tone(path, seconds=0.5, rate=16_000, channels=1, **options):
+def tone(path, seconds=0.5, rate=16_000, channels=1, hertz=None, **options):
+    """A tone of its own for every name: equal recordings are one recording."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+    hertz = hertz or 300 + 13 * sum(path.name.encode()) + sum(path.parent.name.encode())
+    wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
     soundfile.write(path, np.stack([wave] * channels, axis=1), rate, **options)
 
 
@@ -70,8 +72,8 @@ def test_relative_paths_stay_relative(root, tmp_path, monkeypatch):
 
 
 def test_other_rates_and_channels_are_converted(root, tmp_path):
-    tone(root / "a/1.wav", rate=44_100, channels=2)
-    tone(root / "a/2.wav", rate=8_000)
+    tone(root / "a/1.wav", rate=44_100, channels=2, hertz=440)
+    tone(root / "a/2.wav", rate=8_000, hertz=440)
     recordings, _, _ = prepare(root, tmp_path)
     by_id = {recording.id: recording for recording in recordings}
     for name in ("a1", "a2"):

@@ -10,8 +10,8 @@ import soundfile
 from lhotse import CutSet
 from lhotse.recipes.utils import normalize_text_tedlium
 
+from saml.audio.resampling import resample
 from saml.corpora import tedlium3
-from saml.corpora.audio import resample
 from saml.corpora.espeak import Voice, speak
 from saml.corpora.stm import words_of
 from saml.features.log_mel import LogMel, LogMelConfig

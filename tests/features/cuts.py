@@ -7,6 +7,7 @@ import numpy as np
 import soundfile
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
+from saml.corpora.audio import read_cut
 from saml.features.log_mel import LogMel, LogMelConfig
 from saml.features.store import ArchiveWriter, store_features
 
@@ -46,4 +47,4 @@ def stored(folder: Path, config: LogMelConfig, seconds: Sequence[float]) -> list
     extractor = LogMel(config)
     with ArchiveWriter(folder / "features.bin") as archive:
         cuts = [make_cut(folder, f"u{index}", length) for index, length in enumerate(seconds)]
-        return [store_features(cut, extractor, archive) for cut in cuts]
+        return [store_features(cut, read_cut(cut)[0], extractor, archive) for cut in cuts]

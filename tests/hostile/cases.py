@@ -92,7 +92,7 @@ AUDIO = {
     "infinite": ((16_000, 16_000, 1, math.inf), "contains samples that are not finite"),
     "far too loud": ((16_000, 16_000, 1, 1e30), "contains samples far beyond full scale"),
     "a little too loud": ((16_000, 16_000, 1, 3.0), None),
-    "silence": ((16_000, 16_000, 1, 0.0), None),
+    "silence": ((16_000, 16_000, 1, 0.0), "the file is silent"),
     "8 channels": ((16_000, 16_000, 8, 0.1), None),
     "8 channels at 8 kHz": ((8_000, 8_000, 8, 0.1), None),
     "8 kHz": ((8_000, 8_000, 1, 0.1), None),
@@ -105,7 +105,7 @@ AUDIO = {
     ),
     "a rate of 1 Hz": ((20, 1, 1, 0.1), "is at 1 Hz; convert it"),
     "a rate of 500 kHz": ((500_000, 500_000, 1, 0.1), "is at 500000 Hz; convert it"),
-    "an hour": ((3600 * 16_000, 16_000, 1, 0.0), "lasts 3600.00 s, longer than the model takes (20 s)"),
+    "an hour": ((3600 * 16_000, 16_000, 1, 0.1), "lasts 3600.00 s, longer than the model takes (20 s)"),
 }
 
 # References, for a tokeniser of English letters.

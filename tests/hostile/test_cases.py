@@ -90,7 +90,7 @@ def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def manifest(given: str, place: Path) -> None:
     """Read as a corpus, with audio that has to be converted."""
     (place / "mine").mkdir()
-    soundfile.write(place / "mine/a.wav", np.zeros(8_000), 8_000)
+    soundfile.write(place / "mine/a.wav", np.tile([0.1, 0.1, -0.1, -0.1], 2_000), 8_000)
     (place / "mine/manifest.tsv").write_text(f"utterance\tspeaker\tfile\ttext\n{given}\n", encoding="utf-8")
     own = {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.0, "seed": 1}
     own |= {"heldout_utterances": None, "synthetic_speech": {"voices": 0}}
@@ -123,7 +123,9 @@ def audio(given: tuple[int, int, int, float], place: Path) -> None:
     kind = "FLOAT" if frames < 1_000_000 else "PCM_16"
     with soundfile.SoundFile(place / "mine/a.wav", "w", rate, channels, subtype=kind) as file:
         for start in range(0, frames, 1_000_000):
-            file.write(np.full((min(frames - start, 1_000_000), channels), value, np.float32))
+            number = np.arange(start, min(start + 1_000_000, frames))
+            wave = np.where(number // 40 % 2, np.float32(value), np.float32(-value))
+            file.write(np.stack([wave] * channels, axis=1))
     (place / "mine/manifest.tsv").write_text("utterance\tspeaker\tfile\ttext\nu1\tanna\ta.wav\tone\n")
     own = {"root": "mine", "manifest": "manifest.tsv", "roles": {}, "dev_share": 0.0, "seed": 1}
     own |= {"heldout_utterances": None, "synthetic_speech": {"voices": 0}}

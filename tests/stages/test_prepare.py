@@ -18,6 +18,7 @@ from saml.features.batching import collate
 from saml.features.store import load_features
 from saml.runtime.errors import SamlError
 from saml.stages import prepare as stages
+from saml.tracking import read_record
 
 AN4 = Path(os.environ.get("SAML_TEST_AN4", Path(__file__).parents[3] / "shared/data/an4"))
 
@@ -318,3 +319,52 @@ def test_real_speech(tmp_path):
     folds = json.loads((place / "splits.json").read_text())["folds"]
     tested = sorted(name for fold in folds for name in fold["test"])
     assert tested == sorted(s.id for s in supervisions if s.speaker == speaker)
+
+
+def test_audio_that_was_changed_since_is_named_or_dropped(workplace):
+    """Features are computed from what is there now: a file that was cut short in between."""
+    run("corpus", "out")
+    path = Path("mine/anna/2.wav")
+    path.write_bytes(path.read_bytes()[:8_000])
+    with pytest.raises(SamlError, match=r"utterance anna-2 .*mine/anna/2.wav\): the file is truncated"):
+        run("pool", "out", role="base")
+    place = run("pool", "out", changed(on_bad_utterance="drop"), role="base")
+    assert [cut.id for cut in CutSet.from_file(place / "cuts.jsonl.gz")] == [
+        f"anna-{i}" for i in (0, 1, 3, 4, 5)
+    ]
+    assert "anna-2\tanna\tmine/anna/2.wav\tthe file is truncated" in (place / "dropped.tsv").read_text()
+    record = read_record(place / "run.jsonl")
+    assert record.scores["utterances"] == 5 and record.scores["dropped"] == 1
+
+
+def test_copies_of_a_recording_stay_in_one_part(workplace, capsys):
+    """Two of six recordings of a target speaker are the same: 2 : 1 : 2 of five, and the copy beside it."""
+    Path("mine/dora/5.wav").write_bytes(Path("mine/dora/0.wav").read_bytes())
+    run("corpus", "out")
+    place = run("speaker", "out", speaker="dora")
+    (fold,) = json.loads((place / "splits.json").read_text())["folds"]
+    assert fold == {
+        "train": ["dora-0", "dora-1", "dora-5"],
+        "dev": ["dora-2"],
+        "test": ["dora-3", "dora-4"],
+    }
+    assert "the same recording under 2 ids: dora-0 (dora), dora-5 (dora)" in capsys.readouterr().err
+
+
+def test_each_file_is_decoded_once(workplace):
+    """Counted by the operating system: bytes that this process asked for, in each of the stages."""
+    for path in Path("mine").rglob("*.wav"):
+        noise = np.random.default_rng(sum(str(path).encode())).standard_normal(10 * 16_000)
+        soundfile.write(path, 0.1 * noise, 16_000)
+    size = path.stat().st_size
+    settings = changed(max_seconds=20.0)
+
+    def asked(stage, **options):
+        before = int(Path("/proc/self/io").read_text().split()[1])
+        run(stage, "out", settings, **options)
+        return int(Path("/proc/self/io").read_text().split()[1]) - before
+
+    asked("corpus")  # imports
+    assert 24 * size <= asked("corpus") < 24 * 1.5 * size
+    assert 6 * size <= asked("pool", role="base") < 6 * 1.5 * size
+    assert 6 * size <= asked("speaker", speaker="dora") < 6 * 1.5 * size

@@ -27,7 +27,7 @@ def can_resample(rate: int) -> bool:
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     """Resample `(samples,)` from `rate` in Hz to float32 at 16 kHz."""
     samples = np.ascontiguousarray(samples, dtype=np.float32)
-    if rate == SAMPLING_RATE:
+    if rate == SAMPLING_RATE or not len(samples):
         return samples
     return np.asarray(_resampler(rate)(torch.from_numpy(samples)).numpy())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from saml.config import load as config
@@ -29,10 +29,6 @@ from saml.tracking import read_record
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIG = config.load([ROOT / "config/config.yaml"])
-
-# The same examples in every run, without time limits, because the machine may be busy.
-settings.register_profile("saml", derandomize=True, deadline=None, max_examples=40, database=None)
-settings.load_profile("saml")
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES: st.SearchStrategy[Any] = st.recursive(

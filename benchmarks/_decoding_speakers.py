@@ -9,7 +9,7 @@ from lhotse import MonoCut
 from benchmarks._adapting import spec
 from benchmarks._models import build
 from saml.adapters import AdaptedRecogniser
-from saml.decoding.transcription import Search, best_texts
+from saml.decoding.transcription import Output, Search, best_outputs
 
 State = dict[str, torch.Tensor]
 
@@ -29,17 +29,19 @@ def ways(
     for adapter, state in enumerate(states):
         together.load_state(state, adapter)
 
-    def one_by_one() -> list[str]:
-        texts = [""] * len(cuts)
+    def one_by_one() -> list[Output]:
+        outputs = [Output("", "")] * len(cuts)
         for adapter, state in enumerate(states):
             alone.load_state(state)
             places = [place for place, own in enumerate(adapters) if own == adapter]
-            for place, text in zip(places, best_texts(alone, [cuts[p] for p in places], search), strict=True):
-                texts[place] = text
-        return texts
+            for place, output in zip(
+                places, best_outputs(alone, [cuts[p] for p in places], search), strict=True
+            ):
+                outputs[place] = output
+        return outputs
 
-    def at_once() -> list[str]:
-        return best_texts(together, cuts, search, adapters=adapters)
+    def at_once() -> list[Output]:
+        return best_outputs(together, cuts, search, adapters=adapters)
 
     if one_by_one() != at_once():
         raise SystemExit("decoding: speakers in the same batches are decoded otherwise than one by one")

@@ -100,6 +100,7 @@ def _compare_speakers(report: Report, like: str, options: argparse.Namespace, fo
             batch_seconds=options.batch_seconds,
             max_tokens_per_second=TOKENS_PER_SECOND,
             ctc_weight=0.0,
+            guard=False,
         )
         timings = interleave(ways(cuts, search, options), repeats=options.repeats)
         work = f"{options.speakers} speakers with SAML, {options.each} utterances like {like}'s each"

@@ -111,7 +111,7 @@ def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -
 def _search(beams: int) -> Any:
     from saml.decoding.transcription import Search
 
-    return Search(beams=beams, batch_seconds=60.0, max_tokens_per_second=30.0, ctc_weight=0.0)
+    return Search(beams=beams, batch_seconds=60.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=False)
 
 
 def _transcribe(recogniser: Any, cuts: Sequence[Any], beams: int) -> Callable[[], None]:

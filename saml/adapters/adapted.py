@@ -101,6 +101,15 @@ class AdaptedRecogniser:
 
     # ---- what a recogniser offers -------------------------------------------------------------
 
+    @property
+    def whole_frames(self) -> int | None:
+        """The base's; see `Recogniser`."""
+        return self.base.whole_frames
+
+    def use_whole_context(self, whole: bool) -> None:
+        """The base's context; see `Recogniser`."""
+        self.base.use_whole_context(whole)
+
     def frame_mask(self, lengths: Tensor) -> Tensor:
         """Which encoder frames are real; see `Recogniser`."""
         return self.base.frame_mask(lengths)

@@ -178,7 +178,10 @@ class TuningSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingSettings(Settings):
-    """Beam search. `ctc_weight` is the share of the CTC head's scores; 0: the decoder's scores alone."""
+    """Beam search. `ctc_weight` is the share of the CTC head's scores; 0: the decoder's scores alone.
+
+    `guard`: outputs that loop are decoded again (see `saml.decoding.looping`).
+    """
 
     section: ClassVar = "decoding"
 
@@ -186,6 +189,7 @@ class DecodingSettings(Settings):
     batch_seconds: float
     max_tokens_per_second: float
     ctc_weight: float
+    guard: bool
 
 
 @dataclass(frozen=True, kw_only=True)

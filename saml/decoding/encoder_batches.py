@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lhotse import MonoCut
+from lhotse.utils import fastcopy
 
 from saml.features.batching import by_length, collate
 from saml.models.recogniser import Encoded, Recogniser
@@ -32,3 +33,8 @@ def encoded_batches(
             recogniser.assign([adapters[index] for index, _ in batch])
         padded, lengths = collate([cut for _, cut in batch])
         yield batch, recogniser.encode(padded.to(device()), lengths.to(device()))
+
+
+def with_context(cut: MonoCut, frames: int) -> MonoCut:
+    """A copy of a cut that is padded to `frames` feature frames in a batch."""
+    return fastcopy(cut, custom={**(cut.custom or {}), "padded_frames": frames})

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lhotse import MonoCut
@@ -11,9 +12,10 @@ from lhotse import MonoCut
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.store import StoredAdapter, load_adapter
 from saml.config.settings import DecodingSettings
-from saml.decoding.beam_search import Rules, find
+from saml.decoding.beam_search import Rules, Scorer, find
 from saml.decoding.ctc_prefix import JointScores, PrefixScorer
-from saml.decoding.encoder_batches import encoded_batches
+from saml.decoding.encoder_batches import encoded_batches, with_context
+from saml.decoding.looping import BlockedRepeats, loops
 from saml.models.recogniser import Encoded, Recogniser
 from saml.runtime.devices import device
 from saml.runtime.errors import SamlError
@@ -23,48 +25,120 @@ from saml.runtime.progress import Progress
 Search = DecodingSettings
 
 
+@dataclass(frozen=True)
+class Output:
+    """What was recognised in an utterance.
+
+    `guard` says whether the guard against loops was needed: "" if not, "context" if the whole context was
+    enough, "blocked" if repetition had to be blocked.
+    """
+
+    text: str
+    guard: str
+
+
 def transcribe(
     recogniser: Recogniser, cuts: Sequence[MonoCut], search: Search, progress: Progress | None = None
 ) -> dict[str, str]:
-    """The best hypothesis of every cut by its id, see `best_texts`."""
-    texts = best_texts(recogniser, cuts, search, progress)
-    return {cut.id: text for cut, text in zip(cuts, texts, strict=True)}
+    """The best hypothesis of every cut by its id, see `best_outputs`."""
+    outputs = best_outputs(recogniser, cuts, search, progress)
+    return {cut.id: output.text for cut, output in zip(cuts, outputs, strict=True)}
 
 
-@torch.inference_mode()
-def best_texts(
+def best_outputs(
     recogniser: Recogniser,
     cuts: Sequence[MonoCut],
     search: Search,
     progress: Progress | None = None,
     adapters: Sequence[int] | None = None,
-) -> list[str]:
-    """The best hypothesis of every cut, in the order of `cuts`.
+    *,
+    whole_context: bool = False,
+) -> list[Output]:
+    """The best hypothesis of every cut, in the order of `cuts`; those that loop are decoded again.
 
-    Batches have utterances of similar length. Encoder states, routes and cross-attention keys are computed
-    once per utterance (with `decoder_routing: input` the decoder's routes and keys at each step, for each
-    beam). In a multi-adapter batch each utterance is decoded with its own adapter and routes.
+    In a multi-adapter batch each utterance is decoded with its own adapter and routes.
 
     Args:
         recogniser: the model, with or without adapters.
         cuts: the utterances; one may occur several times, with different adapters.
-        search: settings of the search.
+        search: settings of the search, and whether outputs are guarded against loops.
         progress: counts the utterances.
         adapters: in a multi-adapter batch, the index of each cut's adapter.
+        whole_context: decode with the whole context (see `Recogniser`) from the start.
 
     Raises:
         SamlError: `ctc_weight` is not 0 and the model has no CTC head.
     """
+    attempts = [_Attempt("", whole_context, blocked=False)]
+    if search.guard:
+        if recogniser.whole_frames is not None and not whole_context:
+            attempts.append(_Attempt("context", whole=True, blocked=False))
+        attempts.append(_Attempt("blocked", whole=True, blocked=True))
+    outputs: dict[int, Output] = {}
+    places = list(range(len(cuts)))
+    for attempt in attempts:
+        chosen = None if adapters is None else [adapters[place] for place in places]
+        own = [cuts[place] for place in places]
+        found = _decode(recogniser, own, search, attempt, None if attempt.name else progress, chosen)
+        outputs |= {place: Output(one.text, attempt.name) for place, one in zip(places, found, strict=True)}
+        places = [
+            place
+            for place, one in zip(places, found, strict=True)
+            if search.guard and loops(one.text, one.tokens, cuts[place].duration)
+        ]
+        if not places:
+            break
+    return [outputs[place] for place in range(len(cuts))]
+
+
+class _Attempt(NamedTuple):
+    """How utterances are decoded: the name for `Output.guard`, with the whole context, repetition blocked."""
+
+    name: str
+    whole: bool
+    blocked: bool
+
+
+class _Text(NamedTuple):
+    """A text and the number of its tokens."""
+
+    text: str
+    tokens: int
+
+
+@torch.inference_mode()
+def _decode(
+    recogniser: Recogniser,
+    cuts: Sequence[MonoCut],
+    search: Search,
+    attempt: _Attempt,
+    progress: Progress | None,
+    adapters: Sequence[int] | None,
+) -> list[_Text]:
+    """The best hypothesis of every cut.
+
+    Batches have utterances of similar length. Encoder states, routes and cross-attention keys are computed
+    once per utterance (with `decoder_routing: input` the decoder's routes and keys at each step, for each
+    beam).
+    """
     tokeniser = recogniser.tokeniser
-    texts = [""] * len(cuts)
+    texts = [_Text("", 0)] * len(cuts)
     seconds = search.batch_seconds
+    recogniser.use_whole_context(attempt.whole)
+    frames = recogniser.whole_frames if attempt.whole else None
+    cuts = cuts if frames is None else [with_context(cut, frames) for cut in cuts]
     for batch, encoded in encoded_batches(recogniser, cuts, max_seconds=seconds, adapters=adapters):
         rules = _rules([cut for _, cut in batch], search, recogniser)
-        found = find(recogniser, encoded, rules, _joint(recogniser, encoded, search))
+        scorer: Scorer | None = _joint(recogniser, encoded, search)
+        if attempt.blocked:
+            scorer = BlockedRepeats(tokeniser.size, scorer)
+        found = find(recogniser, encoded, rules, scorer)
         for (place, _), hypotheses in zip(batch, found, strict=True):
-            texts[place] = tokeniser.decode([*tokeniser.prompt, *hypotheses[0].tokens])
+            tokens = hypotheses[0].tokens
+            texts[place] = _Text(tokeniser.decode([*tokeniser.prompt, *tokens]), len(tokens))
         if progress is not None:
             progress.update(progress.done + len(batch))
+    recogniser.use_whole_context(False)
     return texts
 
 

@@ -63,6 +63,14 @@ class ConformerRecogniser(nn.Module):
         """The longest decoder input that there are positions for, start included."""
         return len(self.network.model.decoder.pos_emb.weight)
 
+    @property
+    def whole_frames(self) -> int | None:
+        """None: the context is the utterance."""
+        return None
+
+    def use_whole_context(self, whole: bool) -> None:
+        """Nothing: the context is always the utterance."""
+
     def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
         """Nothing: there are no adapters."""
 

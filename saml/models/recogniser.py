@@ -111,6 +111,16 @@ class Recogniser(Protocol):
     def max_tokens(self) -> int:
         """How many tokens the decoder takes, prompt included."""
 
+    @property
+    def whole_frames(self) -> int | None:
+        """Feature frames of the whole context; None where the context is the utterance."""
+
+    def use_whole_context(self, whole: bool) -> None:
+        """Encode with the whole context that the network was trained with, whatever shorter one is set.
+
+        Whisper's is 30 s. A Conformer has no other than the utterance.
+        """
+
     def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
         """Set the adapter of each row of the next batches; a model without adapters has nothing to set."""
 

@@ -55,6 +55,7 @@ class WhisperRecogniser(nn.Module):
         self.network = WhisperForConditionalGeneration(network_config(settings, tokeniser))
         self.ctc_head = nn.Linear(self.width, tokeniser.size) if settings["ctc_head"] else None
         self._attended: Tensor | None = None
+        self._tail: float | None = self.settings["features"]["tail_seconds"]
         for layer in self.network.model.decoder.layers:
             layer.encoder_attn.register_forward_pre_hook(self._hide, with_kwargs=True)
         self.fill_computed()
@@ -80,6 +81,15 @@ class WhisperRecogniser(nn.Module):
         """The longest decoder input that there are positions for, prompt included."""
         return int(self.settings["max_target_positions"])
 
+    @property
+    def whole_frames(self) -> int | None:
+        """Feature frames of the whole context."""
+        return _STRIDE * source_positions(self.settings)
+
+    def use_whole_context(self, whole: bool) -> None:
+        """Pad to the whole context, or as the settings say; see `Recogniser`."""
+        self._tail = None if whole else self.settings["features"]["tail_seconds"]
+
     def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
         """Nothing: there are no adapters."""
 
@@ -97,7 +107,7 @@ class WhisperRecogniser(nn.Module):
 
         Features are cut or filled with silence to the context. Raises SamlError where an utterance is longer.
         """
-        if self.settings["features"]["tail_seconds"] is None:
+        if self._tail is None:
             fitted = self._fit(features, lengths, source_positions(self.settings)).transpose(1, 2)
             states = self.network.model.encoder(fitted).last_hidden_state  # of (batch, bins, features)
             return Encoded(states, self.frame_mask(lengths))
@@ -120,10 +130,10 @@ class WhisperRecogniser(nn.Module):
 
     def _context(self, lengths: Tensor) -> Tensor:
         """Encoder frames that the network attends to for each utterance, `(batch,)`."""
-        whole, tail = source_positions(self.settings), self.settings["features"]["tail_seconds"]
-        if tail is None:
+        whole = source_positions(self.settings)
+        if self._tail is None:
             return torch.full_like(lengths, whole)
-        return (-(-(lengths + round(tail * _FRAMES_A_SECOND)) // _STRIDE)).clamp(max=whole)
+        return (-(-(lengths + round(self._tail * _FRAMES_A_SECOND)) // _STRIDE)).clamp(max=whole)
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
         """Teacher-forced next-token logits `(batch, tokens, vocabulary)` of inputs `(batch, tokens)`."""

@@ -70,7 +70,8 @@ def read_counts(
 ) -> pd.DataFrame:
     """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
 
-    Columns: arm, speaker (the adapted one; "" if none), seed, part, fold, utterance, scorer and COUNTS.
+    Columns: arm, speaker (the adapted one; "" if none), seed, part, fold, utterance, looped (whether the
+    output needed the guard), scorer and COUNTS.
     With `heldout` the files of held-out speakers alone are read too.
 
     Raises:
@@ -82,7 +83,7 @@ def read_counts(
         path = decoding.folder(results) / "hypotheses.jsonl"
         for line in read_lines(path):
             rows.extend(_rows(decoding, line, scorers, path))
-    columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "scorer", *COUNTS]
+    columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "looped", "scorer", *COUNTS]
     table = pd.DataFrame(rows, columns=columns)
     test = table[(table["part"] == "test") & (table["scorer"] == scorers[0])]
     _check_pairs(test, arms, speakers, seeds)
@@ -116,7 +117,8 @@ def _rows(
             counts = line["counts"][scorer]
             numbers = [int(counts[unit][operation]) for unit in UNITS for operation in OPERATIONS]
             factors = [decoding.arm, decoding.speaker or "", decoding.seed]
-            yield [*factors, line["part"], line["fold"], line["utterance"], scorer, *numbers]
+            looped = bool(line.get("guard"))  # older files have no guard
+            yield [*factors, line["part"], line["fold"], line["utterance"], looped, scorer, *numbers]
     except (KeyError, TypeError, ValueError) as error:
         what = f"{path}: utterance {line.get('utterance', '?')} has no usable {error}"
         raise SamlError(f"{what}; decode again with scoring.scorers = {list(scorers)}") from None

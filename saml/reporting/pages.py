@@ -57,6 +57,7 @@ def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "arm": row["arm"],
             "WER, %": percent(row["wer"]),
             "held-out WER, %": percent(row["wer_heldout"]),
+            "looped": str(int(row["looped"])),
             "reduction vs fp32, %": with_interval(row, "rel_fp32"),
             "p vs fp32": p_value(row["p_fp32"]),
             "reduction vs nf4, %": with_interval(row, "rel_nf4"),

@@ -14,7 +14,7 @@ from saml.adapters.store import State, StoredAdapter
 from saml.config.settings import DecodingSettings, typed
 from saml.corpora.manifests import read_cuts
 from saml.corpora.split_files import read_splits
-from saml.decoding.transcription import best_texts, load_given
+from saml.decoding.transcription import Output, best_outputs, load_given
 from saml.evaluation.wer import count, error_rate, pool
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
@@ -133,9 +133,11 @@ def decode(
     decoded = [one for one in inputs if one.files.hypotheses not in failed]
     with Progress(f"decoding {arm} {_names(decodings)}", len(rows)) as progress:
         cuts, adapters = [row.cut for _, row in rows], [adapter for adapter, _ in rows]
-        texts = iter(best_texts(recogniser, cuts, search, progress, adapters))
+        # A shorter context is for adapted arms: without an adapter Whisper repeats itself there.
+        unadapted = not settings["arm"]["adapted"]
+        outputs = iter(best_outputs(recogniser, cuts, search, progress, adapters, whole_context=unadapted))
     for one in decoded:
-        own = [(row, next(texts)) for row in one.rows]
+        own = [(row, next(outputs)) for row in one.rows]
         _write(one, own, settings["scoring"]["scorers"], weights)
     if failed:
         written = f"; the other {len(decoded)} are written" if decoded else ""
@@ -239,9 +241,11 @@ def _load(recogniser: AdaptedRecogniser, one: _Inputs, first: int) -> None:
             recogniser.load_state(state, adapter=first + index)
 
 
-def _write(one: _Inputs, decoded: Sequence[tuple[_Row, str]], scorers: Sequence[str], weights: Path) -> None:
+def _write(
+    one: _Inputs, decoded: Sequence[tuple[_Row, Output]], scorers: Sequence[str], weights: Path
+) -> None:
     """A speaker's hypotheses with their counts, and its run record."""
-    lines = [_line(row, text, scorers) for row, text in decoded]
+    lines = [_line(row, output, scorers) for row, output in decoded]
     lines.sort(key=lambda line: (line["part"], line["fold"], line["utterance"]))
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomically(one.files.hypotheses, text.encode())
@@ -250,7 +254,7 @@ def _write(one: _Inputs, decoded: Sequence[tuple[_Row, str]], scorers: Sequence[
     one.record.write(one.files.record)
 
 
-def _line(row: _Row, hypothesis: str, scorers: Iterable[str]) -> dict[str, Any]:
+def _line(row: _Row, output: Output, scorers: Iterable[str]) -> dict[str, Any]:
     supervision = row.cut.supervisions[0]
     return {
         "utterance": row.cut.id,
@@ -258,8 +262,9 @@ def _line(row: _Row, hypothesis: str, scorers: Iterable[str]) -> dict[str, Any]:
         "part": row.part,
         "fold": row.fold,
         "reference": supervision.text,
-        "hypothesis": hypothesis,
-        "counts": count(supervision.text, hypothesis, scorers),
+        "hypothesis": output.text,
+        "guard": output.guard,
+        "counts": count(supervision.text, output.text, scorers),
     }
 
 
@@ -268,6 +273,8 @@ def _note(run: RunRecord, lines: Sequence[Mapping[str, Any]], weights: Path) -> 
     run.size("model", weights.stat().st_size)
     for part in ("test", "heldout"):
         chosen = [line["counts"] for line in lines if line["part"] == part]
+        if chosen and part == "test":
+            run.score("looped", sum(line["part"] == part and bool(line["guard"]) for line in lines))
         for scorer in chosen[0] if chosen else ():
             suffix = "" if part == "test" else "/heldout"
             rate = error_rate(pool(counts[scorer]["words"] for counts in chosen))

@@ -16,7 +16,7 @@ from saml.audio import SAMPLING_RATE
 from saml.audio.reader import read_audio
 from saml.corpora.audio import describe
 from saml.corpora.utterance_checks import warn
-from saml.decoding.transcription import Search, adapted, load_given, transcribe
+from saml.decoding.transcription import Search, adapted, best_outputs, load_given
 from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config
 from saml.features.store import ArchiveWriter, store_features
 from saml.models.recogniser import Recogniser, as_module
@@ -24,8 +24,6 @@ from saml.models.store import load_model
 from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import SamlError, about
 
-# Those of the default configuration.
-_LIMITS = {"batch_seconds": 120, "max_tokens_per_second": 30.0, "ctc_weight": 0.0}
 # A Conformer takes what it was trained on, and this in any case: its memory grows with the square.
 _LONGEST_SECONDS = 20.0
 
@@ -39,6 +37,7 @@ def transcribe_files(
     adapter_description: Path | None = None,
     fold: int = 0,
     beams: int = 4,
+    guard: bool = True,
 ) -> list[tuple[Path, str]]:
     """The text of each of `files`, in their order.
 
@@ -50,6 +49,7 @@ def transcribe_files(
         adapter_description: its JSON; None: the file beside `adapter` with the suffix .json.
         fold: index of the adapter's fold, if it was trained with cross-validation.
         beams: hypotheses kept; 1 is greedy search.
+        guard: decode texts that repeat themselves again (see `saml.decoding.looping`).
 
     Raises:
         SamlError: a file is not audio or is too long for the model, or model and adapter do not match.
@@ -72,8 +72,13 @@ def transcribe_files(
     features = feature_config({"family": content["family"], content["family"]: content["settings"]})
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
         cuts = list(_cuts(files, features, _longest(content, features), Path(folder)))
-        texts = transcribe(recogniser, cuts, Search(beams=beams, **_LIMITS))
-    return [(path, texts[cut.id]) for path, cut in zip(files, cuts, strict=True)]
+        outputs = best_outputs(recogniser, cuts, _search(beams, guard), whole_context=stored is None)
+    return [(path, output.text) for path, output in zip(files, outputs, strict=True)]
+
+
+def _search(beams: int, guard: bool) -> Search:
+    """The search of the default configuration."""
+    return Search(beams=beams, batch_seconds=120, max_tokens_per_second=30.0, ctc_weight=0.0, guard=guard)
 
 
 def print_texts(**options: object) -> None:

@@ -249,7 +249,9 @@ def test_greedy_search_is_joint_too(tiny: Recogniser, cuts: list, weight: float)
 
 def search(weight: float, beams: int) -> Search:
     """At most 11 tokens, whatever the duration."""
-    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=weight)
+    return Search(
+        beams=beams, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=weight, guard=False
+    )
 
 
 def test_without_weight_the_ctc_head_is_not_used(
@@ -257,7 +259,9 @@ def test_without_weight_the_ctc_head_is_not_used(
 ) -> None:
     """Not even a look at the CTC head."""
     expected = transcribe(
-        tiny, cuts, Search(beams=3, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=0.0)
+        tiny,
+        cuts,
+        Search(beams=3, batch_seconds=100.0, max_tokens_per_second=0.01, ctc_weight=0.0, guard=False),
     )
     monkeypatch.delattr(type(tiny), "ctc_logits")
     assert transcribe(tiny, cuts, search(0.0, beams=3)) == expected

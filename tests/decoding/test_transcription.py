@@ -43,7 +43,9 @@ SHORT = 0.01
 
 
 def search(beams: int, tokens_per_second: float = 10.0) -> Search:
-    return Search(beams=beams, batch_seconds=100.0, max_tokens_per_second=tokens_per_second, ctc_weight=0.0)
+    return Search(
+        beams=beams, batch_seconds=100.0, max_tokens_per_second=tokens_per_second, ctc_weight=0.0, guard=False
+    )
 
 
 @pytest.mark.parametrize("beams", [1, 4])

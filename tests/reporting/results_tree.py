@@ -33,7 +33,7 @@ class Tree:
         (folder / "adapter.json").write_text(json.dumps({"arm": arm, **description}))
 
     def hypotheses(self, speaker: str | None, arm: str, seed: int, lines: list[tuple]) -> None:
-        """`lines`: (part, utterance, reference, hypothesis) or (..., fold)."""
+        """`lines`: (part, utterance, reference, hypothesis), then the fold and the guard if they matter."""
         path = self.folder(speaker, arm, seed) / "hypotheses.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
@@ -43,6 +43,7 @@ class Tree:
                     "speaker": speaker if part == "test" else "other",
                     "part": part,
                     "fold": fold[0] if fold else 0,
+                    "guard": fold[1] if len(fold) > 1 else "",
                     "reference": reference,
                     "hypothesis": hypothesis,
                     "counts": count(reference, hypothesis, ["released", "whisper"]),

@@ -15,7 +15,7 @@ from saml.tracking import read_record
 # Errors and reference words under both scorers, summed over seeds: anna has 7 words, "b o" 3.
 EXPECTED = {"fp32": (2, 10), "nf4": (4, 10), "pqm": (2, 20), "saml": (2, 20)}
 SUMMARY = (
-    "arm,scorer,seeds,speakers,words,wer,wer_heldout,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
+    "arm,scorer,seeds,speakers,words,wer,wer_heldout,looped,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
     "rel_nf4,rel_nf4_low,rel_nf4_high,p_nf4,model_mb,speaker_mb,ratio_fp32"
 )
 WER = "experiment,arm,speaker,seed,scorer,utterances,words,hits,substitutions,deletions,insertions,wer,cer"
@@ -114,6 +114,7 @@ def test_folds_are_summed(tree: Tree) -> None:
     row = rows(folder / "wer.csv")[0]
     assert [row[name] for name in ("utterances", "words", "deletions", "wer")] == ["3", "6", "3", "0.500000"]
     summary = rows(folder / "summary.csv")[0]
+    assert summary["looped"] == "0"
     assert (summary["wer_heldout"], summary["rel_nf4"]) == ("", ""), (
         "nothing to compare with is an empty cell"
     )
@@ -237,3 +238,13 @@ def test_missing_files_of_an_arm_are_named(small: Tree) -> None:
     (small.folder("anna", "saml", 1) / "adapter.safetensors").unlink()
     with pytest.raises(SamlError, match=r"saml/seed1/adapter\.safetensors: cannot read its size"):
         run(small)
+
+
+def test_outputs_that_needed_the_guard_are_counted(tree: Tree) -> None:
+    """Those of the test part, whatever the guard did."""
+    tree.weights("base", 10)
+    lines = [("u1", ""), ("u2", "context"), ("u3", "blocked")]
+    tree.hypotheses("anna", "fp32", 0, [("test", name, "go on", "go", 0, guard) for name, guard in lines])
+    tree.hypotheses(None, "fp32", 0, [("heldout", "h1", "go on", "go", 0, "context")])
+    folder = run(tree, arms={"fp32": ARMS["fp32"]}, speakers=["anna"])
+    assert {row["looped"] for row in rows(folder / "summary.csv")} == {"2"}

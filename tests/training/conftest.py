@@ -80,7 +80,13 @@ SETTINGS: dict[str, Any] = {
         "select": "loss",
     },
     "partition": {"enrolment": None},
-    "decoding": {"beams": 2, "batch_seconds": 20, "max_tokens_per_second": 10.0, "ctc_weight": 0.0},
+    "decoding": {
+        "beams": 2,
+        "batch_seconds": 20,
+        "max_tokens_per_second": 10.0,
+        "ctc_weight": 0.0,
+        "guard": False,
+    },
     "scoring": {"scorers": ["released", "whisper"]},
 }
 SAML_ARM = {"precision": "nf4", "adapted": True, "experts": 2, "pretrained": True, "routed": True}

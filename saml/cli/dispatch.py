@@ -7,8 +7,9 @@ from typing import Any
 
 
 def run(path: str, options: dict[str, Any]) -> Any:
-    """Call the function "module:name" with all of `options` but its threads, which are set first."""
+    """Call the function "module:name" with all of `options` but its threads, which are set first; offline."""
     limit_threads(options.pop("threads"))
+    stay_offline()
     return call(path, options)
 
 
@@ -31,6 +32,13 @@ def limit_threads(threads: int) -> None:
     # Threads that have nothing to do sleep. Beside other jobs, those that stay awake for their next piece of
     # work keep the ones that have some from the cores: a training on two threads took ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Needed by deterministic matrix products on a GPU; read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def stay_offline() -> None:
+    """Keep libraries from asking the Hugging Face hub, in this process; before any of them is imported.
+
+    Only for commands whose inputs are all here: one that may open a given base model needs the hub.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saml.cli.arguments import add_names, add_paths, add_threads, json_object, not_negative
-from saml.cli.dispatch import function, limit_threads
+from saml.cli.dispatch import function, limit_threads, stay_offline
 from saml.cli.stage_definition import Stage, Value
 from saml.cli.stage_table import STAGES
 from saml.runtime.errors import SamlError
@@ -87,6 +87,8 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 def _run_stage(stage: Stage, options: Options) -> None:
     _refuse_missing_section(stage, options)
     limit_threads(options.pop("threads"))
+    if not stage.downloads:
+        stay_offline()
     family = options["family"]
     for name in {"corpus", "family"} - set(stage.notes):
         del options[name]

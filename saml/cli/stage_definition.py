@@ -33,7 +33,8 @@ class Stage:
     "module:name") that holds what is each speaker's own.
 
     One that `trains` takes --work and --checkpoint-seconds. One that is `tunable` trains an adapter and can
-    run as a trial of a learning rate. `notes` are the names for the run record that the function takes.
+    run as a trial of a learning rate. One that `downloads` may ask the Hugging Face hub; the others
+    stay offline. `notes` are the names for the run record that the function takes.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     batch: tuple[str, str] | None = None
     trains: bool = False
     tunable: bool = False
+    downloads: bool = False
     notes: tuple[str, ...] = ("corpus",)
 
     def rule_flags(self) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,7 @@ _ALL = (
         "take over a base model that transformers or OpenAI wrote",
         sections=("model",),
         outputs=_NEW_MODEL,
+        downloads=True,
     ),
     Stage(
         "quantise",

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saml.models.checkpoints.source import checkpoint_path
 from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
 from saml.models.store import load_model
 from saml.runtime.errors import SamlError
@@ -94,9 +93,8 @@ def test_a_folder_that_is_none_or_lacks_a_file(write_checkpoint: Write, tmp_path
         lacking = tmp_path / f"without-{name}"
         shutil.copytree(folder, lacking)
         (lacking / name).unlink()
-        with pytest.raises(
-            SamlError, match="has no (config.json|vocab.json|weights in safetensors); point it"
-        ):
+        what = r"weights \(model\.safetensors or pytorch_model\.bin, .*\)" if "model" in name else name
+        with pytest.raises(SamlError, match=rf"has no {what}; point it to a folder"):
             open_checkpoint(section(lacking))
 
 
@@ -166,40 +164,10 @@ def test_damage_is_named(write_checkpoint: Write) -> None:
     positions = "model.encoder.embed_positions.weight"
     refused({positions: whole[positions] + 0.01}, "positions are not Whisper's sinusoids")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(SamlError, match="cannot read these weights"):
+    with pytest.raises(SamlError, match=r"model\.safetensors: truncated or damaged safetensors of 200 bytes"):
         read_recogniser(open_checkpoint(section(folder)))
 
 
 def test_characters_in_their_own_order(write_checkpoint: Write) -> None:
     """The checkpoint's order decides the ids, not the config's."""
     assert open_checkpoint(section(write_checkpoint())).tokeniser.characters == CHARACTERS
-
-
-def test_a_model_on_the_hub(monkeypatch: pytest.MonkeyPatch, write_checkpoint: Write) -> None:
-    """Taken from the cache, else downloaded if allowed; without a network the error says what to do."""
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    folder, asked, cached = write_checkpoint(), [], False
-
-    def snapshot(
-        name: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool
-    ) -> str:
-        asked.append((name, revision, local_files_only))
-        assert "*.safetensors" in allow_patterns
-        if local_files_only and not cached or name == "a/offline":
-            raise LocalEntryNotFoundError("cannot reach the hub")
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert checkpoint_path(section("hf://a/b@v1")) == folder
-    assert asked == [("a/b", "v1", True), ("a/b", "v1", False)]
-    with pytest.raises(SamlError, match="hf://a/b is not downloaded yet"):
-        checkpoint_path(section("hf://a/b"), fetch=False)
-    with pytest.raises(
-        SamlError, match=r"cannot download hf://a/offline \(cannot reach the hub\); .* copy the"
-    ):
-        checkpoint_path(section("hf://a/offline"))
-    cached = True
-    asked.clear()
-    assert checkpoint_path(section("hf://a/b")) == folder and asked == [("a/b", None, True)]

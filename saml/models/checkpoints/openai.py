@@ -1,14 +1,13 @@
 """A Whisper in OpenAI's own format, a `.pt` with `dims` and `model_state_dict`, in transformers' names."""
 
-import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from saml.models.checkpoints.weight_files import load_pickled
 from saml.runtime.errors import SamlError
 
 # Their names to transformers', in this order; what is not here is called alike.
@@ -30,6 +29,14 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 )
 
 
+def read_openai_config(path: Path) -> dict[str, Any]:
+    """The configuration, as transformers would write it; weights are not read.
+
+    Raises SamlError where the file is damaged or holds something else.
+    """
+    return _read(path)[0]
+
+
 def read_openai(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration, as transformers would write it, and the weights, float32 under transformers' names.
 
@@ -37,22 +44,28 @@ def read_openai(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Raises SamlError where the file is damaged or holds something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        dims, weights = dict(content["dims"]), dict(content["model_state_dict"])
-        config = _config(dims)
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        message = (str(error).splitlines() or [""])[0]
-        raise SamlError(f"{path}: not a Whisper as OpenAI publishes them ({message})") from None
+    config, weights = _read(path)
     return config, {_name(name): tensor.float() for name, tensor in weights.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    content = load_pickled(path)
+    if not isinstance(content, Mapping) or not {"dims", "model_state_dict"} <= content.keys():
+        raise SamlError(
+            f"{path}: not a Whisper as OpenAI publishes them ({_found(content)}); name a folder "
+            "that transformers' save_pretrained wrote, or hf://<owner>/<name>"
+        )
+    try:
+        return _config(content["dims"]), dict(content["model_state_dict"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SamlError(f"{path}: not a Whisper as OpenAI publishes them ({error})") from None
+
+
+def _found(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"it holds a {type(content).__name__}"
+    keys = ", ".join(str(key) for key in list(content)[:3])
+    return f"it has no dims and model_state_dict, but {keys or 'nothing'}"
 
 
 def _config(dims: dict[str, int]) -> dict[str, Any]:

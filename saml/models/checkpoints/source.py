@@ -3,23 +3,34 @@
 Light on purpose: the workflow asks it before any job starts.
 """
 
-import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saml.runtime.errors import SamlError
-
-CONFIG, VOCABULARY = "config.json", "vocab.json"
-GENERATION, TOKENIZER, MERGES, ADDED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "merges.txt",
-    "added_tokens.json",
+from saml.models.checkpoints.files import (
+    ADDED,
+    CONFIG,
+    GENERATION,
+    MERGES,
+    TOKENIZER,
+    VOCABULARY,
+    Lacking,
+    find_files,
+    find_weights,
+    in_folder,
 )
-HUB = "hf://"
-_WANTED = [CONFIG, GENERATION, VOCABULARY, TOKENIZER, MERGES, ADDED, "*.safetensors"]
+from saml.models.checkpoints.foreign import foreign_file, foreign_folder, lone_file
+from saml.models.checkpoints.hub import HUB, cache_of, hub_checkpoint, is_hub_name
+from saml.runtime.errors import SamlError
+from saml.runtime.files import checksum
+
+_ADVICE = (
+    f"point it to a folder with {CONFIG}, weights and a vocabulary, as transformers' save_pretrained writes "
+    "them (config/README.md says more)"
+)
+_WEB = re.compile(r"https?://(?:www\.)?huggingface\.co/([^/]+/[^/?#]+)")
 
 
 def is_given(model: Mapping[str, Any]) -> bool:
@@ -30,78 +41,78 @@ def is_given(model: Mapping[str, Any]) -> bool:
 def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
     """The checkpoint: a folder that transformers wrote, or a `.pt` of OpenAI's with its vocabulary beside it.
 
-    Environment variables in its name are filled in, so that a configuration can name the variable alone:
-    nothing of it changes from machine to machine. `hf://<owner>/<name>[@<revision>]` is a model on the
-    Hugging Face hub, downloaded once unless `fetch` is false.
+    `~` and environment variables in its name are filled in, so that a configuration can name the variable
+    alone: nothing of it changes from machine to machine. `hf://<owner>/<name>[@<revision>]` is a model on the
+    Hugging Face hub; what is not in the cache is downloaded unless `fetch` is false.
 
-    Raises SamlError, saying how to come by one, where there is no such checkpoint or a file of it is missing.
+    Raises SamlError, saying how to come by one, where there is no such checkpoint, it is something else, or a
+    file of it is missing.
     """
     own = model[model["family"]]
     key, named = f"model.{model['family']}.checkpoint", str(own["checkpoint"])
-    advice = (
-        f"point it to a folder with {CONFIG}, model.safetensors and {VOCABULARY}, as transformers' "
-        "save_pretrained writes them (config/README.md says more)"
-    )
     expanded = os.path.expanduser(os.path.expandvars(named))
     if "$" in expanded:
-        raise SamlError(f"{key}: {expanded} names an environment variable that is not set; {advice}")
-    path = _hub(expanded, key, fetch=fetch) if expanded.startswith(HUB) else Path(expanded)
-    if path.suffix == ".pt" and path.is_file():
-        return path
-    if not path.is_dir():
-        raise SamlError(f"{key}: there is no folder {expanded or repr(named)}; {advice}")
-    # Characters come from vocab.json alone; another vocabulary has several kinds of files.
-    needed = (CONFIG,) if own["characters"] is None else (CONFIG, VOCABULARY)
-    for name in needed:
-        if not (path / name).is_file():
-            raise SamlError(f"{key}: {path} has no {name}; {advice}")
-    if not list(path.glob("*.safetensors")):
-        raise SamlError(f"{key}: {path} has no weights in safetensors; {advice}")
+        raise SamlError(f"{key}: {expanded} names an environment variable that is not set; {_ADVICE}")
+    try:
+        if expanded.startswith(HUB):
+            path = hub_checkpoint(expanded, fetch=fetch, own_vocabulary=own["characters"] is None)
+        else:
+            path = _given(expanded, named)
+        _check_files(path, own_vocabulary=own["characters"] is None)
+    except SamlError as error:
+        raise SamlError(f"{key}: {error}") from None
     return path
 
 
+def _given(expanded: str, named: str) -> Path:
+    """What a name stands for that is not of the hub: a file or folder that exists."""
+    path = Path(expanded)
+    if expanded and (path.is_file() or path.is_dir()):
+        return path
+    web = _WEB.match(expanded)
+    if web is not None or is_hub_name(expanded):
+        advice = f"for the model on the Hugging Face hub write {HUB}{web[1] if web else expanded}"
+        raise SamlError(f"there is no folder {expanded}; {advice}")
+    raise SamlError(f"there is no folder {expanded or repr(named)}; {_ADVICE}")
+
+
+def _check_files(path: Path, *, own_vocabulary: bool) -> None:
+    """Raise SamlError, saying what it is, where `path` is no checkpoint or a file of it is another thing."""
+    if path.is_file():
+        if (kind := lone_file(path)) is not None:
+            raise SamlError(f"{path} {kind}")
+        return
+    try:
+        files = find_files(in_folder(path), own_vocabulary=own_vocabulary)
+    except Lacking as error:
+        kind = foreign_folder(path)
+        raise SamlError(f"{path} {kind}" if kind else f"{path} has {error}; {_ADVICE}") from None
+    for file in files:
+        if (kind := foreign_file(file)) is not None:
+            raise SamlError(f"{file} is {kind.what}; {again(path, kind.remedy)}")
+
+
+def again(path: Path, otherwise: str = "copy or download it again") -> str:
+    """What to do about a damaged file of the checkpoint `path`; `otherwise` outside the hub's cache."""
+    cache = cache_of(path)
+    return otherwise if cache is None else f"delete {cache}, and it is downloaded again"
+
+
 def weights_of(path: Path) -> list[Path]:
-    """The files of a checkpoint that hold its weights."""
-    return [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    """The files of a checkpoint that hold its weights. Raises SamlError where it has none."""
+    return [path] if path.is_file() else list(find_weights(in_folder(path)).files)
 
 
 def checksums(path: Path) -> dict[str, str]:
-    """SHA-256 of every file of a checkpoint that counts, by name."""
+    """SHA-256 of every file of a checkpoint that counts, by name.
+
+    Raises SamlError where it has no weights.
+    """
     folder = path.parent if path.is_file() else path
     vocabulary = [folder / name for name in (TOKENIZER, MERGES)]
     own = any(file.is_file() for file in vocabulary) or path.is_file()
     names = (CONFIG, VOCABULARY, *((GENERATION, TOKENIZER, MERGES, ADDED) if own else ()))
     files = [folder / name for name in names if (folder / name).is_file()]
-    files += [*(folder.glob("*.tiktoken") if own else ()), *weights_of(path)]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
-
-
-def _hub(named: str, key: str, *, fetch: bool) -> Path:
-    """The folder of a model on the hub: in the local cache, or downloaded into it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    name, _, revision = named.removeprefix(HUB).partition("@")
-
-    def snapshot(*, cached: bool) -> Path:
-        return Path(
-            snapshot_download(
-                name, revision=revision or None, allow_patterns=_WANTED, local_files_only=cached
-            )
-        )
-
-    try:
-        return snapshot(cached=True)
-    except HFValidationError:
-        raise SamlError(f"{key}: {named} is not {HUB}<owner>/<name>[@<revision>]") from None
-    except (OSError, ValueError):  # not in the cache
-        if not fetch:
-            raise SamlError(f"{key}: {named} is not downloaded yet") from None
-    try:
-        return snapshot(cached=False)
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SamlError(
-            f"{key}: cannot download {named} ({reason}); where there is no network, copy the model's folder "
-            "here and name that"
-        ) from None
+    index = None if path.is_file() else find_weights(in_folder(path)).index
+    files += [*(folder.glob("*.tiktoken") if own else ()), *weights_of(path), *([index] if index else ())]
+    return {file.name: checksum(file) for file in sorted(files)}

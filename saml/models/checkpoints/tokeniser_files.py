@@ -9,7 +9,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 from transformers.tokenization_utils_base import generate_merges
 
-from saml.models.checkpoints.source import ADDED, MERGES, TOKENIZER, VOCABULARY
+from saml.models.checkpoints.files import ADDED, MERGES, TOKENIZER, VOCABULARY
 from saml.models.tokenisers.byte_level import END, LANGUAGE, NO_TIMESTAMPS, START, TASK
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object

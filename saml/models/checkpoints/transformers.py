@@ -10,8 +10,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saml.compat.torchaudio import ensure
-from saml.models.checkpoints.openai import read_openai
-from saml.models.checkpoints.source import CONFIG, GENERATION, VOCABULARY, checkpoint_path
+from saml.models.checkpoints.files import CONFIG, GENERATION, VOCABULARY, find_weights, in_folder
+from saml.models.checkpoints.openai import read_openai, read_openai_config
+from saml.models.checkpoints.source import again, checkpoint_path
+from saml.models.checkpoints.weight_files import check_weights
 from saml.models.recogniser import Tokeniser
 from saml.models.tokenisers.byte_level import WhisperTokeniser
 from saml.models.tokenisers.characters import CharacterTokeniser, tokeniser_of_vocabulary
@@ -47,16 +49,17 @@ class Checkpoint:
 
 
 def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint that a config's `model` section names, its weights not read yet.
+    """The checkpoint that a config's `model` section names; of its weights only names and sizes are read yet.
 
     Sizes of the network are the checkpoint's own. What data preparation needs before there is a model must
     stand in the config too, and is compared: `characters` (null for Whisper's own vocabulary) and `features`.
 
-    Raises SamlError where the checkpoint is missing, is not a Whisper of ours, or does not fit the config.
+    Raises SamlError where the checkpoint is missing or damaged, is not a Whisper of ours, or does not fit the
+    config.
     """
     path = checkpoint_path(model)
     named = path if path.is_file() else path / CONFIG
-    config = read_openai(path)[0] if path.is_file() else read_json_object(named)
+    config = read_openai_config(path) if path.is_file() else read_json_object(named)
     _expect(config, _EXPECTED, named)
     own = model[model["family"]]
     if own["characters"] is None:
@@ -70,6 +73,8 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
         raise SamlError(f"{path}: {VOCABULARY} has {tokeniser.size} tokens, not {config['vocab_size']}")
     settings = _settings(config, tokeniser)
     _compare(own, settings, path)
+    if not path.is_file():
+        check_weights(find_weights(in_folder(path)), again(path))
     # Not the checkpoint's to say.
     settings["features"] |= {"tail_seconds": own["features"]["tail_seconds"]}
     return Checkpoint(path, settings, tokeniser)
@@ -176,12 +181,19 @@ def _compare(wanted: Mapping[str, Any], found: Mapping[str, Any], folder: Path) 
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
+    pickled = find_weights(in_folder(folder)).pickled
     try:
         loaded: Any = WhisperForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=torch.float32,
+            use_safetensors=not pickled,
+            weights_only=True,  # of torch's own files: nothing is unpickled but tensors
+            local_files_only=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SamlError(f"{folder}: cannot read these weights ({str(error).splitlines()[0]})") from None
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SamlError(f"{folder}: cannot read these weights ({message})") from None
     network, report = loaded
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         for name in sorted(map(str, report[kind])):

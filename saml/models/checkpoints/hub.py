@@ -1,0 +1,148 @@
+"""A checkpoint on the Hugging Face hub: in the local cache, or downloaded into it.
+
+Something in the cache is not all of it, so every file that will be read is looked up; only what is missing is
+asked for. A file lies in the cache once it is complete: a download that was cut short goes on with that one.
+"""
+
+import re
+from pathlib import Path
+
+from saml.models.checkpoints.files import CONFIG, Find, Lacking, find_files
+from saml.models.checkpoints.foreign import foreign_names
+from saml.runtime.errors import SamlError
+
+HUB = "hf://"
+_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^@]+))?")
+_SECONDS = 10.0  # to wait for the hub's first answer
+_COPY = "where there is no network, copy the model's folder here and name that"
+
+
+class _NotCached(Exception):
+    """A file of which the cache knows nothing, not even that the model has none; its name."""
+
+
+def is_hub_name(named: str) -> bool:
+    """Whether `named` is <owner>/<name>[@<revision>], as models on the hub are called."""
+    return _NAME.fullmatch(named) is not None
+
+
+def hub_checkpoint(named: str, *, fetch: bool, own_vocabulary: bool) -> Path:
+    """The folder of `named`, hf://<owner>/<name>[@<revision>], with every file that is read of it.
+
+    Where all of them are in the cache, no request is made; others are downloaded if `fetch`.
+
+    Raises SamlError, saying which file is missing and what to do, where one cannot be had, and where the
+    model is no checkpoint.
+    """
+    # Imported here for start-up: the workflow asks whether a base is given, and needs no hub.
+    from huggingface_hub import constants
+
+    match = _NAME.fullmatch(named.removeprefix(HUB))
+    if match is None:
+        raise SamlError(f"{named} is not {HUB}<owner>/<name>[@<revision>]")
+    repo, revision = match["repo"], match["revision"]
+    try:
+        return find_files(_in_cache(repo, revision), own_vocabulary=own_vocabulary)[0].parent
+    except _NotCached as error:
+        missing = str(error)
+    except Lacking as error:
+        raise SamlError(f"{named} has {error}") from None
+    if constants.HF_HUB_OFFLINE and fetch:
+        raise SamlError(
+            f"{named}: {missing} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE (or "
+            f"TRANSFORMERS_OFFLINE) is set in your environment, so nothing is downloaded; unset it; {_COPY}"
+        )
+    if not fetch:
+        raise SamlError(f"{named} is not downloaded yet: {missing} is not in the cache")
+    return _downloaded(named, repo, revision, missing, own_vocabulary=own_vocabulary)
+
+
+def cache_of(checkpoint: Path) -> Path | None:
+    """The folder of the hub's cache that holds a checkpoint's files; None where it lies elsewhere."""
+    folders = checkpoint.parents
+    return folders[1] if len(folders) > 1 and folders[0].name == "snapshots" else None
+
+
+def _in_cache(repo: str, revision: str | None) -> Find:
+    """Finds files in the cache. Raises _NotCached where it does not know of a file."""
+    from huggingface_hub import try_to_load_from_cache
+
+    def find(name: str) -> Path | None:
+        found = try_to_load_from_cache(repo, name, revision=revision)
+        if found is None:
+            raise _NotCached(name)
+        return Path(found) if isinstance(found, str) else None  # else it is known that there is none
+
+    return find
+
+
+def _downloaded(named: str, repo: str, revision: str | None, missing: str, *, own_vocabulary: bool) -> Path:
+    from huggingface_hub import HfApi
+
+    wanted = missing
+
+    def find(name: str) -> Path | None:
+        nonlocal wanted
+        wanted = name
+        return get(name)
+
+    try:
+        # Asked first, because it fails at once where there is no hub, and has the names of all files.
+        info = HfApi().model_info(repo, revision=revision, timeout=_SECONDS)
+        get = _from_hub(repo, revision)
+        try:
+            return find_files(find, own_vocabulary=own_vocabulary)[0].parent
+        except Lacking as error:
+            names = [file.rfilename for file in info.siblings or []]
+            raise SamlError(f"{named} {foreign_names(names, get) or f'has {error}'}") from None
+    except SamlError:
+        raise
+    except Exception as error:  # of the library, or of its HTTP client, which is another one in each version
+        raise SamlError(f"{named}: {_refusal(error, repo, wanted)}") from None
+
+
+def _from_hub(repo: str, revision: str | None) -> Find:
+    """Finds files by downloading what is not in the cache, all of one commit."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    commit: str | None = None
+
+    def find(name: str) -> Path | None:
+        nonlocal commit
+        try:
+            path = Path(hf_hub_download(repo, name, revision=commit or revision))
+        except LocalEntryNotFoundError:  # neither here nor, for want of a network, there
+            raise
+        except EntryNotFoundError:  # which the library notes in the cache
+            return None
+        commit = path.parent.name if name == CONFIG else commit
+        return path
+
+    return find
+
+
+def _refusal(error: Exception, repo: str, wanted: str) -> str:
+    """Why the file `wanted` was not to be had, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        address = f"https://huggingface.co/{repo}"
+        return f"its owner restricts access; ask for it at {address}, then `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no such model, or it is private; check the name, or `hf auth login`"
+    if isinstance(error, RevisionNotFoundError):
+        return "the model has no such revision; check what follows the @, or leave it out"
+    return (
+        f"cannot download {wanted} ({_reason(error)}); run the command again, files that are complete are "
+        f"kept; {_COPY}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong; where a file was in no cache either, of why it was asked for."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+    lines = str(cause or error).strip().splitlines()
+    return (lines or [type(cause or error).__name__])[0].rstrip(". ")

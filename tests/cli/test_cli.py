@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -64,6 +65,29 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
     assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file; make it again\n"
+
+
+def test_only_the_import_of_a_base_model_may_ask_the_hub(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stage leaves in the environment, which the hub's library reads; a user's own value stays."""
+
+    def offline_after(command: str, settings: dict[str, object], *names: str) -> str | None:
+        arguments = [command, "--experiment", "e", "--settings", json.dumps(settings)]
+        arguments += [
+            f"--{name}={tmp_path / name}" for name in (*names, "out-weights", "out-description", "record")
+        ]
+        assert cli.main(arguments) == 1
+        return os.environ.get("HF_HUB_OFFLINE")
+
+    model = {"family": "whisper", "whisper": {"checkpoint": str(tmp_path / "no"), "characters": None}}
+    for given in (None, "0", "1"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", given or "")
+        if given is None:
+            monkeypatch.delenv("HF_HUB_OFFLINE")
+        assert offline_after("import-base", {"model": model}) == given
+        assert offline_after("quantise", {"quantisation": {}}, "weights", "description") == (given or "1")
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:

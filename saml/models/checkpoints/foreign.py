@@ -56,7 +56,7 @@ _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
     (b"fLaC", _AUDIO),
     (b"OggS", _AUDIO),
     (b"ID3", _AUDIO),
-    (b"\xff\xfb", _AUDIO),
+    *((b"\xff" + second, _AUDIO) for second in (b"\xfb", b"\xf3", b"\xf2")),  # MP3 without a title
     (b"\x89HDF", _KERAS),
     (b"\x1f\x8b", _PACKED),
     (b"\xfd7zXZ", _PACKED),
@@ -76,6 +76,8 @@ def foreign_file(path: Path) -> Foreign | None:
         return _PAGE
     if head.startswith(_ZIP) and not _is_torch(path):
         return _PACKED
+    if head[4:8] == b"ftyp":  # M4A, MP4
+        return _AUDIO
     if head[257:262] == b"ustar":
         return _PACKED
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), _SUFFIXES.get(path.suffix))
@@ -182,6 +184,10 @@ _PATTERNS: tuple[tuple[str, Callable[[str], Foreign]], ...] = (
             f"a checkpoint whose weights have another name ({name})",
             "load it in transformers (with its `variant`), save_pretrained it, and name that folder",
         ),
+    ),
+    (
+        r"^model\.json$",
+        lambda name: Foreign("a model that saml wrote", "name the checkpoint that it was imported from"),
     ),
     (r"^[^/]*\.pt$", lambda name: Foreign(f"the folder of {name}", "name that file, if it is OpenAI's")),
     (

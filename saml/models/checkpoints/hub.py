@@ -14,7 +14,10 @@ from saml.runtime.errors import SamlError
 HUB = "hf://"
 _NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^@]+))?")
 _SECONDS = 10.0  # to wait for the hub's first answer
-_COPY = "where there is no network, copy the model's folder here and name that"
+_COPY = (
+    "where there is no network, run `saml doctor` first on a machine that has one and the same cache, or "
+    "copy the model's folder here and name that"
+)
 
 
 class _NotCached(Exception):

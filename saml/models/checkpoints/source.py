@@ -61,6 +61,9 @@ def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
         _check_files(path, own_vocabulary=own["characters"] is None)
     except SamlError as error:
         raise SamlError(f"{key}: {error}") from None
+    except OSError as error:
+        refused = f"{key}: {error.filename or expanded}: {error.strerror or error}"
+        raise SamlError(f"{refused}; make it readable, or name another") from None
     return path
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from saml.models.checkpoints.files import Weights, shards_by_tensor
-from saml.runtime.errors import SamlError
+from saml.runtime.errors import SamlError, is_out_of_memory
 
 _OF_WHISPER = "encoder.embed_positions.weight"  # the end of a name that every Whisper's weights have
 
@@ -45,13 +45,16 @@ def load_pickled(path: Path, remedy: str = "copy or download it again") -> Any:
     except pickle.UnpicklingError:  # its message advises to unpickle whatever is in there
         raise SamlError(f"{path}: holds other objects than tensors, or is damaged; {remedy}") from None
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise SamlError(f"{path}: truncated or damaged ({_line(error)}); {remedy}") from None
 
 
 def _names_in(path: Path, remedy: str) -> set[str]:
     if path.suffix == ".safetensors":
         try:
-            with safe_open(path, framework="pt") as file:
+            # For torch the whole file would count as memory that may be written to.
+            with safe_open(path, framework="numpy") as file:
                 return set(file.keys())
         except SafetensorError as error:
             size = path.stat().st_size

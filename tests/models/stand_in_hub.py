@@ -1,6 +1,7 @@
 """A stand-in for the Hugging Face hub on this machine, and `saml` commands that ask it.
 
-It answers what huggingface_hub asks a hub: a model's description, and its files with ETag, commit and ranges.
+It answers what huggingface_hub asks a hub: a model's description, the list of its files, and the files with
+ETag, commit and ranges.
 """
 
 import hashlib
@@ -74,8 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlparse(self.path).path)
         self.hub.asked.append((self.command, path, self.headers.get("Range")))
         described = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?()", path)
+        listed = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)()", path)
         resolved = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
-        found = described or resolved
+        found = listed or described or resolved
         name, revision, file_name = found.groups() if found else ("", None, "")
         if name in self.hub.gated:
             return self._refuse(403, "GatedRepo")
@@ -84,14 +86,22 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in (None, "main", COMMIT):
             return self._refuse(404, "RevisionNotFound")
         folder = self.hub.models[name]
+        names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        if listed:
+            return self._json([self._listed(folder, one) for one in names])
         if described:
-            names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-            body = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": one} for one in names]}
-            return self._answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            return self._json({"id": name, "sha": COMMIT, "siblings": [{"rfilename": one} for one in names]})
         file = folder / file_name
         if not file.is_file():
             return self._refuse(404, "EntryNotFound", {"X-Repo-Commit": COMMIT})
         return self._send(file)
+
+    def _listed(self, folder: Path, name: str) -> dict[str, Any]:
+        size = (folder / name).stat().st_size
+        return {"type": "file", "path": name, "size": size, "oid": hashlib.sha1(name.encode()).hexdigest()}
+
+    def _json(self, content: object) -> None:
+        self._answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _send(self, file: Path) -> None:
         data = file.read_bytes()

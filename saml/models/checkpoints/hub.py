@@ -5,6 +5,8 @@ asked for. A file lies in the cache once it is complete: a download that was cut
 """
 
 import re
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 from saml.models.checkpoints.files import CONFIG, Find, Lacking, find_files
@@ -21,7 +23,7 @@ _COPY = (
 
 
 class _NotCached(Exception):
-    """A file of which the cache knows nothing, not even that the model has none; its name."""
+    """A file that is not in the cache, and may be one of the model; its name."""
 
 
 def is_hub_name(named: str) -> bool:
@@ -67,20 +69,30 @@ def cache_of(checkpoint: Path) -> Path | None:
 
 
 def _in_cache(repo: str, revision: str | None) -> Find:
-    """Finds files in the cache. Raises _NotCached where it does not know of a file."""
-    from huggingface_hub import try_to_load_from_cache
+    """Finds files in the cache. Raises _NotCached where one is not there and the model may have it."""
+    from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    @cache
+    def names() -> set[str] | None:
+        try:
+            return {file.path for file in get_cached_repo_tree(repo, revision=revision)}
+        except CachedRepoTreeNotFoundError:  # in a cache that other programs filled
+            return None
 
     def find(name: str) -> Path | None:
         found = try_to_load_from_cache(repo, name, revision=revision)
-        if found is None:
+        if isinstance(found, str):
+            return Path(found)
+        if found is None and name in (names() or {name}):
             raise _NotCached(name)
-        return Path(found) if isinstance(found, str) else None  # else it is known that there is none
+        return None
 
     return find
 
 
 def _downloaded(named: str, repo: str, revision: str | None, missing: str, *, own_vocabulary: bool) -> Path:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, snapshot_download
 
     wanted = missing
 
@@ -92,11 +104,14 @@ def _downloaded(named: str, repo: str, revision: str | None, missing: str, *, ow
     try:
         # Asked first, because it fails at once where there is no hub, and has the names of all files.
         info = HfApi().model_info(repo, revision=revision, timeout=_SECONDS)
-        get = _from_hub(repo, revision)
+        names = {file.rfilename for file in info.siblings or []}
+        get = _from_hub(repo, info.sha, names)
+        if CONFIG in names:
+            # Notes in the cache, too, which files there are: later it is known that none is missing.
+            snapshot_download(repo, revision=revision, allow_patterns=[CONFIG])
         try:
             return find_files(find, own_vocabulary=own_vocabulary)[0].parent
         except Lacking as error:
-            names = [file.rfilename for file in info.siblings or []]
             raise SamlError(f"{named} {foreign_names(names, get) or f'has {error}'}") from None
     except SamlError:
         raise
@@ -104,23 +119,12 @@ def _downloaded(named: str, repo: str, revision: str | None, missing: str, *, ow
         raise SamlError(f"{named}: {_refusal(error, repo, wanted)}") from None
 
 
-def _from_hub(repo: str, revision: str | None) -> Find:
-    """Finds files by downloading what is not in the cache, all of one commit."""
+def _from_hub(repo: str, commit: str | None, names: Collection[str]) -> Find:
+    """Finds files, of one commit, by downloading what is not in the cache; `names` are those of all files."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    commit: str | None = None
 
     def find(name: str) -> Path | None:
-        nonlocal commit
-        try:
-            path = Path(hf_hub_download(repo, name, revision=commit or revision))
-        except LocalEntryNotFoundError:  # neither here nor, for want of a network, there
-            raise
-        except EntryNotFoundError:  # which the library notes in the cache
-            return None
-        commit = path.parent.name if name == CONFIG else commit
-        return path
+        return Path(hf_hub_download(repo, name, revision=commit)) if name in names else None
 
     return find
 

@@ -136,7 +136,7 @@ class Machine:
         self.hub, self.home = hub, home
 
     def saml(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self._python("-m", "saml.cli.main", *map(str, arguments), **variables)
+        return self.python("-m", "saml.cli.main", *map(str, arguments), **variables)
 
     def refusal(self, model: dict[str, Any]) -> str:
         """What is said of a checkpoint before anything of it is read, which takes a second and no torch."""
@@ -147,11 +147,11 @@ from saml.runtime.errors import SamlError
 try: checkpoint_path({model!r})
 except SamlError as error: sys.exit(str(error))
 """
-        done = self._python("-c", code)
+        done = self.python("-c", code)
         assert done.returncode == 1, done
         return done.stderr
 
-    def _python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not re.match("HF_|TRANSFORMERS_", name)}
         own = {"HF_ENDPOINT": self.hub.address, "HF_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         return subprocess.run(

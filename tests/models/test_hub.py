@@ -175,6 +175,25 @@ def test_a_download_that_breaks_off_is_resumed(hub: Hub, machine: Machine, tmp_p
     assert hub.sent == ["model.safetensors"]
 
 
+def test_a_cache_that_other_programs_filled_is_enough(hub: Hub, machine: Machine, whole: Path) -> None:
+    """They fetch file by file, and note which ones a model has not."""
+    (whole / "generation_config.json").unlink()
+    fetch = """
+import sys
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+for name in sys.argv[1:]:
+    try: hf_hub_download("me/tiny", name)
+    except EntryNotFoundError: print("no", name)
+"""
+    names = ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors")
+    assert machine.python("-c", fetch, *names).stdout == "no generation_config.json\n"
+    hub.forget()
+    find = f"from saml.models.checkpoints.source import checkpoint_path\nprint(checkpoint_path({MODEL!r}))"
+    done = machine.python("-c", find, HF_HUB_OFFLINE="1")
+    assert done.stdout.strip() == str(machine.cached("config.json").parent) and hub.asked == []
+
+
 def test_what_the_hub_refuses_is_said(hub: Hub, machine: Machine, whole: Path) -> None:
     def refused(name: str) -> str:
         return machine.refusal(section(name, characters=None))

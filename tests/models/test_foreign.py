@@ -5,6 +5,7 @@
 
 import gzip
 import json
+import os
 import struct
 import tarfile
 import zipfile
@@ -282,6 +283,51 @@ def test_damaged_files_of_torch(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.bin")
     message = damaged(folder, "pytorch_model.bin", (tmp_path / "list.bin").read_bytes())
     assert "holds a list, not tensors by name" in message
+
+
+def test_files_of_an_early_torch(tmp_path: Path) -> None:
+    """Before 1.6 they were no zip archives."""
+    folder = save_bpe_checkpoint(tmp_path / "whole")
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    state = read_recogniser(open_checkpoint(section(folder, characters=None))).network.state_dict()
+    assert all(
+        torch.equal(state[name], tensor) for name, tensor in tensors.items() if "positions" not in name
+    )
+    whole = path.read_bytes()
+    for size in (20, len(whole) // 2, len(whole) - 1):
+        message = damaged(folder, path.name, whole[:size])
+        assert "damaged" in message and message.endswith("copy or download it again")
+
+
+class Code:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_code_in_weights_is_not_run(tmp_path: Path, as_zip: bool) -> None:
+    folder, made = save_bpe_checkpoint(tmp_path / "whole"), tmp_path / "made"
+    (folder / "model.safetensors").unlink()
+    for path in (folder / "pytorch_model.bin", tmp_path / "tiny.en.pt"):
+        torch.save({"a": Code(made)}, path, _use_new_zipfile_serialization=as_zip)
+        assert "holds other objects than tensors" in said(folder if path.suffix == ".bin" else path)
+    assert not made.exists()
+    torch.load(path, weights_only=False)  # which is what it would have done
+    assert made.is_dir()
+
+
+def test_an_adapter_beside_a_whole_model(tmp_path: Path) -> None:
+    folder = save_bpe_checkpoint(tmp_path / "whole")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "other"}')
+    assert "has a PEFT adapter beside a whole model" in refused(folder)
 
 
 def test_shards_that_do_not_fit_their_index(tmp_path: Path) -> None:

@@ -125,4 +125,4 @@ def test_what_is_none_is_named(made: tuple[Path, torch.nn.Module]) -> None:
         open_checkpoint(section(path))
     refused("encoder and decoder differ in width", {**whole, "dims": {**DIMS, "n_text_state": 64}})
     refused("not a Whisper as OpenAI publishes them", {"dims": DIMS})
-    refused("holds other objects than tensors, or is damaged; copy", Path("code"))
+    refused("holds other objects than tensors, or is damaged; name a checkpoint in safetensors", Path("code"))

@@ -63,6 +63,7 @@ _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
     (b"7z\xbc\xaf", _PACKED),
 )
 _SUFFIXES = {".onnx": _ONNX, ".msgpack": _FLAX, ".tflite": _KERAS, ".h5": _KERAS}
+ADAPTER = "adapter_config.json"  # of PEFT
 _ZIP = b"PK\x03\x04"
 
 
@@ -120,7 +121,7 @@ def foreign_names(names: Collection[str], find: Find) -> Foreign | None:
 
     `find` gives a small file of it.
     """
-    if "adapter_config.json" in names:
+    if ADAPTER in names:
         return _peft(find)
     if "model.bin" in names:
         return _CTRANSLATE2
@@ -147,7 +148,7 @@ def _of_cache(folder: Path) -> Foreign:
 
 
 def _peft(find: Find) -> Foreign:
-    config = find("adapter_config.json")
+    config = find(ADAPTER)
     try:
         base = read_json_object(config).get("base_model_name_or_path") if config is not None else None
     except SamlError:
@@ -173,6 +174,12 @@ def _constant(kind: Foreign) -> Callable[[str], Foreign]:
 
 
 _PATTERNS: tuple[tuple[str, Callable[[str], Foreign]], ...] = (
+    (
+        r"^checkpoint-\d+/",
+        lambda name: Foreign(
+            "a folder of training runs", f"name one of the folders in it, such as {name.partition('/')[0]}"
+        ),
+    ),
     (r"^ggml.*\.bin$", _constant(_GGML)),
     (r"\.gguf$", _constant(_GGUF)),
     (r"\.onnx$", _constant(_ONNX)),
@@ -190,10 +197,4 @@ _PATTERNS: tuple[tuple[str, Callable[[str], Foreign]], ...] = (
         lambda name: Foreign("a model that saml wrote", "name the checkpoint that it was imported from"),
     ),
     (r"^[^/]*\.pt$", lambda name: Foreign(f"the folder of {name}", "name that file, if it is OpenAI's")),
-    (
-        r"^checkpoint-\d+/",
-        lambda name: Foreign(
-            "a folder of training runs", f"name one of the folders in it, such as {name.partition('/')[0]}"
-        ),
-    ),
 )

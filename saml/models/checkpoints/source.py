@@ -21,7 +21,7 @@ from saml.models.checkpoints.files import (
     find_weights,
     in_folder,
 )
-from saml.models.checkpoints.foreign import foreign_file, foreign_folder, lone_file
+from saml.models.checkpoints.foreign import ADAPTER, foreign_file, foreign_folder, lone_file
 from saml.models.checkpoints.hub import HUB, cache_of, hub_checkpoint, is_hub_name
 from saml.runtime.errors import SamlError
 from saml.runtime.files import checksum
@@ -90,6 +90,11 @@ def _check_files(path: Path, *, own_vocabulary: bool) -> None:
     except Lacking as error:
         kind = foreign_folder(path)
         raise SamlError(f"{path} {kind}" if kind else f"{path} has {error}; {_ADVICE}") from None
+    if (path / ADAPTER).is_file():
+        raise SamlError(
+            f"{path} has a PEFT adapter beside a whole model, and transformers would load the adapter's "
+            f"base; move {ADAPTER} elsewhere"
+        )
     for file in files:
         if (kind := foreign_file(file)) is not None:
             raise SamlError(f"{file} is {kind.what}; {again(path, kind.remedy)}")

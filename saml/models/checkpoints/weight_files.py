@@ -43,7 +43,10 @@ def load_pickled(path: Path, remedy: str = "copy or download it again") -> Any:
     try:
         return torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except pickle.UnpicklingError:  # its message advises to unpickle whatever is in there
-        raise SamlError(f"{path}: holds other objects than tensors, or is damaged; {remedy}") from None
+        raise SamlError(
+            f"{path}: holds other objects than tensors, or is damaged; name a checkpoint in safetensors, or "
+            f"{remedy}"
+        ) from None
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         if is_out_of_memory(error):
             raise

@@ -220,7 +220,10 @@ def test_another_thing_on_the_hub_is_named(hub: Hub, machine: Machine, whole: Pa
     (whole / "model.safetensors").rename(whole / "model.bin")
     (whole / "pytorch_model.bin").unlink()
     done = machine.import_base(MODEL, tmp_path / "out")
-    assert "hf://me/tiny is a model of CTranslate2 (faster-whisper); name the transformers" in error_of(done)
+    message = "hf://me/tiny is a model of CTranslate2 (faster-whisper); name the transformers"
+    assert message in error_of(done)
+    hub.forget()
+    assert message in machine.refusal(MODEL) and hub.asked == []
     assert {"adapter_model.safetensors", "model.bin"}.isdisjoint(hub.sent)
 
 

@@ -6,7 +6,6 @@ asked for. A file lies in the cache once it is complete: a download that was cut
 
 import re
 from collections.abc import Collection
-from functools import cache
 from pathlib import Path
 
 from saml.models.checkpoints.files import CONFIG, Find, Lacking, find_files
@@ -46,12 +45,14 @@ def hub_checkpoint(named: str, *, fetch: bool, own_vocabulary: bool) -> Path:
     if match is None:
         raise SamlError(f"{named} is not {HUB}<owner>/<name>[@<revision>]")
     repo, revision = match["repo"], match["revision"]
+    names = _cached_names(repo, revision)
+    cached = _in_cache(repo, revision, names)
     try:
-        return find_files(_in_cache(repo, revision), own_vocabulary=own_vocabulary)[0].parent
+        return find_files(cached, own_vocabulary=own_vocabulary)[0].parent
     except _NotCached as error:
         missing = str(error)
     except Lacking as error:
-        raise SamlError(f"{named} has {error}") from None
+        raise SamlError(f"{named} {foreign_names(names, cached) or f'has {error}'}") from None
     if constants.HF_HUB_OFFLINE and fetch:
         raise SamlError(
             f"{named}: {missing} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE (or "
@@ -68,23 +69,29 @@ def cache_of(checkpoint: Path) -> Path | None:
     return folders[1] if len(folders) > 1 and folders[0].name == "snapshots" else None
 
 
-def _in_cache(repo: str, revision: str | None) -> Find:
-    """Finds files in the cache. Raises _NotCached where one is not there and the model may have it."""
-    from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
+def _cached_names(repo: str, revision: str | None) -> set[str]:
+    """The names of a model's files as the cache has them; none where other programs filled it."""
+    from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-    @cache
-    def names() -> set[str] | None:
-        try:
-            return {file.path for file in get_cached_repo_tree(repo, revision=revision)}
-        except CachedRepoTreeNotFoundError:  # in a cache that other programs filled
-            return None
+    try:
+        return {file.path for file in get_cached_repo_tree(repo, revision=revision)}
+    except CachedRepoTreeNotFoundError:
+        return set()
+
+
+def _in_cache(repo: str, revision: str | None, names: Collection[str]) -> Find:
+    """Finds files in the cache; `names` are those of the model's files, or none if they are not known.
+
+    Raises _NotCached where a file is not there and the model may have it.
+    """
+    from huggingface_hub import try_to_load_from_cache
 
     def find(name: str) -> Path | None:
         found = try_to_load_from_cache(repo, name, revision=revision)
         if isinstance(found, str):
             return Path(found)
-        if found is None and name in (names() or {name}):
+        if found is None and (name in names or not names):
             raise _NotCached(name)
         return None
 

@@ -4,12 +4,12 @@ Light on purpose: the workflow asks it before any job starts.
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from saml.runtime.errors import SamlError
+from saml.runtime.paths import expand
 
 CONFIG, VOCABULARY = "config.json", "vocab.json"
 GENERATION, TOKENIZER, MERGES, ADDED = (
@@ -42,9 +42,7 @@ def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
         f"point it to a folder with {CONFIG}, model.safetensors and {VOCABULARY}, as transformers' "
         "save_pretrained writes them (config/README.md says more)"
     )
-    expanded = os.path.expanduser(os.path.expandvars(named))
-    if "$" in expanded:
-        raise SamlError(f"{key}: {expanded} names an environment variable that is not set; {advice}")
+    expanded = expand(named, key, advice)
     path = _hub(expanded, key, fetch=fetch) if expanded.startswith(HUB) else Path(expanded)
     if path.suffix == ".pt" and path.is_file():
         return path

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from saml.config.checks import problems, suggestion
+from saml.config.model_checks import spares_ctc
 from saml.config.settings import ARM_SECTIONS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
@@ -101,6 +102,16 @@ def stage_settings(
         others = {name for name in ARM_SECTIONS if name not in settings}
         settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}
     return settings
+
+
+def speech_settings(config: Mapping[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+    """`stage_settings` of a stage that prepares speech for a model, and whether there is no CTC loss.
+
+    `ctc: false` says that the model has a CTC head and no training uses it. The weights themselves would
+    prepare all speech again when one changes.
+    """
+    settings = stage_settings(config, sections)
+    return {**settings, "ctc": False} if spares_ctc(config) else settings
 
 
 def canonical(settings: Mapping[str, Any]) -> str:

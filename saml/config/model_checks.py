@@ -88,6 +88,14 @@ def _slowest(how: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield "time_stretch", how["time_stretch"][1] * by_speed
 
 
+def spares_ctc(config: Config) -> bool:
+    """Whether the model has a CTC head that nothing trains, so that texts may be too long for a CTC loss."""
+    model = config["model"]
+    has_head = model["family"] == "conformer" or model["whisper"]["ctc_head"]
+    trained = any(weight for key, weight in _ctc_weights(config) if key != "decoding.ctc_weight")
+    return bool(has_head) and not trained
+
+
 def _ctc_weights(config: Config) -> Iterator[tuple[str, float]]:
     """All weights of CTC that the experiment uses, with their keys."""
     if not is_given(config["model"]):

@@ -19,7 +19,7 @@ from saml.corpora.splits import split_speaker
 from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
 from saml.features.log_mel import LogMel, feature_config
 from saml.features.store import ArchiveWriter, store_features
-from saml.models.tokenisers.characters import unknown_characters
+from saml.models.text_limits import text_limits
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
@@ -88,7 +88,7 @@ def prepare_pool(
         experiment: name of the experiment.
         role: base, pretrain or heldout.
         settings: the config's sections `corpus` and `model`, under those keys, and for the role base the key
-            `speed_perturbation` of `base_training`.
+            `speed_perturbation` of `base_training`; `ctc`: false where no training has a CTC loss.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -115,13 +115,13 @@ def prepare_pool(
             f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
         )
     found = _cuts(read_manifest(RecordingSet, recordings), segments)
-    kept, bad = _checked(found, settings)
+    # Copies at other speeds are for training: the records count what was spoken.
+    speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
+    kept, bad = _checked(found, settings, trained=role != "heldout", speed=max(speeds or [1.0]))
     if not kept:
         raise SamlError(
             f"role {role}: none of its {len(found)} utterances is left; the first: {bad[0].reason}"
         )
-    # Copies at other speeds are for training: the records count what was spoken.
-    speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
     copies = perturb_speeds(kept, speeds)
     _write_cuts(copies, settings, cuts, features)
     write_dropped(bad, dropped)
@@ -142,13 +142,15 @@ def prepare_speaker(
     dropped: Path,
     audio: Path,
     record: Path,
+    description: Path | None = None,
 ) -> None:
     """Write the cuts of a target speaker, with features, and how they are split.
 
     Args:
         experiment: name of the experiment.
         speaker: id of the speaker.
-        settings: the config's sections `corpus`, `model` and `partition`, under those keys.
+        settings: the config's sections `corpus`, `model` and `partition`, under those keys; `ctc`: false
+            where no training has a CTC loss.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -157,6 +159,8 @@ def prepare_speaker(
         dropped: output, the utterances left out here.
         audio: output, the folder of synthesised or converted waveforms of this speaker; may be empty.
         record: output, the run record.
+        description: of the model that will be adapted, if there is one already: its tokeniser counts, and not
+            what the settings say.
 
     Raises:
         SamlError: the speaker has no utterances, too few to split, or another role; or an utterance is
@@ -172,7 +176,7 @@ def prepare_speaker(
         read_manifest(SupervisionSet, supervisions),
         audio,
     )
-    kept, bad_here = _checked(_cuts(found, segments), settings)
+    kept, bad_here = _checked(_cuts(found, segments), settings, description=description)
     parts = {cut.id: (cut.custom or {}).get("part") for cut in kept}
     divided = split_speaker(speaker, parts, settings["partition"])
     _write_cuts(kept, settings, cuts, features)
@@ -205,14 +209,24 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
     ]
 
 
-def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
+def _checked(
+    cuts: Iterable[MonoCut],
+    settings: Mapping[str, Any],
+    *,
+    trained: bool = True,
+    speed: float = 1.0,
+    description: Path | None = None,
+) -> tuple[list[MonoCut], list[Dropped]]:
+    """The cuts that the model can be trained on (or only decode), and the others."""
     own = settings["corpus"]
+    ctc = trained and settings.get("ctc", True)
+    limits = text_limits(settings["model"], description=description, ctc=ctc, speed=speed)
     longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(
         cuts,
         min_seconds=own["min_seconds"],
         max_seconds=own["max_seconds"] if longest is None else min(own["max_seconds"], longest),
-        unknown_characters=unknown_characters(settings["model"]),
+        wrong_text=limits.wrong,
         on_bad=own["on_bad_utterance"],
     )
 

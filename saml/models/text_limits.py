@@ -42,7 +42,7 @@ class TextLimits:
         if len(ids) > self.room:
             return (
                 f"its transcript of {len(text.split())} words has {len(ids)} tokens, more than the "
-                f"{self.room} that the model has positions for; divide the recording"
+                f"{self.room} that the model has positions for (divide the recording)"
             )
         return self._too_fast(ids, seconds)
 

@@ -6,6 +6,7 @@ other stages changes.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, Supervisio
 
 from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
 from saml.corpora.registry import corpus
+from saml.corpora.repeated_sentences import repeated_sentences
 from saml.corpora.speed_perturbation import perturb_speeds
 from saml.corpora.splits import split_speaker
 from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, write_dropped
@@ -142,7 +144,6 @@ def prepare_speaker(
     dropped: Path,
     audio: Path,
     record: Path,
-    description: Path | None = None,
 ) -> None:
     """Write the cuts of a target speaker, with features, and how they are split.
 
@@ -150,7 +151,8 @@ def prepare_speaker(
         experiment: name of the experiment.
         speaker: id of the speaker.
         settings: the config's sections `corpus`, `model` and `partition`, under those keys; `ctc`: false
-            where no training has a CTC loss.
+            where no training has a CTC loss; `description`: the path of that of a model that exists, whose
+            tokeniser counts then.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -159,8 +161,6 @@ def prepare_speaker(
         dropped: output, the utterances left out here.
         audio: output, the folder of synthesised or converted waveforms of this speaker; may be empty.
         record: output, the run record.
-        description: of the model that will be adapted, if there is one already: its tokeniser counts, and not
-            what the settings say.
 
     Raises:
         SamlError: the speaker has no utterances, too few to split, or another role; or an utterance is
@@ -176,9 +176,12 @@ def prepare_speaker(
         read_manifest(SupervisionSet, supervisions),
         audio,
     )
-    kept, bad_here = _checked(_cuts(found, segments), settings, description=description)
+    kept, bad_here = _checked(_cuts(found, segments), settings)
     parts = {cut.id: (cut.custom or {}).get("part") for cut in kept}
     divided = split_speaker(speaker, parts, settings["partition"])
+    texts = {cut.id: cut.supervisions[0].text for cut in kept}
+    if repeated := repeated_sentences(speaker, divided["folds"], texts):
+        print(repeated, file=sys.stderr, flush=True)
     _write_cuts(kept, settings, cuts, features)
     write_splits(divided, splits)
     write_dropped([*bad, *bad_here], dropped)
@@ -215,12 +218,12 @@ def _checked(
     *,
     trained: bool = True,
     speed: float = 1.0,
-    description: Path | None = None,
 ) -> tuple[list[MonoCut], list[Dropped]]:
     """The cuts that the model can be trained on (or only decode), and the others."""
     own = settings["corpus"]
     ctc = trained and settings.get("ctc", True)
-    limits = text_limits(settings["model"], description=description, ctc=ctc, speed=speed)
+    stored = Path(settings["description"]) if "description" in settings else None
+    limits = text_limits(settings["model"], description=stored, ctc=ctc, speed=speed)
     longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(
         cuts,

@@ -8,6 +8,7 @@ from typing import Any
 
 from saml.config.settings import ARM_SECTIONS
 from saml.models.checkpoints.source import is_given
+from saml.models.lengths import has_ctc_head
 
 Config = Mapping[str, Any]
 
@@ -90,10 +91,9 @@ def _slowest(how: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def spares_ctc(config: Config) -> bool:
     """Whether the model has a CTC head that nothing trains, so that texts may be too long for a CTC loss."""
-    model = config["model"]
-    has_head = model["family"] == "conformer" or model["whisper"]["ctc_head"]
+    family = config["model"]["family"]
     trained = any(weight for key, weight in _ctc_weights(config) if key != "decoding.ctc_weight")
-    return bool(has_head) and not trained
+    return has_ctc_head(family, config["model"][family]) and not trained
 
 
 def _ctc_weights(config: Config) -> Iterator[tuple[str, float]]:

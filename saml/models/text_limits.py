@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from saml.features.log_mel import feature_config, frame_count
-from saml.models.lengths import CONFORMER_POSITIONS, encoder_frames
+from saml.models.lengths import decoder_positions, encoder_frames, has_ctc_head
 from saml.models.recogniser import Tokeniser
 from saml.models.store import TOKENIZER, read_description, read_tokeniser
 from saml.models.tokenisers.characters import CharacterTokeniser, unknown_characters
@@ -20,13 +20,13 @@ class TextLimits:
         unknown: a text -> those of its characters that the tokeniser lacks.
         tokeniser: None where its subwords are learned with the base model, later: then training looks at
             the number of tokens, and CTC losses of texts that are too long for their audio count as 0.
-        room: tokens of a text that the decoder has positions for, beside its prompt.
+        room: tokens of a text that the decoder has positions for, beside its prompt; None: not known here.
         frames: seconds of speech -> encoder frames, where a CTC loss needs them; None: no CTC.
     """
 
     unknown: Callable[[str], str]
     tokeniser: Tokeniser | None
-    room: int
+    room: int | None
     frames: Callable[[float], int] | None
 
     def wrong(self, text: str, seconds: float) -> str | None:
@@ -39,7 +39,7 @@ class TextLimits:
         ids = self.tokeniser.encode(text)
         if not ids:
             return "the transcript is empty"
-        if len(ids) > self.room:
+        if self.room is not None and len(ids) > self.room:
             return (
                 f"its transcript of {len(text.split())} words has {len(ids)} tokens, more than the "
                 f"{self.room} that the model has positions for (divide the recording)"
@@ -82,14 +82,15 @@ def text_limits(
         unknown, prompt = unknown_characters(model), 1
     else:
         unknown, prompt = tokeniser.unknown, len(tokeniser.prompt)
-    positions = CONFORMER_POSITIONS if family == "conformer" else settings["max_target_positions"]
-    has_ctc = family == "conformer" or settings["ctc_head"]
+    positions = decoder_positions(family, settings)
+    room = None if positions is None else positions - prompt
+    has_ctc = has_ctc_head(family, settings)
     features = feature_config({"family": family, family: settings})
 
     def frames(seconds: float) -> int:
         return encoder_frames(family, frame_count(features, seconds / speed))
 
-    return TextLimits(unknown, tokeniser, positions - prompt, frames if ctc and has_ctc else None)
+    return TextLimits(unknown, tokeniser, room, frames if ctc and has_ctc else None)
 
 
 def _of(model: Mapping[str, Any], description: Path | None) -> tuple[Mapping[str, Any], Tokeniser | None]:

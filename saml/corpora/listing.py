@@ -19,9 +19,17 @@ def visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def visible_files(root: Path) -> Iterator[Path]:
-    """All visible files in `root` and the visible folders below it, folder by folder, each sorted."""
+    """All visible files in `root` and the visible folders below it, folder by folder, each sorted.
+
+    Links to folders are followed; a folder that is reached again, as by a link to one above, is left out.
+    """
+    seen: set[str] = set()
     for folder, below, names in os.walk(root, followlinks=True):
         below[:] = sorted(filter(_belongs, below))
+        if os.path.realpath(folder) in seen:
+            below.clear()
+            continue
+        seen.add(os.path.realpath(folder))
         yield from (Path(folder, name) for name in sorted(filter(_belongs, names)))
 
 

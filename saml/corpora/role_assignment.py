@@ -105,8 +105,8 @@ def corpus_folder(
 ) -> Path:
     """The folder of the corpus: the config's `root`, else the value of the environment variable `variable`.
 
-    Both may name the folder inside the corpus's archives, `archive`, or its parent. Raises SamlError, with
-    `advice` on how to get the corpus, when there is no such folder.
+    Both may name the folder inside the corpus's archives, `archive`, or its parent, with `~` and environment
+    variables. Raises SamlError, with `advice` on how to get the corpus, when there is no such folder.
     """
     named, key = named_folder(settings, f"corpus.{corpus}.root", variable)
     remedy = f"set corpus.{corpus}.root or {variable} to the folder {archive}; to get it: {advice}"

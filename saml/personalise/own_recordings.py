@@ -63,6 +63,8 @@ def personalise(
     Raises:
         SamlError: a file of the experiment is missing, or the recordings cannot be used.
     """
+    if folds < 3:
+        raise SamlError(f"--folds: {folds} are too few for train, dev and test; choose 3 or more")
     config = _configuration(results, recordings, out, folds)
     config["corpus"]["on_bad_utterance"] = on_bad
     arms = _arms(config, arms)

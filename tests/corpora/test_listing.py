@@ -21,6 +21,16 @@ def test_foreign_entries_are_left_out(tmp_path: Path) -> None:
     assert found == ["a/x.wav", "b/x.wav"]
 
 
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x.wav").touch()
+    root = tmp_path / "mine"
+    (root / "a").mkdir(parents=True)
+    (root / "a/above").symlink_to(root)
+    (root / "b").symlink_to(tmp_path / "elsewhere")
+    assert [path.relative_to(root).as_posix() for path in visible_files(root)] == ["b/x.wav"]
+
+
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
 @pytest.mark.parametrize("asked", ["NFC", "NFD"])
 def test_a_name_is_found_in_either_form(tmp_path: Path, on_disk: str, asked: str) -> None:

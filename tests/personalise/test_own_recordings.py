@@ -173,6 +173,8 @@ def test_missing_files_are_named_before_anything_is_written(experiment: Path, re
         run(experiment, recordings, arms=["saml"], seed=2)
     with pytest.raises(SamlError, match="--speakers: .*my voice has no speaker carl; it has anna, ben b"):
         run(experiment, recordings, speakers=["carl"])
+    with pytest.raises(SamlError, match="--folds: 2 are too few for train, dev and test; choose 3 or more"):
+        personalise(results=experiment, recordings=recordings, out=experiment.parent / "own", folds=2)
     with pytest.raises(SamlError, match="an experiment with models of its own"):
         personalise(results=experiment, recordings=recordings, out=experiment)
     with pytest.raises(SamlError, match="my voice: no config.yaml"):

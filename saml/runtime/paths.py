@@ -27,7 +27,7 @@ def expand(named: str, key: str, advice: str = "") -> str:
         variable = match[1] or match[2]
         if variable not in os.environ:
             raise SamlError(
-                f"{key}: {named} names an environment variable that is not set, {variable}"
+                f"{key}: {named} names the environment variable {variable}, which is not set"
                 + (f"; {advice}" if advice else "; set it, or write the path in full")
             )
     return os.path.expanduser(os.path.expandvars(named))

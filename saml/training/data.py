@@ -137,15 +137,14 @@ def _bytes(cuts: Iterable[MonoCut]) -> int:
 
 def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:
     """The tokens of a transcript, which preparation has checked, unless the tokeniser was learned since."""
-    name = f"utterance {cut.id} ({file_of(cut)})"
-    remedy = "correct its transcript or take it out of the corpus, and prepare that again"
+    room = recogniser.max_tokens - len(recogniser.tokeniser.prompt)
     try:
         ids = recogniser.tokeniser.encode(cut.supervisions[0].text)
+        if len(ids) > room:
+            raise SamlError(f"{len(ids)} tokens exceed the model's {room}; divide the recording")
     except SamlError as error:
-        raise SamlError(f"{name}: {error}; {remedy}") from None
-    room = recogniser.max_tokens - len(recogniser.tokeniser.prompt)
-    if len(ids) > room:
         raise SamlError(
-            f"{name}: {len(ids)} tokens exceed the model's {room}; divide the recording, or {remedy}"
-        )
+            f"utterance {cut.id} ({file_of(cut)}): {error}; correct its transcript or take it out of the corpus, "
+            "and prepare that again"
+        ) from None
     return ids

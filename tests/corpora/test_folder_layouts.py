@@ -190,7 +190,9 @@ def test_roots_with_home_and_variables(tmp_path: Path, monkeypatch: pytest.Monke
     for named in ("~/mine", "$ELSEWHERE/mine"):
         assert find_source(settings | {"root": named}).root == tmp_path / "mine"
     monkeypatch.setenv("SAML_FOLDER_ROOT", "$NOT_SET_ANYWHERE/mine")
-    with pytest.raises(SamlError, match="^SAML_FOLDER_ROOT: .* not set, NOT_SET_ANYWHERE"):
+    with pytest.raises(
+        SamlError, match="^SAML_FOLDER_ROOT: .* names the environment variable NOT_SET_ANYWHERE, which"
+    ):
         find_source(settings | {"root": None})
 
 

@@ -272,5 +272,8 @@ def test_the_root_may_name_a_variable_or_the_home_folder(root, monkeypatch):
     found = root / "LibriSpeech"
     for named in ("~/corpora", "$SPEECH", "${SPEECH}/LibriSpeech"):
         assert librispeech.root_folder({"root": named}) == found
-    with pytest.raises(SamlError, match=r"^corpus.librispeech.root: .* not set, SPEACH"):
+    with pytest.raises(
+        SamlError,
+        match=r"^corpus.librispeech.root: .* names the environment variable SPEACH, which is not set",
+    ):
         librispeech.root_folder({"root": "$SPEACH"})

@@ -19,7 +19,10 @@ def test_home_and_variables_are_filled_in(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_undefined_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOWHERE", raising=False)
     for named in ("$NOWHERE/a", "${NOWHERE}/a"):
-        with pytest.raises(SamlError, match=r"^corpus.folder.root: \S+ names an .* not set, NOWHERE;"):
+        with pytest.raises(
+            SamlError,
+            match=r"^corpus.folder.root: \S+ names the environment variable NOWHERE, which is not set;",
+        ):
             expand(named, "corpus.folder.root")
     monkeypatch.chdir(tmp_path)
     Path("my $NOWHERE").mkdir()

@@ -143,8 +143,6 @@ def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:
         if len(ids) > room:
             raise SamlError(f"{len(ids)} tokens exceed the model's {room}; divide the recording")
     except SamlError as error:
-        raise SamlError(
-            f"utterance {cut.id} ({file_of(cut)}): {error}; correct its transcript or take it out of the corpus, "
-            "and prepare that again"
-        ) from None
+        remedy = "correct its transcript or take it out of the corpus, and prepare that again"
+        raise SamlError(f"utterance {cut.id} ({file_of(cut)}): {error}; {remedy}") from None
     return ids

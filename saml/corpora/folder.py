@@ -15,8 +15,9 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.audio import as_recording
-from saml.corpora.folder_layouts import CONFIGURED, Advice, Listing, digest, find_source, read_listing
+from saml.corpora.folder_layouts import CONFIGURED, Advice, digest, find_source
 from saml.corpora.folder_layouts import ROOT_VARIABLE as ROOT_VARIABLE
+from saml.corpora.folder_listing import Listing, read_listing
 from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash

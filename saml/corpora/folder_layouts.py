@@ -15,29 +15,22 @@ Nothing heavy is imported: the workflow asks for `digest` before any job starts.
 """
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from saml.corpora.listing import named_folder, stored, visible_files
-from saml.corpora.tables import Row, read_json_lines, read_separated, read_text, separator_hint
-from saml.corpora.utterances import POOLS, Utterance
 from saml.runtime.errors import SamlError
 from saml.runtime.files import checksum
 from saml.runtime.paths import expand
-from saml.runtime.text import plain_line, plain_text
+from saml.runtime.text import plain_text
 
 ROOT_VARIABLE = "SAML_FOLDER_ROOT"
 TABLES = ("manifest.tsv", "metadata.csv", "metadata.jsonl")
 TEXTS = "*.txt"  # as a name of a manifest: text files beside the recordings
-ROLES = (*POOLS, "target", "pool", "")
 COLUMNS = ("utterance", "speaker", "file", "text")
 
-# Columns of the tables of others that mean the same, in order of preference.
-_SPEAKER = ("speaker", "speaker_id", "client_id")
-_TEXT = ("transcription", "text", "sentence")
 _RECORDINGS = """
     .wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .wma .webm .aif .aiff .aifc .au .snd .caf .sph .nist .w64
     .rf64
@@ -76,15 +69,6 @@ class Source:
     table: Path | None
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What a folder lists: utterances, recordings without a text file, and text files without a recording."""
-
-    utterances: list[Utterance]
-    without_text: list[Utterance]
-    without_recording: list[Path]
-
-
 def find_source(settings: Mapping[str, Any], advice: Advice = CONFIGURED) -> Source:
     """The folder of the config's section `folder`, and the layout that it has.
 
@@ -109,30 +93,14 @@ def find_source(settings: Mapping[str, Any], advice: Advice = CONFIGURED) -> Sou
     return _only(root, [name for name in TABLES if (root / name).is_file()], advice)
 
 
-def read_listing(source: Source) -> Listing:
-    """What a folder lists, in the order of its table, or of the names of its files.
-
-    Raises SamlError, naming file and line, where a column or a field is missing or twice, an utterance is
-    listed twice, a role does not exist, or a file lies outside the folder.
-    """
-    if source.table is None:
-        listing = _read_texts(source.root)
-    else:
-        listing = Listing(list(_read_table(source.root, source.table)), [], [])
-        if not listing.utterances:
-            raise SamlError(f"{source.table}: there are no utterances after the first line; add some")
-    _refuse_duplicates(listing.utterances, source.table or source.root)
-    return listing
-
-
 def digest(source: Source) -> str:
     """SHA-256 of the table; of text files, of their names and contents and the names of the recordings."""
     if source.table is not None:
         return checksum(source.table)
     total = hashlib.sha256()
-    for path in _parts(source.root):
+    for path in recordings_and_texts(source.root):
         name = path.relative_to(source.root).as_posix()
-        total.update(f"{name}\0{checksum(path) if _is_text(path) else ''}\n".encode(errors="surrogateescape"))
+        total.update(f"{name}\0{checksum(path) if is_text(path) else ''}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 
@@ -140,7 +108,7 @@ def last_change(source: Source) -> float:
     """When the table, or a text file or folder of them, was last changed, in seconds since 1970."""
     if source.table is not None:
         return source.table.stat().st_mtime
-    texts = [path for path in _parts(source.root) if _is_text(path)]
+    texts = [path for path in recordings_and_texts(source.root) if is_text(path)]
     return max(path.stat().st_mtime for path in {source.root, *texts, *(path.parent for path in texts)})
 
 
@@ -165,159 +133,21 @@ def _only(root: Path, tables: list[str], advice: Advice) -> Source:
 def _has_texts(root: Path) -> bool:
     """Whether there is a recording with a text file beside it."""
     folder, names = Path(), dict[str, set[bool]]()
-    for path in _parts(root):
+    for path in recordings_and_texts(root):
         if path.parent != folder:
             folder, names = path.parent, {}
         kinds = names.setdefault(plain_text(path.stem), set())
-        kinds.add(_is_text(path))
+        kinds.add(is_text(path))
         if len(kinds) == 2:
             return True
     return False
 
 
-def _parts(root: Path) -> Iterator[Path]:
+def recordings_and_texts(root: Path) -> Iterator[Path]:
     """The recordings and text files in a folder and below."""
-    return (path for path in visible_files(root) if _is_text(path) or path.suffix.lower() in _RECORDINGS)
+    return (path for path in visible_files(root) if is_text(path) or path.suffix.lower() in _RECORDINGS)
 
 
-def _is_text(path: Path) -> bool:
+def is_text(path: Path) -> bool:
+    """Whether a file's name is that of a text."""
     return path.suffix.lower() == ".txt"
-
-
-def _read_table(root: Path, table: Path) -> Iterator[Utterance]:
-    if table.suffix.lower() == ".jsonl":
-        rows = read_json_lines(table)
-        columns = list(dict.fromkeys(name for row in rows for name in row.fields))
-    else:
-        columns, rows = read_separated(table, "," if table.suffix.lower() == ".csv" else "\t")
-    if table.suffix.lower() in (".csv", ".jsonl"):
-        yield from _read_metadata(root, table, columns, rows) if rows else ()
-        return
-    lacking = [column for column in COLUMNS if column not in columns]
-    if lacking:
-        raise SamlError(
-            f"{table}: the first line lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; it "
-            f"must list the columns, separated by tabs{separator_hint(table, chr(9))}"
-        )
-    for row in rows:
-        inside = _inside(root, root, _filled(row, "file"), row.place)
-        ids = (_filled(row, "utterance"), _filled(row, "speaker"))
-        yield _utterance(root, inside, ids, row.fields["text"], row)
-
-
-def _read_metadata(
-    root: Path, table: Path, columns: Sequence[str], rows: Iterable[Row]
-) -> Iterator[Utterance]:
-    texts = [name for name in _TEXT if name in columns]
-    if "file_name" not in columns or not texts:
-        hint = separator_hint(table, ",") if table.suffix.lower() == ".csv" else ""
-        raise SamlError(
-            f"{table}: it needs the column file_name, and the text as one of {', '.join(_TEXT)}; it has "
-            f"{', '.join(columns[:10])}{hint}"
-        )
-    if len(texts) > 1:
-        raise SamlError(
-            f"{table}: both {texts[0]} and {texts[1]} are columns of texts; remove or rename the one that is "
-            "not to be learned"
-        )
-    speaker = next((name for name in _SPEAKER if name in columns), None)
-    for row in rows:
-        inside = _inside(root, table.parent, _filled(row, "file_name"), row.place)
-        utterance, own = _by_path(root, inside)
-        if "utterance" in columns:
-            utterance = _filled(row, "utterance")
-        if texts[0] not in row.fields:
-            raise SamlError(f"{row.place}: {texts[0]} is missing, or is no text; write it")
-        ids = (utterance, own if speaker is None else _filled(row, speaker))
-        yield _utterance(root, inside, ids, row.fields[texts[0]], row)
-
-
-def _read_texts(root: Path) -> Listing:
-    """Recordings and texts of the same name, wherever they lie below the folder."""
-    recordings: dict[str, Path] = {}
-    texts: dict[str, Path] = {}
-    for path in _parts(root):
-        name, _ = _by_path(root, path.relative_to(root).as_posix())
-        of_kind = texts if _is_text(path) else recordings
-        if name in of_kind:
-            raise SamlError(f"{path} and {of_kind[name]} have the same name; remove or rename one of them")
-        of_kind[name] = path
-    utterances: list[Utterance] = []
-    without: list[Utterance] = []
-    for name, path in recordings.items():
-        _, speaker = _by_path(root, path.relative_to(root).as_posix())
-        text = read_text(texts[name], "save it as UTF-8") if name in texts else ""
-        row = Utterance(name, speaker, path, plain_line(text), None, "")
-        (utterances if name in texts else without).append(row)
-    return Listing(utterances, without, [path for name, path in texts.items() if name not in recordings])
-
-
-def _utterance(root: Path, inside: str, ids: tuple[str, str], text: str, row: Row) -> Utterance:
-    role = row.fields.get("role", "")
-    if role not in ROLES:
-        raise SamlError(
-            f"{row.place}: there is no role {role!r}; choose one of {', '.join(filter(None, ROLES))}"
-        )
-    utterance, speaker = map(plain_line, ids)
-    return Utterance(utterance, speaker, stored(root, inside), plain_line(text), _seconds(row), role)
-
-
-def _filled(row: Row, column: str) -> str:
-    """A field that may not be empty."""
-    text = row.fields.get(column, "")
-    if not plain_line(text):
-        raise SamlError(f"{row.place}: the {column} is empty; fill it in")
-    return text
-
-
-def _inside(root: Path, folder: Path, file: str, place: str) -> str:
-    """The path of a file relative to the root, where it lies inside; `file` is relative to `folder`.
-
-    Only names are compared, so that a part of a corpus may be a link to elsewhere.
-    """
-    if os.path.isabs(file):
-        reason = f"only files in {root} are read"
-        for above in (os.path.abspath(root), os.path.realpath(root)):
-            inside = os.path.relpath(os.path.normpath(file), above)
-            if not _leaves(inside):
-                return inside
-    else:
-        reason = f"it leads out of {root}"
-        inside = os.path.normpath(os.path.join(os.path.relpath(folder, root), file))
-        if not _leaves(inside):
-            return inside
-    raise SamlError(
-        f"{place}: the file {file} is outside the corpus folder: {reason}; move it inside, or name a folder "
-        "above both"
-    )
-
-
-def _leaves(inside: str) -> bool:
-    return inside == ".." or inside.startswith("../")
-
-
-def _by_path(root: Path, inside: str) -> tuple[str, str]:
-    """The utterance's id and the speaker that the path of a file says."""
-    path = PurePosixPath(plain_text(inside))
-    speaker = path.parts[0] if len(path.parts) > 1 else plain_text(root.resolve().name) or "speaker"
-    return path.with_suffix("").as_posix() if path.name else str(path), speaker
-
-
-def _seconds(row: Row) -> float | None:
-    text = row.fields.get("seconds", "")
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise SamlError(
-            f"{row.place}: seconds {text!r} is not a number; correct it or leave it empty"
-        ) from None
-
-
-def _refuse_duplicates(rows: Iterable[Utterance], where: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if row.utterance in seen:
-            raise SamlError(
-                f"{where}: utterance {row.utterance} is listed twice; give each utterance its own id"
-            )
-        seen.add(row.utterance)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from saml.corpora.folder import list_rows, origin
-from saml.corpora.folder_layouts import digest, find_source, last_change, read_listing
+from saml.corpora.folder_layouts import digest, find_source, last_change
+from saml.corpora.folder_listing import read_listing
 from saml.runtime.errors import SamlError
 
 MANIFEST = "utterance\tspeaker\tfile\ttext\n"

@@ -41,6 +41,7 @@ _ALL = (
         sections=("corpus", "model"),
         inputs=("recordings", "supervisions"),
         outputs=("cuts", "features", "dropped", "record"),
+        downloads=True,
         values=(Value("role", "wildcards"),),
         notes=(),
     ),
@@ -52,6 +53,7 @@ _ALL = (
         inputs=("recordings", "supervisions"),
         outputs=("cuts", "features", "splits", "dropped", "audio", "record"),
         per_speaker=True,
+        downloads=True,
         notes=(),
     ),
     Stage(

@@ -18,17 +18,22 @@ def _add_personalise(commands: Any) -> None:
     command = commands.add_parser(
         "personalise",
         help="adapt an experiment's models to recordings of your own",
-        description="Adapt arms of an experiment that has run to the speakers of a folder with a "
-        "manifest.tsv, and print their word error rates before and after. Nothing else is trained.",
+        description="Adapt arms of an experiment that has run to the speakers of a folder of recordings with "
+        "their texts, and print their word error rates before and after. Nothing else is trained.",
     )
     command.add_argument("results", type=Path, help=PATHS["results"])
     command.add_argument(
-        "--recordings", required=True, type=Path, metavar="PATH", help="folder with a manifest.tsv"
+        "--recordings",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="folder of recordings with a text file beside each, a manifest.tsv, or a metadata.csv or "
+        ".jsonl; or such a table in a folder that has several",
     )
     command.add_argument(
         "--out", type=Path, default=Path("results/own"), metavar="PATH", help="folder to write (results/own)"
     )
-    command.add_argument("--speakers", nargs="+", help="speakers to adapt to (default: all in the manifest)")
+    command.add_argument("--speakers", nargs="+", help="speakers to adapt to (default: all)")
     command.add_argument("--arms", nargs="+", help="adapted arms (default: those that the experiment ran)")
     command.add_argument(
         "--folds",
@@ -37,6 +42,12 @@ def _add_personalise(commands: Any) -> None:
         help="divisions of the recordings; each recording is tested in one of them (default 5)",
     )
     command.add_argument("--seed", type=positive, help="of the adapters (default: the experiment's first)")
+    command.add_argument(
+        "--on-bad",
+        choices=("error", "drop"),
+        default="error",
+        help="at a recording that cannot be used: stop and name it, or leave it out (default error)",
+    )
     add_threads(command)
     command.set_defaults(run=lambda options: run("saml.personalise.own_recordings:personalise", options))
 

@@ -15,7 +15,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from saml.config.checks import problems, suggestion
+from saml.config.model_checks import spares_ctc
 from saml.config.settings import ARM_SECTIONS
+from saml.config.speaker_ids import plain_ids
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
@@ -65,12 +67,14 @@ def save(config: Mapping[str, Any], path: Path) -> None:
 def validate(config: Mapping[str, Any], schema_path: Path) -> None:
     """Check `config` against the JSON schema in the YAML file `schema_path`, then with `saml.config.checks`.
 
+    Ids of speakers are brought to the form that corpora give them, in place.
+
     Raises:
         SamlError: one line "config: <key path>: <problem>" for the first problem, with the number of others.
     """
     _refuse_endless(config, "config")
     errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=_position)
-    messages = [_message(error) for error in errors] or list(problems(config))
+    messages = [_message(error) for error in errors] or list(plain_ids(config)) or list(problems(config))
     if messages:
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
         raise SamlError(_one_line(f"config: {messages[0]}") + more)
@@ -101,6 +105,16 @@ def stage_settings(
         others = {name for name in ARM_SECTIONS if name not in settings}
         settings["arm"] = {key: value for key, value in settings["arm"].items() if key not in others}
     return settings
+
+
+def speech_settings(config: Mapping[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+    """`stage_settings` of a stage that prepares speech for a model, and whether there is no CTC loss.
+
+    `ctc: false` says that the model has a CTC head and no training uses it. The weights themselves would
+    prepare all speech again when one changes.
+    """
+    settings = stage_settings(config, sections)
+    return {**settings, "ctc": False} if spares_ctc(config) else settings
 
 
 def canonical(settings: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from saml.config.settings import ARM_SECTIONS
 from saml.models.checkpoints.source import is_given
+from saml.models.lengths import has_ctc_head
 
 Config = Mapping[str, Any]
 
@@ -86,6 +87,13 @@ def _slowest(how: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield "speed_perturbation", by_speed
     if how["time_stretch"] is not None:
         yield "time_stretch", how["time_stretch"][1] * by_speed
+
+
+def spares_ctc(config: Config) -> bool:
+    """Whether the model has a CTC head that nothing trains, so that texts may be too long for a CTC loss."""
+    family = config["model"]["family"]
+    trained = any(weight for key, weight in _ctc_weights(config) if key != "decoding.ctc_weight")
+    return has_ctc_head(family, config["model"][family]) and not trained
 
 
 def _ctc_weights(config: Config) -> Iterator[tuple[str, float]]:

@@ -1,14 +1,11 @@
-"""A folder of recordings with a tab-separated manifest: the corpus for a user's own speech.
+"""A folder of recordings with their texts: the corpus for a user's own speech.
 
-The first line of the manifest names its columns: utterance, speaker, file, text, and optionally seconds and
-role. Further columns are ignored. `file` is relative to the folder. A role is base, pretrain, heldout or
-target (see `roles` in the config); speakers with `pool` or no role are used only if the config gives them a
-role.
+What is spoken stands in a table or in text files beside the recordings: see `saml.corpora.folder_layouts`.
+A role is base, pretrain, heldout or target (see `roles` in the config); speakers with `pool` or no role are
+used only if the config gives them a role.
 """
 
-import hashlib
-import os
-import posixpath
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -18,34 +15,38 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.duplicates import identical, report_identical
+from saml.corpora.folder_layouts import CONFIGURED, Advice, digest, find_source
+from saml.corpora.folder_layouts import ROOT_VARIABLE as ROOT_VARIABLE
+from saml.corpora.folder_listing import Listing, read_listing
 from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash
 from saml.corpora.synthesis import synthesise
-from saml.corpora.utterance_checks import POOLS, Prepared, check_target, read_recordings
-from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
+from saml.corpora.utterance_checks import BadUtterance, Dropped, Prepared, check_target, read_recordings
+from saml.corpora.utterances import POOLS, Utterance, limit_heldout, pool_parts, with_progress
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
+from saml.runtime.text import plain_line
 
-ROOT_VARIABLE = "SAML_FOLDER_ROOT"
-_COLUMNS = ("utterance", "speaker", "file", "text")
-_ROLES = (*POOLS, "target", "pool", "")
+_SHOWN = 5  # names in a message
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     """All utterances of the folder. Files that are not 16 kHz mono are converted into `audio`.
 
     Raises SamlError when the folder or a column is missing, a line or a role is invalid, or (unless bad
-    utterances are dropped) a file cannot be used.
+    utterances are dropped) a file cannot be used or has no text.
     """
     own = settings["folder"]
-    rows = _assign_roles(read_rows(own), own["roles"] or {})
+    listed, untold = list_rows(own, settings["on_bad_utterance"])
+    rows = _assign_roles(listed, own["roles"] or {})
     rows = limit_heldout(rows, own["heldout_utterances"], own["seed"])
     with Progress("checking audio", len(rows)) as progress:
         kept, dropped = read_recordings(
             with_progress(rows, progress), settings["on_bad_utterance"], lambda row: _converted(row, audio)
         )
+    dropped = [*untold, *dropped]
     copies = identical({read.row.utterance: read.checksum for read in kept})
     report_identical(
         copies, {read.row.utterance: read.row.speaker for read in kept}, "they stay in the same part"
@@ -94,95 +95,60 @@ def prepare_speaker(
 def root_folder(settings: Mapping[str, Any]) -> Path:
     """The folder of the corpus: the config's `root`, else the environment variable SAML_FOLDER_ROOT.
 
-    Raises SamlError with instructions when neither names a folder with the manifest.
+    Raises SamlError with instructions when neither names a folder with a layout that can be read.
     """
-    named = settings["root"] or os.environ.get(ROOT_VARIABLE)
-    advice = (
-        f"set corpus.folder.root or {ROOT_VARIABLE} to a folder that contains a {settings['manifest']} with "
-        f"the columns {', '.join(_COLUMNS)} (for example CMU AN4 from github.com/cmusphinx/an4, see "
-        "config/README.md)"
-    )
-    if not named:
-        raise SamlError(f"corpus folder: no folder is configured; {advice}")
-    root = Path(named)
-    if not (root / settings["manifest"]).is_file():
-        raise SamlError(f"corpus folder: {root / settings['manifest']} does not exist; {advice}")
-    return root
+    return find_source(settings).root
 
 
 def origin(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """For the run record: the SHA-256 of the manifest, so that a later run detects changes."""
-    own = settings["folder"]
-    manifest = root_folder(own) / own["manifest"]
-    return {"manifest": {"sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}}
+    """For the run record: a SHA-256 of what lists the utterances, so that a later run detects changes."""
+    return {"manifest": {"sha256": digest(find_source(settings["folder"]))}}
 
 
 def read_rows(settings: Mapping[str, Any]) -> list[Utterance]:
-    """The utterances of the manifest, in its order.
+    """The utterances of the folder, as `list_rows`; recordings without a text are an error."""
+    return list_rows(settings, "error")[0]
 
-    Raises SamlError, naming the line, when a column is missing, a field is missing or empty, an utterance is
-    listed twice, a role does not exist, or a file would be outside the folder.
+
+def list_rows(
+    settings: Mapping[str, Any], on_bad: str, advice: Advice = CONFIGURED
+) -> tuple[list[Utterance], list[Dropped]]:
+    """The utterances of the folder in the order of its table, and the recordings that have no text file.
+
+    Args:
+        settings: the config's section `folder`.
+        on_bad: "error" or "drop".
+        advice: what the command tells its user to do where there is nothing to read.
+
+    Raises:
+        SamlError: as `find_source` and `read_listing`; or, unless `on_bad` is "drop", a recording has no text
+            file or a text file no recording.
     """
-    root = root_folder(settings)
-    manifest = root / settings["manifest"]
-    try:
-        lines = [line.rstrip("\r") for line in manifest.read_text(encoding="utf-8-sig").split("\n")]
-    except UnicodeDecodeError:
-        raise SamlError(f"{manifest}: not UTF-8 text; save it as UTF-8") from None
-    columns = [column.strip() for column in lines[0].split("\t")]
-    lacking = [column for column in _COLUMNS if column not in columns]
-    if lacking:
-        raise SamlError(
-            f"{manifest}: the first line lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; "
-            "it must list the columns, separated by tabs"
-        )
-    rows = [
-        _parse(line.split("\t"), columns, root, f"{manifest}, line {number}")
-        for number, line in enumerate(lines[1:], start=2)
-        if line.strip()
-    ]
-    if not rows:
-        raise SamlError(f"{manifest}: there are no utterances after the first line; add some")
-    _refuse_duplicates(rows, manifest)
-    return rows
+    source = find_source(settings, advice)
+    listing = read_listing(source)
+    unmatched = _unmatched(listing, source.root)
+    if unmatched and on_bad == "error":
+        remedy = "add or rename the files, or remove what is no speech"
+        raise BadUtterance(f"{source.root}: {unmatched}", remedy)
+    if unmatched:
+        print(f"{source.root}: {unmatched}; left out", file=sys.stderr, flush=True)
+    reason = "there is no text file of the same name beside it"
+    untold = [Dropped(row.utterance, row.speaker, str(row.path), reason) for row in listing.without_text]
+    return listing.utterances, untold
 
 
-def _parse(fields: list[str], columns: list[str], root: Path, place: str) -> Utterance:
-    if len(fields) != len(columns):
-        raise SamlError(
-            f"{place}: {len(fields)} fields, but the first line lists {len(columns)}; correct the line"
-        )
-    row = dict(zip(columns, (field.strip() for field in fields), strict=True))
-    for column in ("utterance", "speaker", "file"):
-        if not row[column]:
-            raise SamlError(f"{place}: the {column} is empty; fill it in")
-    inside = posixpath.normpath(row["file"])
-    if posixpath.isabs(inside) or inside == ".." or inside.startswith("../"):
-        raise SamlError(f"{place}: the file {row['file']} is outside the corpus folder; move it inside")
-    role = row.get("role", "")
-    if role not in _ROLES:
-        raise SamlError(
-            f"{place}: there is no role {role!r}; choose one of {', '.join(filter(None, _ROLES))}"
-        )
-    return Utterance(row["utterance"], row["speaker"], root / inside, row["text"], _seconds(row, place), role)
-
-
-def _seconds(row: Mapping[str, str], place: str) -> float | None:
-    text = row.get("seconds", "")
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise SamlError(f"{place}: seconds {text!r} is not a number; correct it or leave it empty") from None
-
-
-def _refuse_duplicates(rows: Iterable[Utterance], manifest: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if row.utterance in seen:
-            raise SamlError(
-                f"{manifest}: utterance {row.utterance} is listed twice; give each utterance its own id"
-            )
-        seen.add(row.utterance)
+def _unmatched(listing: Listing, root: Path) -> str:
+    """Which recordings and which text files stand alone; empty where none does."""
+    kinds = {
+        "without a .txt file of the same name beside it": [row.path for row in listing.without_text],
+        "without a recording of the same name beside it": listing.without_recording,
+    }
+    parts = []
+    for kind, paths in kinds.items():
+        names = [str(path.relative_to(root)) for path in paths[:_SHOWN]]
+        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        parts += [f"{', '.join(names)}{more} {kind}"] if paths else []
+    return "; ".join(parts)
 
 
 def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
@@ -192,7 +158,7 @@ def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list
     for role, listed_speakers in roles.items():
         if role not in POOLS:
             raise SamlError(f"corpus.folder.roles: there is no role {role!r}; choose {', '.join(POOLS)}")
-        for speaker in listed_speakers or []:
+        for speaker in map(plain_line, listed_speakers or []):
             if speaker not in speakers:
                 raise SamlError(f"corpus.folder.roles.{role}: speaker {speaker} has no utterances; remove it")
             if assigned.setdefault(speaker, role) != role:
@@ -286,6 +252,9 @@ def _converted(row: Utterance, audio: Path) -> Path:
 
 def _supervision(row: Utterance, recording: Recording, part: str | None) -> SupervisionSegment:
     custom = {"role": row.role or "pool"} | ({"part": part} if part else {})
+    # Messages name the file of the user, not the copy that was converted or synthesised.
+    if row.path.name and str(row.path) != recording.sources[0].source:
+        custom["file"] = str(row.path)
     return SupervisionSegment(
         id=row.utterance,
         recording_id=recording.id,

@@ -11,12 +11,15 @@ from typing import Any
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.recipes.librispeech import parse_utterance
 
+from saml.corpora.listing import stored, visible
 from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
+from saml.corpora.tables import read_text
 from saml.corpora.utterance_checks import Prepared, check_target, read_recordings
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
+from saml.runtime.text import plain_line
 
 ROOT_VARIABLE = "SAML_LIBRISPEECH_ROOT"
 # The folder inside the archives of the corpus.
@@ -66,12 +69,13 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
 
 
 def speakers(root: Path, part: str) -> list[str]:
-    """The speakers of a part, in numerical order.
+    """The speakers of a part, in numerical order: folders whose names are numbers.
 
     Raises SamlError with instructions when the part is missing.
     """
     folder = root / part
-    found = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    entries = visible(folder.iterdir()) if folder.is_dir() else []
+    found = [path.name for path in entries if path.name.isdecimal() and path.is_dir()]
     if not found:
         above = root.parent if root.name == ARCHIVE else root
         raise SamlError(
@@ -87,7 +91,9 @@ def read_speaker(folder: Path, role: str) -> list[Utterance]:
     Raises SamlError, naming file and line, when a line is not an utterance of its chapter or repeats one, and
     when there are no utterances.
     """
-    transcripts = sorted(folder.glob("*/*.trans.txt"), key=lambda path: _number(path.parent.name))
+    chapters = [path for path in visible(folder.iterdir()) if path.is_dir()]
+    found = [path for chapter in chapters for path in visible(chapter.glob("*.trans.txt"))]
+    transcripts = sorted(found, key=lambda path: _number(path.parent.name))
     rows = [row for path in transcripts for row in _read_chapter(path, folder.name, role)]
     if not rows:
         raise SamlError(f"{folder}: there is no transcript (<chapter>/*.trans.txt); unpack the corpus again")
@@ -97,12 +103,8 @@ def read_speaker(folder: Path, role: str) -> list[Utterance]:
 def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
     chapter = f"{speaker}-{path.parent.name}-"
     seen: set[str] = set()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise SamlError(f"{path}: not UTF-8 text; unpack the corpus again") from None
-    for number, line in enumerate(lines, start=1):
-        utterance, _, text = line.strip().partition(" ")
+    for number, line in enumerate(read_text(path, "unpack the corpus again").split("\n"), start=1):
+        utterance, _, text = plain_line(line).partition(" ")
         if not utterance:
             continue
         if not utterance.startswith(chapter) or not text:
@@ -113,7 +115,7 @@ def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
         if utterance in seen:
             raise SamlError(f"{path}, line {number}: utterance {utterance} is listed twice; remove one")
         seen.add(utterance)
-        yield Utterance(utterance, speaker, path.parent / f"{utterance}.flac", text.strip(), None, role)
+        yield Utterance(utterance, speaker, stored(path.parent, f"{utterance}.flac"), text, None, role)
 
 
 def _manifests(

@@ -61,6 +61,12 @@ def read_cuts(path: Path) -> list[MonoCut]:
     return list(read_manifest(CutSet, path))
 
 
+def file_of(cut: MonoCut) -> str:
+    """The user's own file of an utterance: what a corpus noted as `file`, else the recording."""
+    noted = (cut.supervisions[0].custom or {}).get("file")
+    return str(noted or cut.recording.sources[0].source)
+
+
 def _refuse_foreign(item: Any) -> None:
     """Raise ValueError for audio or features that saml's own stages would not write.
 

@@ -13,16 +13,17 @@ speakers is last. Each draw ranks the speakers by hashes of their ids, so that a
 change the others' roles.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from saml.corpora.listing import named_folder
 from saml.corpora.sampling import ranked
 from saml.corpora.utterance_checks import POOLS
 from saml.runtime.errors import SamlError
+from saml.runtime.paths import expand
 
 _DRAWING_ORDER = ("heldout", "pretrain", "base")
 SpeakersOf = Callable[[str], Sequence[str]]
@@ -104,14 +105,14 @@ def corpus_folder(
 ) -> Path:
     """The folder of the corpus: the config's `root`, else the value of the environment variable `variable`.
 
-    Both may name the folder inside the corpus's archives, `archive`, or its parent. Raises SamlError, with
-    `advice` on how to get the corpus, when there is no such folder.
+    Both may name the folder inside the corpus's archives, `archive`, or its parent, with `~` and environment
+    variables. Raises SamlError, with `advice` on how to get the corpus, when there is no such folder.
     """
-    named = settings["root"] or os.environ.get(variable)
+    named, key = named_folder(settings, f"corpus.{corpus}.root", variable)
     remedy = f"set corpus.{corpus}.root or {variable} to the folder {archive}; to get it: {advice}"
     if not named:
         raise SamlError(f"corpus {corpus}: no folder is configured; {remedy}")
-    root = Path(named)
+    root = Path(expand(named, key))
     if not root.is_dir():
         raise SamlError(f"corpus {corpus}: {root} is not a folder; {remedy}")
     return root / archive if (root / archive).is_dir() else root

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from lhotse.recipes.utils import normalize_text_tedlium
 
+from saml.corpora.tables import read_text
 from saml.runtime.errors import SamlError
+from saml.runtime.text import plain_line, plain_text
 
 # Marks a segment that is not to be scored, in place of words.
 IGNORED = "ignore_time_segment_in_scoring"
@@ -25,7 +27,7 @@ _SUFFIX = re.compile(r"(?<=\w) (?='\w)")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an STM file: `start` and `end` in seconds, `text` unchanged."""
+    """A line of an STM file: `start` and `end` in seconds, `text` in the form of `plain_line`."""
 
     talk: str
     start: float
@@ -39,13 +41,9 @@ def read_stm(path: Path) -> Iterator[Line]:
     Raises SamlError, naming file and line, for a line that lacks a field, has invalid times, or belongs to
     another talk than the file.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise SamlError(f"{path}: not UTF-8 text; unpack the corpus again") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, "unpack the corpus again").split("\n"), start=1):
         if line.strip() and not line.startswith(";;"):
-            yield _parse(line, path.stem, f"{path}, line {number}")
+            yield _parse(plain_line(line), plain_text(path.stem), f"{path}, line {number}")
 
 
 def _parse(line: str, talk: str, place: str) -> Line:
@@ -70,5 +68,5 @@ def words_of(text: str) -> str:
 
     As in Kaldi's recipe, by lhotse's `normalize_text_tedlium`, which misses the second of two suffixes.
     """
-    plain = " ".join(_NO_WORDS.sub(" ", text).split())
+    plain = plain_line(_NO_WORDS.sub(" ", plain_text(text)))
     return " ".join(normalize_text_tedlium(_SUFFIX.sub("", plain), "kaldi").split())

@@ -14,6 +14,7 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
+from saml.corpora.listing import stored, visible
 from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.stm import IGNORED, UNKNOWN, read_stm, words_of
@@ -29,6 +30,7 @@ from saml.corpora.utterance_checks import (
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
+from saml.runtime.text import plain_text
 
 ROOT_VARIABLE = "SAML_TEDLIUM_ROOT"
 # The folder inside the archive of the corpus.
@@ -50,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a talk with its words; `start` and `end` in seconds."""
+    """A segment of a talk with its words; `start` and `end` in seconds of the recording `sph`."""
 
     utterance: str
     talk: str
@@ -58,6 +60,7 @@ class Segment:
     start: float
     end: float
     text: str
+    sph: Path
 
 
 def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
@@ -105,7 +108,7 @@ def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
     Raises SamlError with instructions when the part is missing.
     """
     folder = _part_folder(root, settings, part) / "stm"
-    found = sorted(path.stem for path in folder.glob("*.stm"))
+    found = sorted(plain_text(path.stem) for path in visible(folder.glob("*.stm")))
     if not found:
         raise SamlError(
             f"corpus tedlium3: there are no transcripts in {folder}; correct corpus.tedlium3.distribution or "
@@ -135,8 +138,8 @@ def _place(root: Path, settings: Mapping[str, Any], part: str, talk: str, role: 
 
 def _file(root: Path, folder: Path, kind: str, talk: str) -> Path:
     """A talk's STM or SPH file, which may exist in `data`, beside the distributions, only."""
-    path = folder / kind / f"{talk}.{kind}"
-    beside = root / "data" / kind / path.name
+    path = stored(folder / kind, f"{talk}.{kind}")
+    beside = stored(root / "data" / kind, f"{talk}.{kind}")
     return beside if not path.exists() and beside.exists() else path
 
 
@@ -193,7 +196,7 @@ def _segments(places: Iterable[Place]) -> list[Segment]:
                     raise SamlError(
                         f"{place.stm}: two lines last from {line.start:g} to {line.end:g} s; remove one"
                     )
-                segments[name] = Segment(name, place.talk, place.role, line.start, line.end, text)
+                segments[name] = Segment(name, place.talk, place.role, line.start, line.end, text, place.sph)
     counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
     print(f"segments: {len(segments)} with words; left out: {counts}", file=sys.stderr, flush=True)
     return list(segments.values())
@@ -209,9 +212,8 @@ def _within(
         if recording is None:
             continue  # the talk itself is among `dropped`
         if segment.start >= recording.duration or segment.end > recording.duration + _OVERHANG:
-            file = recording.sources[0].source
             reason = f"it ends at {segment.end:g} s, and the audio at {recording.duration:g} s"
-            reject(Dropped(segment.utterance, segment.talk, file, reason), on_bad, dropped)
+            reject(Dropped(segment.utterance, segment.talk, str(segment.sph), reason), on_bad, dropped)
         else:
             within.append(segment)
     return within
@@ -219,6 +221,10 @@ def _within(
 
 def _supervision(segment: Segment, recording: Recording, part: str | None) -> SupervisionSegment:
     end = min(segment.end, recording.duration)
+    custom = {"role": segment.role} | ({"part": part} if part else {})
+    # Messages name the file of the corpus, not the copy that was converted.
+    if str(segment.sph) != recording.sources[0].source:
+        custom["file"] = str(segment.sph)
     return SupervisionSegment(
         id=segment.utterance,
         recording_id=recording.id,
@@ -228,5 +234,5 @@ def _supervision(segment: Segment, recording: Recording, part: str | None) -> Su
         text=segment.text,
         language="English",
         speaker=segment.talk,
-        custom={"role": segment.role} | ({"part": part} if part else {}),
+        custom=custom,
     )

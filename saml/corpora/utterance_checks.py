@@ -13,11 +13,13 @@ from lhotse import MonoCut, Recording, RecordingSet, SupervisionSet
 
 from saml.audio.reader import Unusable
 from saml.corpora.audio import open_recording, read_recording
+from saml.corpora.manifests import file_of
+from saml.corpora.utterances import POOLS as POOLS
 from saml.features.log_mel import SHORTEST_SECONDS
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
+from saml.runtime.text import plain_line
 
-POOLS = ("base", "pretrain", "heldout")
 # Durations in a manifest are rounded; a file that differs by more is another file.
 _SECONDS_TOLERANCE = 0.2
 
@@ -113,7 +115,7 @@ def check_cuts(
     *,
     min_seconds: float,
     max_seconds: float,
-    unknown_characters: Callable[[str], str],
+    wrong_text: Callable[[str, float], str | None],
     on_bad: str,
 ) -> tuple[list[MonoCut], list[Dropped]]:
     """The cuts that a model can process, and those left out.
@@ -122,37 +124,50 @@ def check_cuts(
         cuts: one supervision each.
         min_seconds: shorter ones are bad.
         max_seconds: longer ones are bad.
-        unknown_characters: a text -> those of its characters that the tokeniser lacks.
+        wrong_text: a transcript, and the seconds that it is spoken in -> why the model cannot be trained on
+            it, or None (see `saml.models.text_limits`).
         on_bad: "error" or "drop".
 
     Raises:
-        SamlError: the first utterance that is too short, too long, or whose transcript is empty or has
-            unknown characters, unless `on_bad` is "drop".
+        SamlError: the first utterance that is too short, too long, or whose transcript is empty or wrong,
+            unless `on_bad` is "drop".
     """
     kept: list[MonoCut] = []
     dropped: list[Dropped] = []
     shortest = max(min_seconds, SHORTEST_SECONDS)
     for cut in cuts:
-        reason = _wrong_duration(cut, shortest, max_seconds) or _wrong_text(cut, unknown_characters)
+        reason = _wrong_duration(cut, shortest, max_seconds) or _wrong_text(cut, wrong_text)
         if reason is None:
             kept.append(cut)
         else:
-            file = cut.recording.sources[0].source
-            reject(Dropped(cut.id, cut.supervisions[0].speaker, file, reason), on_bad, dropped)
+            reject(Dropped(cut.id, cut.supervisions[0].speaker, file_of(cut), reason), on_bad, dropped)
     return kept, dropped
 
 
+class BadUtterance(SamlError):
+    """An utterance that cannot be used, and could be left out.
+
+    Attributes:
+        problem: what is wrong, without advice.
+        remedy: what its user can do about it, but for leaving it out: commands differ in how to say that.
+    """
+
+    def __init__(self, problem: str, remedy: str = "correct it") -> None:
+        super().__init__(
+            f"{problem}; {remedy}, or set corpus.on_bad_utterance to drop to leave such utterances out"
+        )
+        self.problem = problem
+        self.remedy = remedy
+
+
 def reject(row: Dropped, on_bad: str, dropped: list[Dropped]) -> None:
-    """List an utterance as left out, or raise SamlError for it, as `on_bad` says."""
+    """List an utterance as left out, or raise BadUtterance for it, as `on_bad` says."""
     if on_bad == "drop":
         dropped.append(row)
         return
     if on_bad != "error":
         raise SamlError(f"corpus.on_bad_utterance: {on_bad!r} is neither error nor drop")
-    raise SamlError(
-        f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}; correct it, or set "
-        "corpus.on_bad_utterance to drop to leave such utterances out"
-    )
+    raise BadUtterance(f"utterance {row.utterance} of speaker {row.speaker} ({row.file}): {row.reason}")
 
 
 def check_target(speaker: str, supervisions: SupervisionSet) -> None:
@@ -202,9 +217,6 @@ def _wrong_duration(cut: MonoCut, min_seconds: float, max_seconds: float) -> str
     return None
 
 
-def _wrong_text(cut: MonoCut, unknown_characters: Callable[[str], str]) -> str | None:
+def _wrong_text(cut: MonoCut, wrong_text: Callable[[str, float], str | None]) -> str | None:
     text = cut.supervisions[0].text or ""
-    if not text.strip():
-        return "the transcript is empty"
-    unknown = unknown_characters(text)
-    return f"the tokeniser lacks {unknown!r} of the transcript {text!r}" if unknown else None
+    return wrong_text(text, cut.duration) if plain_line(text) else "the transcript is empty"

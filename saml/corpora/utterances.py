@@ -10,6 +10,9 @@ from saml.corpora.sampling import ranked
 from saml.corpora.splits import mark_dev
 from saml.runtime.progress import Progress
 
+# Roles whose speech is prepared as a whole, without asking for a speaker.
+POOLS = ("base", "pretrain", "heldout")
+
 
 @dataclass(frozen=True)
 class Utterance:

@@ -152,10 +152,10 @@ def _voices(speakers: list[str]) -> Iterator[Line]:
 
 def _folder(config: Mapping[str, Any]) -> Iterator[Line]:
     # Likewise.
-    from saml.corpora.folder import read_rows, root_folder
+    from saml.corpora.folder import list_rows, root_folder
 
     settings = config["corpus"]["folder"]
-    rows = read_rows(settings)
+    rows, _ = list_rows(settings, config["corpus"]["on_bad_utterance"])
     present = {row.speaker for row in rows}
     finding = f"{len(rows)} utterances of {len(present)} speakers in {root_folder(settings)}"
     for key, speakers in {"target_speakers": config["target_speakers"], **named_roles(config)}.items():

@@ -4,7 +4,6 @@ They do not rerun anything, because a new version should not start hours of trai
 warning for each when it starts.
 """
 
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from saml import __version__
+from saml.corpora.folder_layouts import digest, find_source, last_change
 from saml.models.checkpoints.source import checkpoint_path, checksums, is_given
 from saml.runtime.errors import SamlError
 from saml.runtime.layout import BENCHMARKS, CORPUS, FIGURES, LOGS, MODEL, RECORDS, WORK, fill
@@ -54,25 +54,23 @@ def other_versions(results: Path) -> dict[str, list[Path]]:
 
 
 def newer_manifest(config: Mapping[str, Any], results: Path) -> Path | None:
-    """The manifest of a folder corpus, if it has changed since the corpus was prepared.
+    """The table of a folder corpus, or the folder of its text files, if changed since it was prepared.
 
-    It is read only if it is newer than the run record. Records of early versions have no checksum; then its
-    modification time decides.
+    They are read only if they are newer than the run record. Records of early versions have no checksum; then
+    modification times decide.
     """
     corpus = config["corpus"]
     if corpus["name"] != "folder":
         return None
-    root = corpus["folder"]["root"] or os.environ.get("SAML_FOLDER_ROOT")
-    if not root:
-        return None
-    manifest = Path(root) / corpus["folder"]["manifest"]
     try:
         record = results / CORPUS / "run.jsonl"
-        if manifest.stat().st_mtime <= record.stat().st_mtime:
+        prepared = record.stat().st_mtime
+        source = find_source(corpus["folder"])
+        if last_change(source) <= prepared:
             return None
         known = _head(record).get("settings", {}).get("manifest", {}).get("sha256")
-        return None if known == hashlib.sha256(manifest.read_bytes()).hexdigest() else manifest
-    except OSError:  # nothing is prepared yet, or the corpus is not mounted
+        return None if known == digest(source) else source.table or source.root
+    except (OSError, SamlError):  # nothing is prepared yet, or the corpus is not mounted
         return None
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 import jiwer
 
 from saml.runtime.errors import SamlError
+from saml.runtime.text import plain_text
 
 OPERATIONS = ("hits", "substitutions", "deletions", "insertions")
 UNITS = ("words", "characters")
@@ -55,12 +56,15 @@ def count_normalised(reference: str, hypothesis: str) -> dict[str, Counts]:
 def normalise(text: str, scorer: str) -> str:
     """`text` as normalised by `scorer`, its words separated by single spaces.
 
+    Texts that look alike are brought to one form first (`plain_text`), except texts of ASCII, of which
+    `released` counts what the published code counts.
+
     Raises:
         SamlError: unknown scorer.
     """
     if scorer not in SCORERS:
         raise SamlError(f"scoring.scorers: no scorer {scorer!r}; there are {', '.join(SCORERS)}")
-    return " ".join(SCORERS[scorer](text).split())
+    return " ".join(SCORERS[scorer](text if text.isascii() else plain_text(text)).split())
 
 
 def pool(counts: Iterable[Mapping[str, int]]) -> Counts:

@@ -71,6 +71,19 @@ def feature_config(model: Mapping[str, Any]) -> LogMelConfig:
     raise SamlError(f"model.family: no features for family {family!r}; there are conformer, whisper")
 
 
+def frame_count(config: LogMelConfig, seconds: float) -> int:
+    """The number of frames that `LogMel` gives for so many seconds of audio."""
+    if config.kind == "conformer":
+        return int(compute_num_frames(seconds, _HOP / SAMPLING_RATE, SAMPLING_RATE))
+    return _whisper_samples(config, round(seconds * SAMPLING_RATE)) // _HOP
+
+
+def _whisper_samples(config: LogMelConfig, samples: int) -> int:
+    """With one window of silence after the end, in whole hops, so that the last frame is silence only."""
+    padded = -(-(samples + _WINDOW) // _HOP) * _HOP
+    return padded if config.pad_seconds is None else min(padded, round(config.pad_seconds * SAMPLING_RATE))
+
+
 @register_extractor
 class LogMel(FeatureExtractor):
     """Log-mel spectrograms, 25 ms every 10 ms, of audio at 16 kHz.
@@ -139,7 +152,7 @@ class LogMel(FeatureExtractor):
         return min(longest, frames + round(self.config.tail_seconds * SAMPLING_RATE) // _HOP)
 
     def _conformer(self, waveform: Tensor) -> Tensor:
-        frames = compute_num_frames(len(waveform) / SAMPLING_RATE, self.frame_shift, SAMPLING_RATE)
+        frames = frame_count(self.config, len(waveform) / SAMPLING_RATE)
         mel = self._mel(waveform)[:, :frames].T  # (bins, 1 + samples // hop) -> (frames, bins)
         # The floor is about the rounding error of 16 bits in a window; below it there is no speech.
         logarithm = mel.clamp(min=1e-8).log()
@@ -147,8 +160,6 @@ class LogMel(FeatureExtractor):
         return (logarithm - mean) / (variance + 1e-5).sqrt()
 
     def _whisper(self, waveform: Tensor) -> Tensor:
-        # One window of silence after the end, in whole hops, so that the last row is silence only.
-        samples = -(-(len(waveform) + _WINDOW) // _HOP) * _HOP
         if self.config.pad_seconds is not None:
             longest = round(self.config.pad_seconds * SAMPLING_RATE)
             if len(waveform) > longest:
@@ -156,7 +167,7 @@ class LogMel(FeatureExtractor):
                     f"audio of {len(waveform) / SAMPLING_RATE:.1f} s is longer than the model's "
                     f"{self.config.pad_seconds:g} s; leave it out or cut it"
                 )
-            samples = min(samples, longest)
+        samples = _whisper_samples(self.config, len(waveform))
         padded = torch.nn.functional.pad(waveform, (0, samples - len(waveform)))
         spectrum = torch.stft(padded, _WINDOW, _HOP, window=self._window, return_complex=True)
         # Whisper omits the last frame: (frequencies, 1 + samples / hop) -> (frames, frequencies)

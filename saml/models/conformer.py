@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saml.compat.torchaudio import ensure
+from saml.models.lengths import CONFORMER_POSITIONS, HALVINGS
 from saml.models.recogniser import Encoded, Tokeniser
 
 ensure()
@@ -14,7 +15,7 @@ from transformers.models.cohere_asr import CohereAsrConfig, CohereAsrForConditio
 from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput  # noqa: E402
 
 _PROJECTIONS = r"\.(?:q|k|v|o)_proj"
-_HALVINGS = 2  # convolutions of stride 2 before the encoder's layers
+_HALVINGS = HALVINGS["conformer"]
 
 
 class ConformerRecogniser(nn.Module):
@@ -140,6 +141,7 @@ def network_config(settings: Mapping[str, Any], tokeniser: Tokeniser) -> CohereA
         hidden_size=settings["hidden_size"],
         num_hidden_layers=settings["decoder_layers"],
         num_attention_heads=settings["heads"],
+        max_position_embeddings=CONFORMER_POSITIONS,
         intermediate_size=settings["decoder_feed_forward"],
         attention_dropout=dropout,
         pad_token_id=tokeniser.pad,

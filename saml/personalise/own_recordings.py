@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from saml.config.load import load, save, stage_settings
-from saml.corpora.folder import read_rows
 from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
+from saml.personalise.speech import folder_section, prepare, remarks, speech_folder, spoken_by
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
@@ -22,9 +22,10 @@ from saml.runtime import layout
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
 from saml.runtime.layout import place
+from saml.runtime.text import plain_line
 from saml.stages.adapt import Speaker, adapt
 from saml.stages.decode import Decoding, decode
-from saml.stages.prepare import prepare_corpus, prepare_speaker, write_splits
+from saml.stages.prepare import write_splits
 
 Config = Mapping[str, Any]
 
@@ -41,6 +42,7 @@ def personalise(
     arms: Sequence[str] | None = None,
     folds: int = 5,
     seed: int | None = None,
+    on_bad: str = "error",
 ) -> None:
     """Adapt arms of an experiment to speakers of a folder, and print their WER before and after.
 
@@ -49,39 +51,42 @@ def personalise(
 
     Args:
         results: results/<experiment>, with its models and (for pre-trained arms) adapters.
-        recordings: a folder with a manifest.tsv, as in the corpus `folder`; roles are ignored.
+        recordings: a folder as in the corpus `folder`, or a table in such a folder; roles are ignored.
         out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
             run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record.
-        speakers: target speakers; None: all speakers of the manifest.
+        speakers: target speakers; None: all speakers of the recordings.
         arms: adapted arms of the experiment's configuration; None: all of its run_arms.
         folds: number of folds of the cross-validation.
         seed: one of the experiment's seeds; None: the first.
+        on_bad: "error" stops at a recording that cannot be used, "drop" leaves it out.
 
     Raises:
         SamlError: a file of the experiment is missing, or the recordings cannot be used.
     """
+    if folds < 3:
+        raise SamlError(f"--folds: {folds} are too few for train, dev and test; choose 3 or more")
     config = _configuration(results, recordings, out, folds)
+    config["corpus"]["on_bad_utterance"] = on_bad
     arms = _arms(config, arms)
     seed = config["seeds"][0] if seed is None else seed
     for arm in arms:
         _check_files(results, config["arms"][arm], arm, seed)
-    spoken = list(dict.fromkeys(row.speaker for row in read_rows(config["corpus"]["folder"])))
-    unknown = sorted(set(speakers or ()) - set(spoken))
+    spoken, wanted = spoken_by(config), list(map(plain_line, speakers or ()))
+    unknown = sorted(set(wanted) - set(spoken))
     if unknown:
-        raise SamlError(f"speaker {unknown[0]} is not in the manifest; it has {', '.join(spoken)}")
+        raise SamlError(f"--speakers: {recordings} has no speaker {unknown[0]}; it has {', '.join(spoken)}")
     bare = [name for name in config["run_arms"] if not config["arms"][name]["adapted"]]
-    config |= {"target_speakers": list(speakers or spoken), "run_arms": [*bare, *arms], "seeds": [seed]}
+    config |= {"target_speakers": wanted or spoken, "run_arms": [*bare, *arms], "seeds": [seed]}
     save(config, out / "config.yaml")
-    _prepare_corpus(config, out)
+    prepare(config, out, config["target_speakers"], _model(results, config["arms"][[*arms, *bare][0]])[1])
     for speaker in config["target_speakers"]:
-        _prepare_speaker(config, out, speaker)
-        tested, to_use = (_data(out, speaker) / name for name in ("splits.json", "use.json"))
+        tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
         for arm in arms:
             record = "adaptation.jsonl"
             _adapt(config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / record)
         rows = [(arm, _decode(config, results, out, arm, speaker, 0)) for arm in bare]
         rows += [(arm, _decode(config, results, out, arm, speaker, seed)) for arm in arms]
-        print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"])]))
+        print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"]), *remarks(out, speaker)]))
         print(f"{speaker}: training the adapters to use, on all recordings", file=sys.stderr)
         _split_for_use(config, speaker, tested, to_use)
         for arm in arms:
@@ -100,17 +105,8 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
     # An experiment of an older version may lack new keys.
     config = load([path for path in (DEFAULTS, results / "config.yaml") if path.is_file()])
     corpus = config["corpus"]
-    own = {
-        "root": str(recordings),
-        "manifest": "manifest.tsv",
-        "roles": {role: [] for role in ("base", "pretrain", "heldout")},
-        "dev_share": 0.0,
-        "heldout_utterances": None,
-        "synthetic_speech": {"voices": 0, "sentences": 1, "commands": 0, "snr_db": None, "gain_db": None},
-        "seed": 0,
-    }
     shared = {key: value for key, value in corpus.items() if not isinstance(value, Mapping)}
-    config["corpus"] = {**shared, "name": "folder", "folder": own}
+    config["corpus"] = {**shared, "name": "folder", "folder": folder_section(recordings)}
     seed = config["partition"]["seed"]
     config["partition"] = {"scheme": "folds", "folds": folds, "seed": seed, "enrolment": None}
     config["experiment"] = out.name
@@ -149,36 +145,6 @@ def _model(results: Path, arm: Config) -> tuple[Path, Path]:
 def _pretrained(results: Path, arm: str, seed: int) -> tuple[Path, Path]:
     folder = place(results, layout.PRETRAINED, arm=arm, seed=seed)
     return folder / "adapter.safetensors", folder / "adapter.json"
-
-
-def _prepare_corpus(config: Config, out: Path) -> None:
-    folder = out / layout.CORPUS
-    prepare_corpus(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["corpus"]),
-        recordings=folder / "recordings.jsonl.gz",
-        supervisions=folder / "supervisions.jsonl.gz",
-        dropped=folder / "dropped.tsv",
-        audio=folder / "audio",
-        record=folder / "run.jsonl",
-    )
-
-
-def _prepare_speaker(config: Config, out: Path, speaker: str) -> None:
-    corpus, folder = out / layout.CORPUS, _data(out, speaker)
-    prepare_speaker(
-        experiment=config["experiment"],
-        speaker=speaker,
-        settings=stage_settings(config, ["corpus", "model", "partition"]),
-        recordings=corpus / "recordings.jsonl.gz",
-        supervisions=corpus / "supervisions.jsonl.gz",
-        cuts=folder / "cuts.jsonl.gz",
-        features=folder / "features.bin",
-        splits=folder / "splits.json",
-        dropped=folder / "dropped.tsv",
-        audio=folder / "audio",
-        record=folder / "run.jsonl",
-    )
 
 
 def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
@@ -229,8 +195,8 @@ def _decode(
         hypotheses=folder / "hypotheses.jsonl",
         record=folder / "run.jsonl",
         speaker=speaker,
-        cuts=_data(out, speaker) / "cuts.jsonl.gz",
-        splits=_data(out, speaker) / "splits.json",
+        cuts=speech_folder(out, speaker) / "cuts.jsonl.gz",
+        splits=speech_folder(out, speaker) / "splits.json",
         adapter=folder / "adapter.safetensors" if adapted else None,
         adapter_description=folder / "adapter.json" if adapted else None,
         adaptation_record=folder / "adaptation.jsonl" if adapted else None,
@@ -246,10 +212,6 @@ def _decode(
         corpus="folder",
     )
     return list(read_lines(folder / "hypotheses.jsonl"))
-
-
-def _data(out: Path, speaker: str) -> Path:
-    return place(out, layout.SPEECH, speaker=speaker)
 
 
 def _folder(out: Path, speaker: str, arm: str, seed: int) -> Path:

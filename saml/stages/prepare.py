@@ -6,6 +6,7 @@ other stages changes.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +16,15 @@ from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSegment, Supervisio
 from saml.audio.reader import Unusable
 from saml.corpora.audio import read_cut
 from saml.corpora.duplicates import identical, report_identical
-from saml.corpora.manifests import read_manifest, validate_pair, write_manifest
+from saml.corpora.manifests import file_of, read_manifest, validate_pair, write_manifest
 from saml.corpora.registry import corpus
+from saml.corpora.repeated_sentences import repeated_sentences
 from saml.corpora.speed_perturbation import perturb_speeds
 from saml.corpora.splits import split_speaker
 from saml.corpora.utterance_checks import POOLS, Dropped, check_cuts, check_roles, reject, write_dropped
 from saml.features.log_mel import LogMel, feature_config
 from saml.features.store import ArchiveWriter, store_features
-from saml.models.tokenisers.characters import unknown_characters
+from saml.models.text_limits import text_limits
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 from saml.runtime.progress import Progress
@@ -91,7 +93,7 @@ def prepare_pool(
         experiment: name of the experiment.
         role: base, pretrain or heldout.
         settings: the config's sections `corpus` and `model`, under those keys, and for the role base the key
-            `speed_perturbation` of `base_training`.
+            `speed_perturbation` of `base_training`; `ctc`: false where no training has a CTC loss.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -118,13 +120,13 @@ def prepare_pool(
             f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
         )
     found = _cuts(read_manifest(RecordingSet, recordings), segments)
-    kept, bad = _checked(found, settings)
+    # Copies at other speeds are for training: the records count what was spoken.
+    speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
+    kept, bad = _checked(found, settings, trained=role != "heldout", speed=max(speeds or [1.0]))
     if not kept:
         raise SamlError(
             f"role {role}: none of its {len(found)} utterances is left; the first: {bad[0].reason}"
         )
-    # Copies at other speeds are for training: the records count what was spoken.
-    speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
     stored = _write_cuts(perturb_speeds(kept, speeds), settings, cuts, features)
     bad += stored.dropped
     unusable = {row.utterance for row in stored.dropped}
@@ -152,7 +154,9 @@ def prepare_speaker(
     Args:
         experiment: name of the experiment.
         speaker: id of the speaker.
-        settings: the config's sections `corpus`, `model` and `partition`, under those keys.
+        settings: the config's sections `corpus`, `model` and `partition`, under those keys; `ctc`: false
+            where no training has a CTC loss; `description`: the path of that of a model that exists, whose
+            tokeniser counts then.
         recordings: input, what prepare-corpus wrote.
         supervisions: input, likewise.
         cuts: output, lhotse cuts.
@@ -208,14 +212,24 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
     ]
 
 
-def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
+def _checked(
+    cuts: Iterable[MonoCut],
+    settings: Mapping[str, Any],
+    *,
+    trained: bool = True,
+    speed: float = 1.0,
+) -> tuple[list[MonoCut], list[Dropped]]:
+    """The cuts that the model can be trained on (or only decode), and the others."""
     own = settings["corpus"]
+    ctc = trained and settings.get("ctc", True)
+    stored = Path(settings["description"]) if "description" in settings else None
+    limits = text_limits(settings["model"], description=stored, ctc=ctc, speed=speed)
     longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(
         cuts,
         min_seconds=own["min_seconds"],
         max_seconds=own["max_seconds"] if longest is None else min(own["max_seconds"], longest),
-        unknown_characters=unknown_characters(settings["model"]),
+        wrong_text=limits.wrong,
         on_bad=own["on_bad_utterance"],
     )
 
@@ -237,8 +251,7 @@ def _write_cuts(cuts: list[MonoCut], settings: Mapping[str, Any], path: Path, fe
             try:
                 samples, checksum = read_cut(cut)
             except Unusable as error:
-                file = cut.recording.sources[0].source
-                bad = Dropped(cut.id, cut.supervisions[0].speaker, file, f"the file {error.reason}")
+                bad = Dropped(cut.id, cut.supervisions[0].speaker, file_of(cut), f"the file {error.reason}")
                 reject(bad, settings["corpus"]["on_bad_utterance"], stored.dropped)
             else:
                 stored.cuts.append(store_features(cut, samples, extractor, archive))
@@ -254,7 +267,11 @@ def _divided(speaker: str, stored: _Stored, partition: Mapping[str, Any]) -> dic
     then = "the corpus has divided them" if partition["scheme"] == "given" else "they stay in the same part"
     report_identical(copies, dict.fromkeys(stored.checksums, speaker), then)
     parts = {cut.id: (cut.custom or {}).get("part") for cut in stored.cuts}
-    return split_speaker(speaker, parts, partition, copies)
+    divided = split_speaker(speaker, parts, partition, copies)
+    texts = {cut.id: cut.supervisions[0].text for cut in stored.cuts}
+    if repeated := repeated_sentences(speaker, divided["folds"], texts):
+        print(repeated, file=sys.stderr, flush=True)
+    return divided
 
 
 def _record(

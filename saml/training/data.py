@@ -9,6 +9,7 @@ from lhotse import MonoCut
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from saml.corpora.manifests import file_of
 from saml.features.batching import batches, by_length, collate, padded
 from saml.features.store import load_features
 from saml.models.recogniser import Recogniser
@@ -135,11 +136,13 @@ def _bytes(cuts: Iterable[MonoCut]) -> int:
 
 
 def _tokens(cut: MonoCut, recogniser: Recogniser) -> list[int]:
+    """The tokens of a transcript, which preparation has checked, unless the tokeniser was learned since."""
+    room = recogniser.max_tokens - len(recogniser.tokeniser.prompt)
     try:
         ids = recogniser.tokeniser.encode(cut.supervisions[0].text)
+        if len(ids) > room:
+            raise SamlError(f"{len(ids)} tokens exceed the model's {room}; divide the recording")
     except SamlError as error:
-        raise SamlError(f"utterance {cut.id}: {error}") from None
-    room = recogniser.max_tokens - len(recogniser.tokeniser.prompt)
-    if len(ids) > room:
-        raise SamlError(f"utterance {cut.id}: {len(ids)} tokens exceed the model's {room}")
+        remedy = "correct its transcript or take it out of the corpus, and prepare that again"
+        raise SamlError(f"utterance {cut.id} ({file_of(cut)}): {error}; {remedy}") from None
     return ids

@@ -67,7 +67,7 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
     assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file; make it again\n"
 
 
-def test_only_the_import_of_a_base_model_may_ask_the_hub(
+def test_only_stages_that_open_a_given_checkpoint_may_ask_the_hub(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a stage leaves in the environment, which the hub's library reads; a user's own value stays."""
@@ -88,6 +88,8 @@ def test_only_the_import_of_a_base_model_may_ask_the_hub(
         assert offline_after("import-base", {"model": model}) == given
         assert offline_after("quantise", {"quantisation": {}}, "weights", "description") == (given or "1")
     assert "there is no folder" in capsys.readouterr().err
+    downloading = {stage.name for stage in STAGES.values() if stage.downloads}
+    assert downloading == {"import-base", "prepare-pool", "prepare-speaker"}
 
 
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:

@@ -241,3 +241,39 @@ def test_real_speech():
     recordings, supervisions, _ = prepare_speaker(PIECE, "19", **changes)
     assert as_rows(recordings, supervisions) == plain_reading(folder, ["19"])
     assert len(supervisions) >= 45
+
+
+FOREIGN = [".ipynb_checkpoints", "@eaDir", "__MACOSX", "._19", ".DS_Store", "notes"]
+
+
+def test_foreign_entries_are_passed_over(root):
+    """Hidden folders and files, those that programs leave behind, and folders that are no speaker's."""
+    before = as_rows(*prepare(root)[:2])
+    part = root / "LibriSpeech/train-clean-100"
+    for name in FOREIGN:
+        (part / name).mkdir()
+        (part / "19" / name).mkdir()
+    (part / "19/198/._19-198.trans.txt").write_bytes(b"\x00\x05\x16\x07\xff")
+    (part / "19/@eaDir/19-0.trans.txt").write_text("19-0-0000 NONSENSE\n")
+    assert librispeech.speakers(root / "LibriSpeech", "train-clean-100") == ["8", "19", "26", "103"]
+    assert as_rows(*prepare(root)[:2]) == before
+
+
+def test_texts_are_plain(root):
+    path = root / "LibriSpeech/train-clean-100/19/198/19-198.trans.txt"
+    path.write_text("\ufeff" + path.read_text().replace("NORTHANGER", "NORTH\u00adANGER\u2019S\u00a0"))
+    (row, *_) = librispeech.read_speaker(path.parents[1], "base")
+    assert row.text == "NORTHANGER'S ABBEY"
+
+
+def test_the_root_may_name_a_variable_or_the_home_folder(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("SPEECH", str(root))
+    found = root / "LibriSpeech"
+    for named in ("~/corpora", "$SPEECH", "${SPEECH}/LibriSpeech"):
+        assert librispeech.root_folder({"root": named}) == found
+    with pytest.raises(
+        SamlError,
+        match=r"^corpus.librispeech.root: .* names the environment variable SPEACH, which is not set",
+    ):
+        librispeech.root_folder({"root": "$SPEACH"})

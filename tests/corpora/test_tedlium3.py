@@ -298,3 +298,23 @@ def test_words():
     assert words_of("a(2) {COUGH} word (AnnaLee-1)") == "a word"
     assert words_of("<sil> {NOISE}") == ""
     assert words_of("i 'd 've") == "i'd've"
+
+
+def test_foreign_entries_are_passed_over(root):
+    folder = root / "legacy/train/stm"
+    (folder / "._AnnaLee_2005.stm").write_bytes(b"\x00\x05\x16\x07\xff")
+    (folder / ".ipynb_checkpoints").mkdir()
+    assert tedlium3.talks(root, {"distribution": "legacy"}, "train") == sorted(TRAIN)
+
+
+def test_typographic_suffixes_are_joined_as_plain_ones(root):
+    assert words_of("it \u2019s an hon\u00adour") == "it's an honour"
+
+
+def test_a_converted_talk_is_named_as_it_was(root, tmp_path):
+    """The file of the corpus, not the copy at 16 kHz."""
+    path = root / "legacy/train/sph/AnnaLee_2005.sph"
+    samples, _ = soundfile.read(path)
+    soundfile.write(path, np.repeat(samples, 2), 32_000, format="NIST", subtype="PCM_16")
+    _, spoken, _ = prepare_speaker(root, tmp_path, "AnnaLee_2005")
+    assert {segment.custom["file"] for segment in spoken} == {str(path)}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from saml import __version__
+from saml.corpora.folder import origin
 from saml.doctor.staleness import newer_manifest, other_checkpoint, other_versions, warnings
 from saml.models.checkpoints.source import checksums
 from saml.tracking import RunRecord
@@ -89,3 +90,27 @@ def test_a_checkpoint_with_other_files_is_named(tmp_path: Path) -> None:
     assert other_checkpoint(MADE, results) is None
     (folder / "vocab.json").unlink()
     assert other_checkpoint(config, results) is None
+
+
+def test_text_files_that_changed_are_noticed(tmp_path: Path) -> None:
+    """Of the layout with a text file beside each recording: contents, and files that are added."""
+    record, root = tmp_path / "results" / "data" / "corpus" / "run.jsonl", tmp_path / "speech"
+    root.mkdir()
+    for name in ("a.wav", "a.txt"):
+        (root / name).touch()
+    folder = {"root": str(root), "manifest": None}
+    config = {"corpus": {"name": "folder", "folder": folder}, "model": TRAINED}
+    RunRecord(stage="prepare-corpus", experiment="e", settings=origin({"folder": folder})).write(record)
+    for path in (root / "a.txt", root):
+        os.utime(path, (99, 99))
+    os.utime(record, (100, 100))
+    assert newer_manifest(config, tmp_path / "results") is None
+    (root / "a.txt").touch()
+    assert newer_manifest(config, tmp_path / "results") is None
+    (root / "a.txt").write_text("other")
+    assert newer_manifest(config, tmp_path / "results") == root
+    (root / "a.txt").write_text("")
+    (root / "b.wav").touch()
+    assert newer_manifest(config, tmp_path / "results") == root
+    (root / "metadata.csv").touch()  # two layouts: the first job says so
+    assert newer_manifest(config, tmp_path / "results") is None

@@ -56,6 +56,12 @@ MANIFESTS = {
     "only columns": ("", "there are no utterances after the first line"),
     "one column too many": (_line() + "\tmore", "line 2: 5 fields, but the first line lists 4"),
     "spaces for tabs": ("u1 anna a.wav one", "line 2: 1 fields"),
+    "a quote that never closes": (_line(text='"one'), None),
+    "a quote that closes many rows below": (
+        _line(text='"one') + "\n" + _line("u2") + "\n" + _line("u3", text='two"'),
+        "line 2: its quote closes in line 4 only, with other rows between",
+    ),
+    "a megabyte in quotes": (_line(text='"' + "one " * 250_000 + '"'), None),
 }
 
 # Ids of target speakers in a configuration.
@@ -115,12 +121,14 @@ TEXTS = {
     "Arabic digits": ("٣", "the tokeniser lacks '٣'"),
     "right to left": ("אחת", "the tokeniser lacks"),
     "letters that look like others": ("оne", "the tokeniser lacks 'о'"),  # Cyrillic о
-    "accents apart": ("cafe\u0301", "the tokeniser lacks '\u0301'"),
-    "no width": ("one\u200btwo", r"the tokeniser lacks '\u200b'"),
+    "accents apart": ("cafe\u0301", "the tokeniser lacks 'é'"),
+    "no width": ("one\u200b \u00adtwo", None),
+    "nothing visible": ("\u200b \u00ad\ufeff", "the transcript is empty"),
     "a zero byte": ("one\0", r"the tokeniser lacks '\x00'"),
     "only spaces": (" \u00a0\u2003 ", "the transcript is empty"),
     "wide spaces and capitals": ("ONE\u00a0two\u2003THREE", None),
-    "100,000 words": ("one " * 100_000, None),
+    "words up to the last position": ("one " * 255 + "on", None),
+    "100,000 words": ("one " * 100_000, "has 399999 tokens, more than the 1023"),
 }
 
 # Configurations as files.

@@ -207,7 +207,7 @@ def test_names_that_are_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert refused("https://huggingface.co/openai/whisper-tiny.en/tree/main").endswith(hub)
     assert "there is no folder ./no/where; point it to" in refused("./no/where")
     monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
-    assert "$NO_SUCH_VARIABLE/x names an environment variable that is not set" in refused(
+    assert "names the environment variable NO_SUCH_VARIABLE, which is not set" in refused(
         "$NO_SUCH_VARIABLE/x"
     )
 

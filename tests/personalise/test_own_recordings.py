@@ -171,13 +171,74 @@ def test_missing_files_are_named_before_anything_is_written(experiment: Path, re
         run(experiment, recordings, arms=["pqm"])
     with pytest.raises(SamlError, match=r"pretrained/saml/seed2/adapter"):
         run(experiment, recordings, arms=["saml"], seed=2)
-    with pytest.raises(SamlError, match="speaker carl is not in the manifest; it has anna, ben b"):
+    with pytest.raises(SamlError, match="--speakers: .*my voice has no speaker carl; it has anna, ben b"):
         run(experiment, recordings, speakers=["carl"])
+    with pytest.raises(SamlError, match="--folds: 2 are too few for train, dev and test; choose 3 or more"):
+        personalise(results=experiment, recordings=recordings, out=experiment.parent / "own", folds=2)
     with pytest.raises(SamlError, match="an experiment with models of its own"):
         personalise(results=experiment, recordings=recordings, out=experiment)
     with pytest.raises(SamlError, match="my voice: no config.yaml"):
         run(recordings, recordings)
     shutil.rmtree(recordings)
-    with pytest.raises(SamlError, match="manifest.tsv does not exist"):
+    with pytest.raises(SamlError, match="there is no folder .*my voice; give --recordings a folder"):
         run(experiment, recordings)
     assert not (experiment.parent / "own").exists()
+
+
+def test_a_bad_recording_is_named_as_the_user_knows_it_or_left_out(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of converted audio, the user's file, and this command's option."""
+    manifest = recordings / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("anna-2.wav\tset green", "anna-2.wav\tset 2 green"))
+    with pytest.raises(SamlError) as error:
+        run(experiment, recordings, speakers=["anna"], arms=["nf4-lora"])
+    assert str(error.value) == (
+        f"utterance anna-2 of speaker anna ({recordings}/anna-2.wav): the tokeniser lacks '2' of the "
+        "transcript 'set 2 green'; correct it, or leave such recordings out with --on-bad drop"
+    )
+    (recordings / "anna-3.wav").write_bytes(b"")
+    with pytest.raises(SamlError, match=r"anna-3.wav\): the file is empty; .* with --on-bad drop$"):
+        run(experiment, recordings, speakers=["anna"], arms=["nf4-lora"])
+    out = run(experiment, recordings, speakers=["anna"], arms=["nf4-lora"], on_bad="drop")
+    printed = capsys.readouterr().out
+    assert f"anna: 1 left out (anna-3), reasons in {out}/data/corpus/dropped.tsv" in printed
+    assert f"anna: 1 left out (anna-2), reasons in {out}/data/speakers/anna/dropped.tsv" in printed
+    assert "anna: 4 recordings" in printed
+    for path in recordings.glob("anna*"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        SamlError, match="speaker anna: none of the recordings can be used, see .* --speakers"
+    ):
+        run(experiment, recordings, speakers=["anna"], arms=["nf4-lora"], on_bad="drop")
+
+
+def test_texts_beside_recordings_and_sentences_said_twice(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a table; a text with a capital and a no-break space is the sentence without."""
+    (recordings / "manifest.tsv").unlink()
+    for path in recordings.glob("anna*"):
+        path.unlink()
+    for path, text in zip(
+        sorted(recordings.glob("*.wav")), ["Bin\u00a0blue.", "bin blue", "BIN  blue", *TEXTS[3:]], strict=True
+    ):
+        path.with_suffix(".txt").write_text(text.replace(".", "") + "\n")
+    out = run(experiment, recordings, arms=["nf4-lora"])
+    printed = capsys.readouterr().out
+    assert "my voice: 6 recordings, 13 words" in printed
+    folds = json.loads((out / "data/speakers/my%20voice/splits.json").read_text())["folds"]
+    same = {"ben b-0", "ben b-1", "ben b-2"}
+    count = sum(len(same & set(fold["test"])) for fold in folds if same & set(fold["train"]))
+    assert count >= 1
+    assert (
+        f"my voice: {count} of 6 test utterances say a sentence that is trained on too, such as " in printed
+    )
+    (recordings / "ben b-0.txt").unlink()
+    with pytest.raises(SamlError, match="my voice: ben b-0.wav without a .txt file .* with --on-bad drop$"):
+        run(experiment, recordings, arms=["nf4-lora"])
+    (recordings / "manifest.tsv").write_text("utterance\tspeaker\tfile\ttext\n")
+    with pytest.raises(SamlError, match="remove one, or choose, as with --recordings <folder>/manifest.tsv"):
+        run(experiment, recordings, arms=["nf4-lora"])
+    with pytest.raises(SamlError, match="manifest.tsv: there are no utterances"):
+        run(experiment, recordings / "manifest.tsv", arms=["nf4-lora"])

@@ -228,6 +228,7 @@ def test_whisper_sets_the_longest_utterance(workplace):
     settings = copy.deepcopy(SETTINGS)
     padded = {"bins": 80, "pad_seconds": 0.66, "tail_seconds": None}
     own = {"features": padded, "characters": SETTINGS["model"]["conformer"]["characters"]}
+    own |= {"checkpoint": None, "max_target_positions": 448, "ctc_head": False}
     settings["model"] = {"family": "whisper", "whisper": own}
     with pytest.raises(SamlError, match=r"anna-4 .* longer than the model takes \(0.66 s\)"):
         run("pool", "out", settings, role="base")
@@ -368,3 +369,36 @@ def test_each_file_is_decoded_once(workplace):
     assert 24 * size <= asked("corpus") < 24 * 1.5 * size
     assert 6 * size <= asked("pool", role="base") < 6 * 1.5 * size
     assert 6 * size <= asked("speaker", speaker="dora") < 6 * 1.5 * size
+
+
+def test_a_transcript_that_is_too_long_for_its_audio_or_the_model(workplace):
+    """Named with file and numbers, or dropped, before any feature is computed; only where CTC is trained."""
+    edit_manifest("anna/2.wav\tOne Two c", f"anna/2.wav\t{'bin blue ' * 20}")
+    edit_manifest("dora/2.wav\tOne Two c", f"dora/2.wav\t{'bin blue ' * 120}")
+    run("corpus", "out")
+    # 0.6 s are 60 feature frames, 15 encoder frames; 179 letters and spaces, no two alike in a row.
+    reason = (
+        "its transcript of 179 tokens needs 179 encoder frames for the CTC loss, and 0.60 s of audio give 15"
+    )
+    with pytest.raises(SamlError, match=rf"utterance anna-2 of speaker anna \(mine/anna/2.wav\): {reason}"):
+        run("pool", "out", role="base")
+    assert not Path("out/pools/base/features.bin").exists()
+    place = run("pool", "out", changed(on_bad_utterance="drop"), role="base")
+    assert reason in (place / "dropped.tsv").read_text()
+    without = SETTINGS | {"ctc": False}
+    place = run("pool", "out", without, role="base")
+    assert len(list(CutSet.from_file(place / "cuts.jsonl.gz"))) == 6
+    with pytest.raises(SamlError, match=r"dora-2 .* has 1079 tokens, more than the 1023 that the model has"):
+        run("speaker", "out", without, speaker="dora")
+
+
+def test_a_converted_file_is_named_as_the_user_knows_it(workplace):
+    samples, _ = soundfile.read("mine/dora/2.wav")
+    soundfile.write("mine/dora/2.wav", np.repeat(samples, 2), 32_000)
+    edit_manifest("dora/2.wav\tOne Two c", "dora/2.wav\tOne 2 c")
+    place = run("corpus", "out")
+    assert (place / "audio/dora/dora-2.flac").is_file()
+    with pytest.raises(
+        SamlError, match=r"utterance dora-2 of speaker dora \(mine/dora/2.wav\): the tokeniser"
+    ):
+        run("speaker", "out", speaker="dora")

@@ -194,7 +194,18 @@ def enrolled(name):
 def pool_settings(wildcards):
     """`settings`; of the pool `base` also the speeds at which its utterances are repeated."""
     of_base = ["base_training.speed_perturbation"] if wildcards.role == "base" else []
-    return settings("prepare-pool", *of_base)(wildcards)
+    return speech_settings("prepare-pool", *of_base)
+
+
+def speaker_settings(wildcards):
+    """`settings` of prepare-speaker."""
+    return speech_settings("prepare-speaker")
+
+
+@cache
+def speech_settings(name, *more):
+    """`settings` of a stage that prepares speech, which depend on whether there is a CTC loss."""
+    return configuration.canonical(configuration.speech_settings(config, (*STAGES[name].sections, *more)))
 
 
 def settings_at_rate(name, section):

@@ -79,7 +79,7 @@ rule prepare_speaker:
         runtime=growing(60),
     params:
         speakers=speaker,
-        settings=settings("prepare-speaker"),
+        settings=speaker_settings,
     message:
         "Features and parts of {wildcards.speaker}"
     shell:

@@ -3,7 +3,6 @@
 Light on purpose: the workflow asks it before any job starts.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from saml.models.checkpoints.foreign import ADAPTER, foreign_file, foreign_folde
 from saml.models.checkpoints.hub import HUB, cache_of, hub_checkpoint, is_hub_name
 from saml.runtime.errors import SamlError
 from saml.runtime.files import checksum
+from saml.runtime.paths import expand
 
 _ADVICE = (
     f"point it to a folder with {CONFIG}, weights and a vocabulary, as transformers' save_pretrained writes "
@@ -50,9 +50,7 @@ def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
     """
     own = model[model["family"]]
     key, named = f"model.{model['family']}.checkpoint", str(own["checkpoint"])
-    expanded = os.path.expanduser(os.path.expandvars(named))
-    if "$" in expanded:
-        raise SamlError(f"{key}: {expanded} names an environment variable that is not set; {_ADVICE}")
+    expanded = expand(named, key, _ADVICE)
     try:
         if expanded.startswith(HUB):
             path = hub_checkpoint(expanded, fetch=fetch, own_vocabulary=own["characters"] is None)

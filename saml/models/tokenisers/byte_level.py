@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer, pre_tokenizers
 
 from saml.runtime.errors import SamlError
+from saml.runtime.text import plain_line
 
 START, END, NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 LANGUAGE, TASK = "<|en|>", "<|transcribe|>"
@@ -75,8 +76,8 @@ class WhisperTokeniser:
         return ""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, without prompt and end."""
-        words = " ".join((text.lower() if self.lower else text).split())
+        """Token ids of `text` in the form of `plain_line`, without prompt and end; capitals may stay."""
+        words = plain_line(text.lower() if self.lower else text)
         return list(self._tokenizer.encode(f" {words}", add_special_tokens=False).ids) if words else []
 
     def decode(self, ids: Sequence[int]) -> str:

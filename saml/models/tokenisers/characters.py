@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from saml.runtime.errors import SamlError
+from saml.runtime.text import plain_line
 
 PAD, START, END = 0, 1, 2
 _SPECIAL = 3
@@ -62,8 +63,8 @@ class CharacterTokeniser:
 
 
 def normalise_spaces(text: str) -> str:
-    """Lower case, with single spaces between words and none around them."""
-    return " ".join(text.lower().split())
+    """Lower case, in the form of `plain_line`: single spaces between words and none around them."""
+    return plain_line(text.lower())
 
 
 def unknown_characters(model: Mapping[str, Any]) -> Callable[[str], str]:

@@ -18,6 +18,7 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.audio import as_recording
+from saml.corpora.espeak import Voice
 from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash
@@ -40,7 +41,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     utterances are dropped) a file cannot be used.
     """
     own = settings["folder"]
-    rows = _assign_roles(read_rows(own), own["roles"] or {})
+    rows = assign_roles(read_rows(own), own["roles"] or {})
     with Progress("checking audio", len(rows)) as progress:
         kept, dropped = check_recordings(with_progress(rows, progress), settings["on_bad_utterance"])
     kept = limit_heldout(kept, own["heldout_utterances"], own["seed"])
@@ -75,17 +76,22 @@ def prepare_speaker(
     check_target(speaker, supervisions)
     own = [supervision for supervision in supervisions if supervision.speaker == speaker]
     if not own:
-        others = sorted({supervision.speaker for supervision in supervisions})
-        alike = get_close_matches(speaker, others) or others[:5]
-        raise SamlError(
-            f"speaker {speaker} has no utterances in the corpus (dropped utterances are in its dropped.tsv); "
-            f"correct target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
-        )
+        raise no_utterances(speaker, (supervision.speaker for supervision in supervisions))
     for supervision in own:
         supervision.custom = {**(supervision.custom or {}), "role": "target"}
     wanted = {supervision.recording_id for supervision in own}
     kept = [recording for recording in recordings if recording.id in wanted]
     return RecordingSet.from_items(kept), SupervisionSet.from_items(own), []
+
+
+def no_utterances(speaker: str, others: Iterable[str]) -> SamlError:
+    """The error for a target or tuning speaker who is not among the speakers of the corpus, `others`."""
+    known = sorted(set(others))
+    alike = get_close_matches(speaker, known) or known[:5]
+    return SamlError(
+        f"speaker {speaker} has no utterances in the corpus (dropped utterances are in its dropped.tsv); "
+        f"correct target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
+    )
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -182,7 +188,7 @@ def _refuse_duplicates(rows: Iterable[Utterance], manifest: Path) -> None:
         seen.add(row.utterance)
 
 
-def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
+def assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
     """Apply the config's lists: a role that is listed there has these speakers and no others."""
     assigned: dict[str, str] = {}
     speakers = {row.speaker for row in rows}
@@ -231,14 +237,9 @@ def _synthetic_speech(
     how = settings["synthetic_speech"]
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
-    if not how["voices"]:
+    voices = synthetic_voices(texts, settings)
+    if not voices:
         return recordings, supervisions
-    if not texts and how["sentences"]:
-        raise SamlError(
-            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) to synthesise; "
-            "give speakers that role, or set sentences or voices to 0"
-        )
-    voices = pool_voices("base", how["voices"], settings["seed"])
     with Progress("synthesising", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):
             name = voice_name(voice)
@@ -252,6 +253,20 @@ def _synthetic_speech(
                 supervisions.append(supervision)
             progress.update(done, name)
     return recordings, supervisions
+
+
+def synthetic_voices(texts: Sequence[str], settings: Mapping[str, Any]) -> list[Voice]:
+    """The voices of the additional training speech; none where none are configured.
+
+    Raises SamlError when there are too few voices, or no transcripts of base's train part, `texts`.
+    """
+    how = settings["synthetic_speech"]
+    if how["voices"] and how["sentences"] and not texts:
+        raise SamlError(
+            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) to synthesise; "
+            "give speakers that role, or set voices to 0"
+        )
+    return pool_voices("base", how["voices"], settings["seed"]) if how["voices"] else []
 
 
 def _synthetic_lines(

@@ -99,7 +99,7 @@ def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> s
     if ids and count >= len(ids):
         raise SamlError(
             f"dev_share {share} of the {len(ids)} utterances of role {role} leaves no training utterance; "
-            "reduce it"
+            "give the role more utterances, or reduce dev_share"
         )
     return set(ranked(ids, seed, "dev", role)[:count])
 

@@ -13,9 +13,7 @@ from typing import Any
 from saml.compat.optional import load
 from saml.config.libraries import wanted
 from saml.config.load import validate
-from saml.config.roles import IN_PARTS, named_roles
 from saml.doctor import machine
-from saml.doctor.corpus_files import corpus_in_parts
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
 from saml.runtime.errors import SamlError
@@ -128,46 +126,19 @@ def threads(config: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
-    """Whether the corpus is there: synthetic voices, the manifest of a folder, or parts of a corpus."""
+    """Whether the corpus has what the first jobs want of it: voices, or files and speakers of all roles."""
+    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
+    from saml.doctor.corpus_files import READERS, listing
+    from saml.doctor.speakers import recordings
+    from saml.doctor.voices import voices
+
     name = config["corpus"]["name"]
     if name == "spoken_commands":
-        yield from _voices(config["target_speakers"])
-    elif name == "folder":
-        yield from _folder(config)
-    elif name in IN_PARTS:
-        yield from corpus_in_parts(config)
+        yield from voices(config)
+    elif name in READERS:
+        yield from recordings(config, listing(config["corpus"]))
     else:
         yield Line("warn", "corpus", f"{name}: no check for this corpus", "see its first job")
-
-
-def _voices(speakers: list[str]) -> Iterator[Line]:
-    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
-    from saml.corpora.espeak import speak
-    from saml.corpora.voices import target_voice
-
-    for speaker in speakers:
-        speak(target_voice(speaker), ["one"])
-    yield Line("ok", "corpus", f"espeak-ng has the voices of all {len(speakers)} target speakers")
-
-
-def _folder(config: Mapping[str, Any]) -> Iterator[Line]:
-    # Likewise.
-    from saml.corpora.folder import read_rows, root_folder
-
-    settings = config["corpus"]["folder"]
-    rows = read_rows(settings)
-    present = {row.speaker for row in rows}
-    finding = f"{len(rows)} utterances of {len(present)} speakers in {root_folder(settings)}"
-    for key, speakers in {"target_speakers": config["target_speakers"], **named_roles(config)}.items():
-        for speaker in speakers:
-            if speaker not in present:
-                advice = f"correct {key}, or the manifest"
-                yield Line("fail", "corpus", f"speaker {speaker!r} has no utterances in the manifest", advice)
-    absent = [row.path for row in rows if not row.path.is_file()]
-    if absent:
-        advice = "add the files, or remove their lines from the manifest"
-        yield Line("fail", "corpus", f"{len(absent)} files are missing, the first: {absent[0]}", advice)
-    yield Line("ok", "corpus", finding)
 
 
 def base(config: Mapping[str, Any]) -> Iterator[Line]:

@@ -110,12 +110,9 @@ def prepare_pool(
         if (segment.custom or {}).get("role") == role
     ]
     if not segments:
-        raise SamlError(
-            f"no speaker has the role {role} in corpus {settings['corpus']['name']}; give it to speakers in "
-            f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
-        )
+        raise no_speaker(role, settings["corpus"]["name"])
     found = _cuts(read_manifest(RecordingSet, recordings), segments)
-    kept, bad = _checked(found, settings)
+    kept, bad = usable_cuts(found, settings)
     if not kept:
         raise SamlError(
             f"role {role}: none of its {len(found)} utterances is left; the first: {bad[0].reason}"
@@ -172,7 +169,7 @@ def prepare_speaker(
         read_manifest(SupervisionSet, supervisions),
         audio,
     )
-    kept, bad_here = _checked(_cuts(found, segments), settings)
+    kept, bad_here = usable_cuts(_cuts(found, segments), settings)
     parts = {cut.id: (cut.custom or {}).get("part") for cut in kept}
     divided = split_speaker(speaker, parts, settings["partition"])
     _write_cuts(kept, settings, cuts, features)
@@ -180,6 +177,14 @@ def prepare_speaker(
     write_dropped([*bad, *bad_here], dropped)
     _note(run, kept, [*bad, *bad_here], features)
     run.write(record)
+
+
+def no_speaker(role: str, name: str) -> SamlError:
+    """The error for a role without speakers in the corpus `name`."""
+    return SamlError(
+        f"no speaker has the role {role} in corpus {name}; give it to speakers in corpus.{name}.roles.{role} "
+        "(or in a folder's manifest, column role)"
+    )
 
 
 def write_splits(splits: Mapping[str, Any], path: Path) -> None:
@@ -205,7 +210,11 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
     ]
 
 
-def _checked(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
+def usable_cuts(cuts: Iterable[MonoCut], settings: Mapping[str, Any]) -> tuple[list[MonoCut], list[Dropped]]:
+    """The cuts that the configured model can process, and those left out; only their metadata are looked at.
+
+    Raises SamlError for the first that it cannot, unless bad utterances are dropped.
+    """
     own = settings["corpus"]
     longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(

@@ -57,6 +57,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
         "threads": lambda: threads(config),
         "corpus": lambda: corpus(config),
         "base": lambda: base(config),
+        "results": lambda: results(config, root),
         "jobs": lambda: jobs(config),
     }
 
@@ -150,6 +151,14 @@ def base(config: Mapping[str, Any]) -> Iterator[Line]:
         checkpoint = open_checkpoint(config["model"])
         size = sum(path.stat().st_size for path in weights_of(checkpoint.path))
         yield Line("ok", "base", f"a checkpoint of {size / 1e6:.1f} MB in {checkpoint.path}")
+
+
+def results(config: Mapping[str, Any], root: Path) -> Iterator[Line]:
+    """Whether what earlier runs left in `root`/results can be read, and is of this version of saml."""
+    # Likewise.
+    from saml.doctor.earlier_results import earlier_results
+
+    yield from earlier_results(config, root)
 
 
 def jobs(config: Mapping[str, Any]) -> Iterator[Line]:

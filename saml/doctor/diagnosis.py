@@ -6,7 +6,7 @@ Libraries that a broken installation may lack are imported inside the checks, se
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,28 @@ LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
 _WIDTH = 12
 
 
-def doctor(config: Mapping[str, Any], root: Path) -> int:
-    """Run all checks and print their lines; `root` is the repository, with results in `root`/results.
+def doctor(config: Mapping[str, Any], root: Path, files: Sequence[Path] = ()) -> int:
+    """Run all checks and print their lines.
 
-    Returns the exit status: 1 where a check failed, else 0.
+    Args:
+        config: the merged configuration.
+        root: the repository, with results in `root`/results.
+        files: those that `config` was read from.
+
+    Returns:
+        The exit status: 1 where a check failed, else 0.
     """
     failed = False
-    for name, check in _checks(config, root).items():
+    for name, check in _checks(config, root, files).items():
         for line in _run(name, check):
             failed = failed or line.status == "fail"
             _print(line)
     return 1 if failed else 0
 
 
-def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Iterator[Line]]]:
+def _checks(
+    config: Mapping[str, Any], root: Path, files: Sequence[Path]
+) -> dict[str, Callable[[], Iterator[Line]]]:
     """All checks in order; those of the experiment only with a valid configuration."""
     installation: dict[str, Callable[[], Iterator[Line]]] = {
         "python": machine.python,
@@ -47,7 +55,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
         "memory": machine.memory,
         "disk": lambda: disk(root / "results"),
     }
-    problem = config_problem(config, root)
+    problem = config_problem(config, root, files)
     if problem is not None:
         return {**installation, "config": lambda: iter([problem])}
     return {
@@ -79,10 +87,10 @@ def _print(line: Line) -> None:
         print(f"{'':<5} {'':<{_WIDTH}} -> {line.advice}", flush=True)
 
 
-def config_problem(config: Mapping[str, Any], root: Path) -> Line | None:
+def config_problem(config: Mapping[str, Any], root: Path, files: Sequence[Path] = ()) -> Line | None:
     """The first problem of the configuration; None where it is valid."""
     try:
-        validate(config, root / "workflow" / "schemas" / "config.schema.yaml")
+        validate(config, root / "workflow" / "schemas" / "config.schema.yaml", files)
     except SamlError as error:
         return Line("fail", "config", str(error), "config/README.md explains every key")
     return None

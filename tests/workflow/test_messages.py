@@ -18,6 +18,15 @@ def test_a_wrong_configuration_is_one_line(finished: Project) -> None:
     assert finished.times() == before
 
 
+def test_an_id_that_yaml_converts_is_one_line(fresh: Project) -> None:
+    """As it is spelled in the file, in whichever file it is."""
+    (fresh.folder / "mine.yaml").write_text("target_speakers: [0024]\n", encoding="utf-8")
+    outcome = fresh.dry_run("--configfile", "mine.yaml", "--", "all")
+    assert outcome.status != 0
+    line = 'config: target_speakers[0]: 0024 was read as the number 20; put it in quotes: "0024"'
+    assert _said(outcome)[-1] == line and "Traceback" not in outcome.text
+
+
 def test_an_unknown_speaker_is_one_line(finished: Project) -> None:
     """In a run that is not dry too, and without leaving a lock behind."""
     outcome = finished.snakemake("--cores", "2", "results/test/speakers/sp%20x/saml/seed1/hypotheses.jsonl")

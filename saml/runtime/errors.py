@@ -20,9 +20,14 @@ class Diverged(SamlError):
 
 
 class Interrupted(SamlError):
-    """A job that was stopped by a signal after saving its state; it continues when started again."""
+    """A job that was stopped by a signal after saving its state; it continues when started again.
 
-    status = 143  # a shell's status for SIGTERM
+    `status` is what a shell says of a program that the signal ended, by default that of SIGTERM.
+    """
+
+    def __init__(self, message: str, status: int = 143) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from saml import __version__
 from saml.cli import report_commands, setup_commands, stage_commands, terminal, user_commands
+from saml.cli.memory import more_memory
 from saml.runtime.errors import SamlError, in_one_line
 from saml.runtime.watchdog import die_with_parent
 
@@ -37,7 +38,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         return int(options.pop("run")(options) or 0)
     except Exception as error:
-        line = in_one_line(error)
+        line = in_one_line(error, more_memory=more_memory(command))
         if line is None:
             raise
         print(f"saml {command}: error: {line}", file=sys.stderr)

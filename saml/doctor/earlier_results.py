@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from saml.doctor import staleness
 from saml.doctor.machine import Line
-from saml.models.store import TOKENIZER, read_description
+from saml.models.store import REMEDY, TOKENIZER, read_description
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
 from saml.runtime.layout import TUNING, WORK
@@ -75,7 +75,7 @@ def _damage(weights: Path, results: Path) -> Iterator[tuple[Path, str]]:
             if file.exists():
                 read(file)
         except (SamlError, OSError) as error:
-            yield file, str(error).removeprefix(f"{file}: ").removesuffix("; make it again")
+            yield file, str(error).removeprefix(f"{file}: ").removesuffix(f"; {REMEDY}")
 
 
 def _readable(path: Path) -> bool:

@@ -64,7 +64,8 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
         arguments += [f"--{name}", str(tmp_path / name)]
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file; make it again\n"
+    line = f"{tmp_path / 'weights'}: no such file; run the stage that writes it again"
+    assert error == f"saml quantise: error: {line}\n"
 
 
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:

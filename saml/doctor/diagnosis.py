@@ -16,7 +16,7 @@ from saml.config.load import validate
 from saml.doctor import machine
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
-from saml.runtime.errors import SamlError
+from saml.runtime.errors import SamlError, in_one_line
 
 LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
 _WIDTH = 12
@@ -74,9 +74,11 @@ def _run(name: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
     """The lines of a check; an exception becomes a failure."""
     try:
         yield from check()
-    except SamlError as error:
-        yield Line("fail", name, str(error))
     except Exception as error:
+        line = in_one_line(error)
+        if line is not None:
+            yield Line("fail", name, line)
+            return
         broken = f"{type(error).__name__}: {first_line(error)}"
         yield Line("fail", name, broken, "make install; if that does not help, please report this defect")
 

@@ -1,5 +1,6 @@
 """Checks of utterances for `saml doctor`: their files and transcripts. No audio is decoded."""
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ _RATE = 16_000
 
 
 def lost_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """The files that cannot be audio, with the reason: missing, empty, or no regular file."""
+    """The files that cannot be audio, with the reason: missing, empty, not readable or no file."""
     reasons = ((path, _reason(path)) for path in dict.fromkeys(paths))
     return {path: reason for path, reason in reasons if reason is not None}
 
@@ -50,10 +51,14 @@ def split_by_text(config: Config, rows: Sequence[Utterance]) -> tuple[list[Utter
 def _reason(path: Path) -> str | None:
     try:
         found = path.stat()
-    except (OSError, ValueError):  # ValueError: a zero byte in the name
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
         return "missing"
+    except OSError as error:
+        return f"not readable ({error.strerror})"
     if not stat.S_ISREG(found.st_mode):
         return "no regular file"
+    if not os.access(path, os.R_OK):
+        return "not readable"
     return None if found.st_size else "empty"
 
 

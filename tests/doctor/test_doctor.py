@@ -90,6 +90,19 @@ def test_a_check_that_breaks_is_a_failure_and_not_the_end(config, capsys, monkey
     assert "jobs" in output
 
 
+def test_a_file_that_cannot_be_read_is_no_defect(config, capsys, monkeypatch):
+    def unreadable():
+        raise PermissionError(13, "Permission denied", "voice/manifest.tsv")
+
+    for heavy in ("torchaudio", "nf4"):
+        monkeypatch.setattr(machine, heavy, lambda: iter([]))
+    monkeypatch.setattr(machine, "gpu", unreadable)
+    assert doctor(config, ROOT) == 1
+    output = capsys.readouterr().out
+    assert "fail  gpu          voice/manifest.tsv: Permission denied\n" in output
+    assert "report this defect" not in output
+
+
 def test_packages_against_pins(tmp_path, monkeypatch):
     version = metadata.version("torch").partition("+")[0]
     pins = f"# comment\ntorch=={version}\npytest==0.1\nno-such-thing==1.0 # x\n"

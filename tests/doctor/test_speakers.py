@@ -135,6 +135,25 @@ def test_missing_files_and_whom_they_leave_with_too_little(tmp_path: Path) -> No
     assert [failure.startswith(too_few) for failure in findings(config, "fail")] == [True]
 
 
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """A folder, a name that no file system takes, a link that leads nowhere."""
+    rows = rows_of(ROLES)
+    long = "x" * 300
+    rows[0] = (*rows[0][:2], long, *rows[0][3:])
+    config = write(tmp_path, [row for row in rows if row[2] != long])
+    manifest = tmp_path / "manifest.tsv"
+    manifest.write_text(manifest.read_text(encoding="utf-8") + "\t".join(rows[0]) + "\n", encoding="utf-8")
+    for name in ("bob1.wav", "tim1.wav"):
+        (tmp_path / name).unlink()
+    (tmp_path / "bob1.wav").mkdir()
+    (tmp_path / "tim1.wav").symlink_to(tmp_path / "nowhere")
+    assert sorted(findings(config, "fail")) == [
+        f"1 file is missing, the first: {tmp_path}/tim1.wav",
+        f"1 file is no regular file, the first: {tmp_path}/bob1.wav",
+        f"1 file is not readable (File name too long), the first: {tmp_path}/{long}",
+    ]
+
+
 def test_transcripts_that_the_model_cannot_learn(tmp_path: Path) -> None:
     """Of speakers who are used: `nobody` is not."""
     texts = {"ben-0": "", "tim-2": "café", "nobody-0": "naïve"}

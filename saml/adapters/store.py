@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saml import __version__
 from saml.adapters.spec import AdapterSpec
-from saml.models.store import FORMAT, as_described, read_description, read_tensors
+from saml.models.store import FORMAT, as_described, read_description, read_tensors, refuse_missing
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
@@ -110,6 +110,7 @@ def load_adapter(weights: Path, description: Path, base: Mapping[str, Any]) -> S
 
     Raises SamlError when a file is missing or damaged, or the adapter was trained on another base.
     """
+    refuse_missing(weights)
     content = read_description(description)
     if content.get("base_sha256") != base["sha256"]:
         raise SamlError(f"{weights}: this adapter belongs to another base model; adapt again on this one")

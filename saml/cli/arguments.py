@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from saml.runtime.errors import SamlError
+
 # What each path flag is, for --help. A command lists the names of its own.
 PATHS = {
     "recordings": "lhotse recordings (jsonl.gz)",
@@ -54,14 +56,35 @@ PATHS = {
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object given on the command line, or in a file as @path."""
+    """A JSON object given on the command line, or in a file as @path.
+
+    A key that is not there is an error that names it.
+    """
     try:
-        content = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: cannot read this file ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError("not a JSON object")
-    return content
+    return _with_path(content, "")
+
+
+class _Object(dict[str, Any]):
+    """A mapping in a JSON object; a key that is missing is the user's error, with its key path."""
+
+    def __init__(self, content: dict[str, Any], path: str) -> None:
+        super().__init__({key: _with_path(value, f"{path}{key}.") for key, value in content.items()})
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise SamlError(f"{self._path}{key}: this key is missing in the JSON object")
+
+
+def _with_path(value: Any, path: str) -> Any:
+    """A JSON value whose mappings know their key path."""
+    return _Object(value, path) if isinstance(value, dict) else value
 
 
 def positive(text: str) -> int:

@@ -34,7 +34,8 @@ def _doctor(options: dict[str, Any]) -> int:
     from saml.config.load import load
     from saml.doctor.diagnosis import doctor
 
-    return doctor(load([Path("config/config.yaml"), *options["configfile"]]), Path.cwd())
+    files = [Path("config/config.yaml"), *options["configfile"]]
+    return doctor(load(files), Path.cwd(), files)
 
 
 def _add_download(commands: Any) -> None:

@@ -85,7 +85,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 
 def _run_stage(stage: Stage, options: Options) -> None:
-    _refuse_missing_section(stage, options)
+    _refuse_wrong_sections(stage, options)
     limit_threads(options.pop("threads"))
     if not stage.downloads:
         stay_offline()
@@ -105,12 +105,14 @@ def _run_stage(stage: Stage, options: Options) -> None:
         run_trial(stage.name, lambda **job: _call(stage, [job]), jobs[0], family=family)
 
 
-def _refuse_missing_section(stage: Stage, options: Options) -> None:
-    """Raise SamlError where the settings lack a section that the stage needs."""
+def _refuse_wrong_sections(stage: Stage, options: Options) -> None:
+    """Raise SamlError where the settings lack a section that the stage needs, or one is no mapping."""
     for section in stage.sections:
         name = section.partition(".")[0]
         if name not in options["settings"]:
             raise SamlError(f"--settings: section {name!r} is missing; it needs {', '.join(stage.sections)}")
+        if name != "initial_speakers" and not isinstance(options["settings"][name], dict):
+            raise SamlError(f"--settings: section {name!r} must be a JSON object of keys and values")
 
 
 def _by_speaker(stage: Stage, options: Options) -> list[Options]:

@@ -6,33 +6,25 @@ sections of a stage. The workflow and `saml doctor` use all three, so both see t
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from saml.config.checks import problems, suggestion
+from saml.config.checks import problems
+from saml.config.messages import key_messages, message, position
 from saml.config.model_checks import spares_ctc
 from saml.config.settings import ARM_SECTIONS
 from saml.config.speaker_ids import plain_ids
+from saml.config.spelling import repeated_keys
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
 
 LONGEST_MESSAGE = 300  # characters
 LARGEST = 1_000_000  # values of a configuration
-
-# Keys of earlier versions and their new names.
-RENAMED = {
-    "passes": "'epochs'",
-    "general": "'heldout'",
-    "general_utterances": "'heldout_utterances'",
-    "made_speech": "'synthetic_speech'",
-    "encodings": "'embeddings'",
-    "speakers_per_job": "Snakemake's own --groups and --group-components; see slurm/config.yaml",
-}
 
 
 def load(paths: Iterable[Path]) -> dict[str, Any]:
@@ -64,17 +56,25 @@ def save(config: Mapping[str, Any], path: Path) -> None:
         raise SamlError(f"{path}: cannot write the configuration here ({error.strerror})") from None
 
 
-def validate(config: Mapping[str, Any], schema_path: Path) -> None:
+def validate(config: Mapping[str, Any], schema_path: Path, files: Sequence[Path] = ()) -> None:
     """Check `config` against the JSON schema in the YAML file `schema_path`, then with `saml.config.checks`.
 
     Ids of speakers are brought to the form that corpora give them, in place.
+
+    Args:
+        config: the merged configuration.
+        schema_path: the schema.
+        files: the files that `config` was read from, to quote what YAML made a number of.
 
     Raises:
         SamlError: one line "config: <key path>: <problem>" for the first problem, with the number of others.
     """
     _refuse_endless(config, "config")
-    errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=_position)
-    messages = [_message(error) for error in errors] or list(plain_ids(config)) or list(problems(config))
+    messages = [*repeated_keys(files), *key_messages(config, files)]
+    if not messages:
+        errors = sorted(_validator(_read(schema_path)).iter_errors(config), key=position)
+        messages = [message(error, files) for error in errors]
+        messages = messages or list(plain_ids(config)) or list(problems(config))
     if messages:
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
         raise SamlError(_one_line(f"config: {messages[0]}") + more)
@@ -149,7 +149,7 @@ def _merge(config: dict[str, Any], update: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         missing = isinstance(error, FileNotFoundError) and not path.is_absolute()
         advice = "; start saml in the repository, or give the path from this folder" if missing else ""
@@ -162,6 +162,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise SamlError(f"{path}: a configuration must be a mapping of keys to values")
     _refuse_endless(content, str(path))
     return content
+
+
+def _parsed(text: str) -> Any:
+    """JSON where it is JSON, else YAML, as Snakemake reads it: 1e-3 is a number in JSON alone."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def _refuse_endless(content: Any, name: str) -> None:
@@ -204,76 +212,6 @@ def _is_number(_: object, value: object) -> bool:
 def _validator(schema: Mapping[str, Any]) -> Any:
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer).redefine("number", _is_number)
     return extend(Draft202012Validator, type_checker=types)(schema)
-
-
-def _position(error: ValidationError) -> tuple[int, str]:
-    """The order of errors: unknown and missing keys first, as they explain others."""
-    order = {"additionalProperties": 0, "required": 1}
-    return order.get(str(error.validator), 2), _path(error.absolute_path)
-
-
-def _message(error: ValidationError) -> str:
-    path = list(error.absolute_path)
-    found: Any = error.instance
-    schema: Any = error.schema
-    match error.validator:
-        case "additionalProperties":
-            known = schema["properties"]
-            unknown = next(key for key in found if key not in known)
-            if unknown in RENAMED:
-                return f"{_path([*path, unknown])}: this key is now {RENAMED[unknown]}"
-            return f"{_path([*path, unknown])}: unknown key{suggestion(str(unknown), known)}"
-        case "required":
-            missing = next(key for key in schema["required"] if key not in found)
-            return f"{_path([*path, missing])}: this key is missing"
-        case "uniqueItems":
-            return f"{_path(path)}: {_twice(found)!r} is listed twice"
-        case "minItems" | "maxItems" | "minLength" | "minProperties":
-            extent = "long" if error.validator == "maxItems" else "short"
-            return f"{_path(path)}: {found!r} is too {extent}"
-        case "enum":
-            known = ", ".join("null" if value is None else str(value) for value in schema["enum"])
-            return f"{_path(path)}: {found!r} is not one of {known}"
-        case "pattern":
-            return f"{_path(path)}: {found!r} may hold only letters, digits, '_', '.' and '-'"
-        case "type":
-            return f"{_path(path)}: {error.message}{_hint(schema['type'], found)}"
-        case _:
-            return f"{_path(path)}: {error.message}"
-
-
-def _path(parts: Iterable[str | int]) -> str:
-    """A key path as text: `adaptation.learning_rate.expert`, `seeds[0]`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.removeprefix(".") or "configuration"
-
-
-def _twice(items: Any) -> Any:
-    return next(item for index, item in enumerate(items) if item in items[:index])
-
-
-def _hint(wanted: str | list[str], value: object) -> str:
-    """The correction where YAML reads a value differently from what was probably meant."""
-    if "string" in wanted and isinstance(value, bool | int | float):
-        return "; put it in quotes"
-    if "array" in wanted:
-        return "; write a list, as [1, 2]"
-    if "object" in wanted and value is None:
-        return "; a key without a value is null: give it its keys, or leave it out"
-    if wanted == "integer" and isinstance(value, bool):
-        return "; write a number"
-    if "number" in wanted and isinstance(value, str) and _reads_as_number(value):
-        return "; YAML reads a number with an exponent as text unless it is written like 1.0e-3"
-    if "boolean" in wanted and isinstance(value, str) and value.lower() in ("true", "false"):
-        return f"; on Snakemake's command line it is {value.capitalize()}, in a file without quotes"
-    return ""
-
-
-def _reads_as_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _one_line(text: str) -> str:

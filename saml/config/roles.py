@@ -58,7 +58,7 @@ def drawn_roles(config: Config) -> Iterator[str]:
     if name not in IN_PARTS:
         return
     roles, key = own["roles"], f"corpus.{name}"
-    for role in _needed(config):
+    for role in needed_roles(config):
         if roles[role]["drawn"] == 0 and not roles[role]["named"]:
             yield f"{key}.roles.{role}: it needs speakers, named or drawn"
     for first, second in combinations(roles, 2):
@@ -95,8 +95,8 @@ def _shared(own: Mapping[str, Any], first: str, second: str) -> list[str]:
     return [part for part in own["parts"][first] if part in own["parts"][second]]
 
 
-def _needed(config: Config) -> list[str]:
-    """The roles that the experiment needs."""
+def needed_roles(config: Config) -> list[str]:
+    """The roles that need speakers: heldout; base where it is trained; pretrain for pre-trained arms."""
     arms = [config["arms"][name] for name in config["run_arms"] if name in config["arms"]]
     pretrained = any(arm["adapted"] and arm["pretrained"] for arm in arms)
     return ["heldout"] + ["base"] * (not is_given(config["model"])) + ["pretrain"] * pretrained

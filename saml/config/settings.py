@@ -241,8 +241,10 @@ def _merge(section: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _build(kind: type[Any], content: Mapping[str, Any], path: str) -> Any:
+def _build(kind: type[Any], content: Any, path: str) -> Any:
     """An object of the dataclass `kind`; fields that are dataclasses are built from the mappings inside."""
+    if not isinstance(content, Mapping):
+        raise SamlError(f"{path}: {content!r} is no mapping of keys to values")
     types = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
     for name in names:

@@ -15,6 +15,7 @@ from typing import Any
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from saml.corpora.duplicates import identical, report_identical
+from saml.corpora.espeak import Voice
 from saml.corpora.folder_layouts import CONFIGURED, Advice, digest, find_source
 from saml.corpora.folder_layouts import ROOT_VARIABLE as ROOT_VARIABLE
 from saml.corpora.folder_listing import Listing, read_listing
@@ -40,7 +41,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     """
     own = settings["folder"]
     listed, untold = list_rows(own, settings["on_bad_utterance"])
-    rows = _assign_roles(listed, own["roles"] or {})
+    rows = assign_roles(listed, own["roles"] or {})
     rows = limit_heldout(rows, own["heldout_utterances"], own["seed"])
     with Progress("checking audio", len(rows)) as progress:
         kept, dropped = read_recordings(
@@ -79,17 +80,22 @@ def prepare_speaker(
     check_target(speaker, supervisions)
     own = [supervision for supervision in supervisions if supervision.speaker == speaker]
     if not own:
-        others = sorted({supervision.speaker for supervision in supervisions})
-        alike = get_close_matches(speaker, others) or others[:5]
-        raise SamlError(
-            f"speaker {speaker} has no utterances in the corpus (dropped utterances are in its dropped.tsv); "
-            f"correct target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
-        )
+        raise no_utterances(speaker, (supervision.speaker for supervision in supervisions))
     for supervision in own:
         supervision.custom = {**(supervision.custom or {}), "role": "target"}
     wanted = {supervision.recording_id for supervision in own}
     kept = [recording for recording in recordings if recording.id in wanted]
     return RecordingSet.from_items(kept), SupervisionSet.from_items(own), []
+
+
+def no_utterances(speaker: str, others: Iterable[str]) -> SamlError:
+    """The error for a target or tuning speaker who is not among the speakers of the corpus, `others`."""
+    known = sorted(set(others))
+    alike = get_close_matches(speaker, known) or known[:5]
+    return SamlError(
+        f"speaker {speaker} has no utterances in the corpus (dropped utterances are in its dropped.tsv); "
+        f"correct target_speakers (or tuning.speakers), for example with {', '.join(alike)}"
+    )
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -151,7 +157,7 @@ def _unmatched(listing: Listing, root: Path) -> str:
     return "; ".join(parts)
 
 
-def _assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
+def assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[Utterance]:
     """Apply the config's lists: a role that is listed there has these speakers and no others."""
     assigned: dict[str, str] = {}
     speakers = {row.speaker for row in rows}
@@ -200,14 +206,9 @@ def _synthetic_speech(
     how = settings["synthetic_speech"]
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
-    if not how["voices"]:
+    voices = synthetic_voices(texts, settings)
+    if not voices:
         return recordings, supervisions
-    if not texts and how["sentences"]:
-        raise SamlError(
-            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) to synthesise; "
-            "give speakers that role, or set sentences or voices to 0"
-        )
-    voices = pool_voices("base", how["voices"], settings["seed"])
     with Progress("synthesising", len(voices)) as progress:
         for done, voice in enumerate(voices, start=1):
             name = voice_name(voice)
@@ -221,6 +222,20 @@ def _synthetic_speech(
                 supervisions.append(supervision)
             progress.update(done, name)
     return recordings, supervisions
+
+
+def synthetic_voices(texts: Sequence[str], settings: Mapping[str, Any]) -> list[Voice]:
+    """The voices of the additional training speech; none where none are configured.
+
+    Raises SamlError when there are too few voices, or no transcripts of base's train part, `texts`.
+    """
+    how = settings["synthetic_speech"]
+    if how["voices"] and how["sentences"] and not texts:
+        raise SamlError(
+            "corpus.folder.synthetic_speech: there are no transcripts of role base (train) to synthesise; "
+            "give speakers that role, or set voices to 0"
+        )
+    return pool_voices("base", how["voices"], settings["seed"]) if how["voices"] else []
 
 
 def _synthetic_lines(

@@ -44,6 +44,8 @@ def read_manifest(kind: Any, path: Path) -> Any:
 
     Raises SamlError when the file is missing, empty or not such a manifest.
     """
+    if not path.exists():
+        raise SamlError(f"{path}: no such file; run the stage that writes it")
     try:
         manifest = kind.from_file(path)
         items = list(manifest)

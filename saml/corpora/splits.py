@@ -116,7 +116,7 @@ def mark_dev(utterances: Iterable[str], share: float, seed: int, role: str) -> s
     if ids and count >= len(ids):
         raise SamlError(
             f"dev_share {share} of the {len(ids)} utterances of role {role} leaves no training utterance; "
-            "reduce it"
+            "give the role more utterances, or reduce dev_share"
         )
     return set(ranked(ids, seed, "dev", role)[:count])
 
@@ -155,7 +155,8 @@ def _folds(ordered: Sequence[str], count: int, speaker: str) -> list[Division]:
     """Each of `count` groups is test once; the group after it is dev, the others are train."""
     if count < 3:
         raise SamlError(
-            f"partition.folds: {count} folds are too few for train, dev and test; choose at least 3"
+            f"partition.folds: {count} folds are too few for train, dev and test; choose at least 3 (`saml "
+            "personalise`: --folds)"
         )
     if len(ordered) < count:
         raise SamlError(
@@ -176,6 +177,11 @@ def _refuse_empty(
     speaker: str, scheme: str, fold: Division, total: int, parts: Sequence[str] = PARTS
 ) -> None:
     empty = [part for part in parts if not fold[part]]
+    if empty and scheme == UNTESTED:
+        raise SamlError(
+            f"speaker {speaker} has {total} utterances, too few for an adapter; record more: some are to "
+            "train on, others choose the best epoch"
+        )
     if empty:
         raise SamlError(
             f"speaker {speaker} has {total} utterances: partition.scheme {scheme} leaves "

@@ -29,7 +29,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     plan = [
         (voice, role, parts)
         for role in ("base", "pretrain", "heldout")
-        for voice, parts in _pool_plan(role, own[role], own["seed"])
+        for voice, parts in pool_plan(role, own[role], own["seed"])
     ]
     collected = _Collected()
     with Progress("synthesising", len(plan)) as progress:
@@ -52,12 +52,21 @@ def prepare_speaker(
     """
     own = settings["spoken_commands"]
     check_target(speaker, supervisions)
-    voice = target_voice(speaker)
-    if voice_name(voice) != speaker:
-        raise SamlError(f"speaker {speaker}: write this voice as {voice_name(voice)}")
+    voice = voice_of_target(speaker)
     collected = _Collected()
     _speak(voice, "target", dict(own["target"]), own, audio, collected)
     return collected.manifests()
+
+
+def voice_of_target(speaker: str) -> Voice:
+    """The voice of a target speaker.
+
+    Raises SamlError when the name describes no voice, one of the pools', or is not the usual way to write it.
+    """
+    voice = target_voice(speaker)
+    if voice_name(voice) != speaker:
+        raise SamlError(f"speaker {speaker}: write this voice as {voice_name(voice)}")
+    return voice
 
 
 class _Collected:
@@ -71,11 +80,13 @@ class _Collected:
         return RecordingSet.from_items(self.recordings), SupervisionSet.from_items(self.supervisions), []
 
 
-def _pool_plan(role: str, settings: Mapping[str, int], seed: int) -> list[tuple[Voice, dict[str, int]]]:
+def pool_plan(role: str, settings: Mapping[str, int], seed: int) -> list[tuple[Voice, dict[str, int]]]:
     """For each voice, the number of sentences of each part.
 
     base: the last `dev_voices` voices speak the dev part, the others the train part. pretrain: every voice
     speaks both, `dev_sentences` of its sentences are dev. heldout: test.
+
+    Raises SamlError when there are too few voices, or nothing is left to train on.
     """
     voices, count = pool_voices(role, settings["voices"], seed), settings["sentences"]
     dev_voices = settings["dev_voices"] if role == "base" else 0

@@ -72,7 +72,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     own = settings["tedlium3"]
     root = root_folder(own)
     assigned = assign_roles("tedlium3", own, lambda part: talks(root, own, part), person)
-    places = [_place(root, own, one.part, one.speaker, one.role) for one in assigned]
+    places = [place_of(root, own, one.part, one.speaker, one.role) for one in assigned]
     return _manifests(places, own, settings["on_bad_utterance"], audio)
 
 
@@ -90,10 +90,10 @@ def prepare_speaker(
     """
     own = settings["tedlium3"]
     check_target(speaker, supervisions)
-    _refuse_known_person(speaker, supervisions)
+    refuse_known_person(speaker, supervisions)
     root = root_folder(own)
     part = part_of_target("tedlium3", own, speaker, lambda part: talks(root, own, part))
-    place = _place(root, own, part, speaker, "target")
+    place = place_of(root, own, part, speaker, "target")
     return _manifests([place], own, settings["on_bad_utterance"], audio, headers=True)
 
 
@@ -117,7 +117,8 @@ def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
     return found
 
 
-def _refuse_known_person(talk: str, supervisions: SupervisionSet) -> None:
+def refuse_known_person(talk: str, supervisions: SupervisionSet) -> None:
+    """Raise SamlError for a target talk whose speaker has a role by another talk."""
     for supervision in supervisions:
         role = (supervision.custom or {}).get("role")
         if role in POOLS and person(supervision.speaker) == person(talk):
@@ -131,7 +132,8 @@ def _part_folder(root: Path, settings: Mapping[str, Any], part: str) -> Path:
     return root / str(settings["distribution"]) / part
 
 
-def _place(root: Path, settings: Mapping[str, Any], part: str, talk: str, role: str) -> Place:
+def place_of(root: Path, settings: Mapping[str, Any], part: str, talk: str, role: str) -> Place:
+    """Where the files of a talk are; they need not exist."""
     folder = _part_folder(root, settings, part)
     return Place(talk, role, _file(root, folder, "stm", talk), _file(root, folder, "sph", talk))
 
@@ -148,7 +150,10 @@ def _manifests(
 ) -> Prepared:
     """Recordings of the usable talks, and supervisions of their segments."""
     seed = settings["seed"]
-    segments = limit_heldout(_segments(places), settings["heldout_utterances"], seed)
+    found, left_out = read_segments(places)
+    counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
+    print(f"segments: {len(found)} with words; left out: {counts}", file=sys.stderr, flush=True)
+    segments = limit_heldout(found, settings["heldout_utterances"], seed)
     used_talks = {segment.talk for segment in segments}
     files = [
         Utterance(place.talk, place.talk, place.sph, "", None, place.role)
@@ -176,8 +181,11 @@ def _manifests(
     )
 
 
-def _segments(places: Iterable[Place]) -> list[Segment]:
-    """The segments of the talks; the numbers of those left out go to the log, by reason."""
+def read_segments(places: Iterable[Place]) -> tuple[list[Segment], Counter[str]]:
+    """The segments of the talks, and the numbers of those left out, by reason. No audio is read.
+
+    Raises SamlError, naming file and line, for an invalid line or two segments of the same times.
+    """
     segments: dict[str, Segment] = {}
     left_out: Counter[str] = Counter()
     for place in places:
@@ -197,9 +205,7 @@ def _segments(places: Iterable[Place]) -> list[Segment]:
                         f"{place.stm}: two lines last from {line.start:g} to {line.end:g} s; remove one"
                     )
                 segments[name] = Segment(name, place.talk, place.role, line.start, line.end, text, place.sph)
-    counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
-    print(f"segments: {len(segments)} with words; left out: {counts}", file=sys.stderr, flush=True)
-    return list(segments.values())
+    return list(segments.values()), left_out
 
 
 def _within(

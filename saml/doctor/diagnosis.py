@@ -6,38 +6,44 @@ Libraries that a broken installation may lack are imported inside the checks, se
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from saml.compat.optional import load
 from saml.config.libraries import wanted
 from saml.config.load import validate
-from saml.config.roles import IN_PARTS, named_roles
 from saml.doctor import machine
-from saml.doctor.corpus_files import corpus_in_parts
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
-from saml.runtime.errors import SamlError
+from saml.runtime.errors import SamlError, in_one_line
 
 LEAST_DISK, SCANT_DISK = 1e9, 5e9  # free bytes
 _WIDTH = 12
 
 
-def doctor(config: Mapping[str, Any], root: Path) -> int:
-    """Run all checks and print their lines; `root` is the repository, with results in `root`/results.
+def doctor(config: Mapping[str, Any], root: Path, files: Sequence[Path] = ()) -> int:
+    """Run all checks and print their lines.
 
-    Returns the exit status: 1 where a check failed, else 0.
+    Args:
+        config: the merged configuration.
+        root: the repository, with results in `root`/results.
+        files: those that `config` was read from.
+
+    Returns:
+        The exit status: 1 where a check failed, else 0.
     """
     failed = False
-    for name, check in _checks(config, root).items():
+    for name, check in _checks(config, root, files).items():
         for line in _run(name, check):
             failed = failed or line.status == "fail"
             _print(line)
     return 1 if failed else 0
 
 
-def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Iterator[Line]]]:
+def _checks(
+    config: Mapping[str, Any], root: Path, files: Sequence[Path]
+) -> dict[str, Callable[[], Iterator[Line]]]:
     """All checks in order; those of the experiment only with a valid configuration."""
     installation: dict[str, Callable[[], Iterator[Line]]] = {
         "python": machine.python,
@@ -49,7 +55,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
         "memory": machine.memory,
         "disk": lambda: disk(root / "results"),
     }
-    problem = config_problem(config, root)
+    problem = config_problem(config, root, files)
     if problem is not None:
         return {**installation, "config": lambda: iter([problem])}
     return {
@@ -59,6 +65,7 @@ def _checks(config: Mapping[str, Any], root: Path) -> dict[str, Callable[[], Ite
         "threads": lambda: threads(config),
         "corpus": lambda: corpus(config),
         "base": lambda: base(config),
+        "results": lambda: results(config, root),
         "jobs": lambda: jobs(config),
     }
 
@@ -67,9 +74,11 @@ def _run(name: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
     """The lines of a check; an exception becomes a failure."""
     try:
         yield from check()
-    except SamlError as error:
-        yield Line("fail", name, str(error))
     except Exception as error:
+        line = in_one_line(error)
+        if line is not None:
+            yield Line("fail", name, line)
+            return
         broken = f"{type(error).__name__}: {first_line(error)}"
         yield Line("fail", name, broken, "make install; if that does not help, please report this defect")
 
@@ -80,10 +89,10 @@ def _print(line: Line) -> None:
         print(f"{'':<5} {'':<{_WIDTH}} -> {line.advice}", flush=True)
 
 
-def config_problem(config: Mapping[str, Any], root: Path) -> Line | None:
+def config_problem(config: Mapping[str, Any], root: Path, files: Sequence[Path] = ()) -> Line | None:
     """The first problem of the configuration; None where it is valid."""
     try:
-        validate(config, root / "workflow" / "schemas" / "config.schema.yaml")
+        validate(config, root / "workflow" / "schemas" / "config.schema.yaml", files)
     except SamlError as error:
         return Line("fail", "config", str(error), "config/README.md explains every key")
     return None
@@ -128,46 +137,19 @@ def threads(config: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
-    """Whether the corpus is there: synthetic voices, the manifest of a folder, or parts of a corpus."""
+    """Whether the corpus has what the first jobs want of it: voices, or files and speakers of all roles."""
+    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
+    from saml.doctor.corpus_files import READERS, listing
+    from saml.doctor.speakers import recordings
+    from saml.doctor.voices import voices
+
     name = config["corpus"]["name"]
     if name == "spoken_commands":
-        yield from _voices(config["target_speakers"])
-    elif name == "folder":
-        yield from _folder(config)
-    elif name in IN_PARTS:
-        yield from corpus_in_parts(config)
+        yield from voices(config)
+    elif name in READERS:
+        yield from recordings(config, listing(config["corpus"]))
     else:
         yield Line("warn", "corpus", f"{name}: no check for this corpus", "see its first job")
-
-
-def _voices(speakers: list[str]) -> Iterator[Line]:
-    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
-    from saml.corpora.espeak import speak
-    from saml.corpora.voices import target_voice
-
-    for speaker in speakers:
-        speak(target_voice(speaker), ["one"])
-    yield Line("ok", "corpus", f"espeak-ng has the voices of all {len(speakers)} target speakers")
-
-
-def _folder(config: Mapping[str, Any]) -> Iterator[Line]:
-    # Likewise.
-    from saml.corpora.folder import list_rows, root_folder
-
-    settings = config["corpus"]["folder"]
-    rows, _ = list_rows(settings, config["corpus"]["on_bad_utterance"])
-    present = {row.speaker for row in rows}
-    finding = f"{len(rows)} utterances of {len(present)} speakers in {root_folder(settings)}"
-    for key, speakers in {"target_speakers": config["target_speakers"], **named_roles(config)}.items():
-        for speaker in speakers:
-            if speaker not in present:
-                advice = f"correct {key}, or the manifest"
-                yield Line("fail", "corpus", f"speaker {speaker!r} has no utterances in the manifest", advice)
-    absent = [row.path for row in rows if not row.path.is_file()]
-    if absent:
-        advice = "add the files, or remove their lines from the manifest"
-        yield Line("fail", "corpus", f"{len(absent)} files are missing, the first: {absent[0]}", advice)
-    yield Line("ok", "corpus", finding)
 
 
 def base(config: Mapping[str, Any]) -> Iterator[Line]:
@@ -179,6 +161,14 @@ def base(config: Mapping[str, Any]) -> Iterator[Line]:
         checkpoint = open_checkpoint(config["model"])
         size = sum(path.stat().st_size for path in weights_of(checkpoint.path))
         yield Line("ok", "base", f"a checkpoint of {size / 1e6:.1f} MB in {checkpoint.path}")
+
+
+def results(config: Mapping[str, Any], root: Path) -> Iterator[Line]:
+    """Whether what earlier runs left in `root`/results can be read, and is of this version of saml."""
+    # Likewise.
+    from saml.doctor.earlier_results import earlier_results
+
+    yield from earlier_results(config, root)
 
 
 def jobs(config: Mapping[str, Any]) -> Iterator[Line]:

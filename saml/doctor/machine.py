@@ -24,11 +24,14 @@ LEAST_MEMORY = 4 * 2**30  # bytes, for the default experiment
 _PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;#]+)")
 
 
+Status = Literal["ok", "warn", "fail"]
+
+
 @dataclass(frozen=True)
 class Line:
     """One finding of a check; `advice` is what to do about a warning or a failure."""
 
-    status: Literal["ok", "warn", "fail"]
+    status: Status
     check: str
     finding: str
     advice: str = ""

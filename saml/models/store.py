@@ -20,6 +20,7 @@ from saml.runtime.errors import SamlError, about, is_out_of_memory
 from saml.runtime.files import read_json_object, write_atomically
 
 FORMAT = 1
+REMEDY = "run the stage that writes it again"
 TOKENIZER = "tokenizer.json"  # beside a model's description
 _COUNTERS = "num_batches_tracked"  # of batch norms, which nothing here reads
 
@@ -75,6 +76,7 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
 
     Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
+    refuse_missing(weights)
     content = read_description(description)
     tokenizer = description.with_name(TOKENIZER)
     with as_described(description, weights, tokenizer):
@@ -101,9 +103,11 @@ def read_tokeniser(path: Path, description: Mapping[str, Any]) -> Tokeniser:
 
 def read_description(path: Path) -> dict[str, Any]:
     """The JSON beside a model or adapter. Raises SamlError when it is missing or is not one of ours."""
-    content = read_json_object(path, "make it again")
+    content = read_json_object(path, REMEDY)
     if content.get("format") != FORMAT:
-        raise SamlError(f"{path}: not a description of format {FORMAT}; made by another version of saml?")
+        raise SamlError(
+            f"{path}: not a description of format {FORMAT}; made by another version of saml? If so, {REMEDY}"
+        )
     return content
 
 
@@ -119,7 +123,7 @@ def as_described(path: Path, *others: Path) -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise SamlError(f"{path}: does not describe these weights ({error!r:.200}); make it again") from None
+        raise SamlError(f"{path}: does not describe these weights ({error!r:.200}); {REMEDY}") from None
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -131,15 +135,20 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise SamlError(f"{path}: not a safetensors file ({error}); make it again") from None
+        raise SamlError(f"{path}: not a safetensors file ({error}); {REMEDY}") from None
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise SamlError for a file that does not exist."""
+    if not path.exists():
+        raise SamlError(f"{path}: no such file; {REMEDY}")
 
 
 def _described_bytes(path: Path, sha256: str) -> bytes:
-    if not path.exists():
-        raise SamlError(f"{path}: no such file")
+    refuse_missing(path)
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise SamlError(f"{path}: checksum differs from its description: damaged or replaced; make it again")
+        raise SamlError(f"{path}: checksum differs from its description: damaged or replaced; {REMEDY}")
     return data
 
 

@@ -29,7 +29,9 @@ def read_table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=types, na_values=[""], keep_default_na=False)
     except FileNotFoundError:
         raise SamlError(f"{path}: no such table; run the experiment first") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SamlError(f"{path}: cannot read this table ({error.strerror})") from None
+    except ValueError as error:
         raise SamlError(f"{path}: cannot read this table ({error}); write it again") from None
     return table.assign(**{name: table[name].fillna("") for name in NAMES if name in table})
 

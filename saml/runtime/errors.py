@@ -20,9 +20,14 @@ class Diverged(SamlError):
 
 
 class Interrupted(SamlError):
-    """A job that was stopped by a signal after saving its state; it continues when started again."""
+    """A job that was stopped by a signal after saving its state; it continues when started again.
 
-    status = 143  # a shell's status for SIGTERM
+    `status` is what a shell says of a program that the signal ended, by default that of SIGTERM.
+    """
+
+    def __init__(self, message: str, status: int = 143) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @contextmanager
@@ -45,12 +50,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
-def in_one_line(error: Exception) -> str | None:
-    """The message for the user; None for a defect of the program, which keeps its traceback."""
+def in_one_line(error: Exception, *, more_memory: str = "use a machine with more") -> str | None:
+    """The message for the user; None for a defect of the program, which keeps its traceback.
+
+    `more_memory` is what to do, with the command at hand, where memory ran out.
+    """
     if isinstance(error, SamlError):
         return str(error)
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
-        return "out of memory: give the job more, or lower batch_utterances or batch_seconds of its section"
+        return f"out of memory: {more_memory}"
+    if isinstance(error, FileExistsError):
+        return f"{error.filename or 'file'}: this file is in the place of a folder"
     if isinstance(error, OSError) and not (error.filename is None and error.strerror is None):
         return f"{error.filename or 'file'}: {error.strerror}"
     return None

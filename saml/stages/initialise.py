@@ -133,13 +133,29 @@ def initial_speakers(cuts: Sequence[MonoCut], chosen: Sequence[str] | None, expe
 
     Raises SamlError when their number is not that of the experts, or one has no utterances to train on.
     """
-    present = list(dict.fromkeys(cut.supervisions[0].speaker for cut in cuts))
+    return choose_speakers([cut.supervisions[0].speaker for cut in cuts], chosen, experts)
+
+
+def choose_speakers(trained_on: Iterable[str], chosen: Sequence[str] | None, experts: int) -> list[str]:
+    """The initial speakers: those `chosen`, or the first of the speakers of the pool's training utterances.
+
+    Raises SamlError as `initial_speakers` does.
+    """
+    present = list(dict.fromkeys(trained_on))
+    if chosen is None and len(present) < experts:
+        raise SamlError(
+            f"role pretrain: {len(present)} speakers with training utterances are fewer than {experts} "
+            "experts; give the role to more speakers, or lower `experts` of the arm"
+        )
     speakers = list(chosen) if chosen is not None else present[:experts]
     if len(speakers) != experts:
         raise SamlError(f"initial_speakers: {len(speakers)} for {experts} experts; give one for each")
     for speaker in speakers:
         if speaker not in present:
-            raise SamlError(f"initial_speakers: {speaker!r} has no utterance in the pre-training pool")
+            raise SamlError(
+                f"initial_speakers: {speaker!r} has no training utterance in the role pretrain; name a "
+                "speaker of that role"
+            )
     return speakers
 
 

@@ -115,14 +115,11 @@ def prepare_pool(
         if (segment.custom or {}).get("role") == role
     ]
     if not segments:
-        raise SamlError(
-            f"no speaker has the role {role} in corpus {settings['corpus']['name']}; give it to speakers in "
-            f"corpus.{settings['corpus']['name']}.roles.{role} (or in a folder's manifest, column role)"
-        )
+        raise no_speaker(role, settings["corpus"]["name"])
     found = _cuts(read_manifest(RecordingSet, recordings), segments)
     # Copies at other speeds are for training: the records count what was spoken.
     speeds = settings["base_training"]["speed_perturbation"] if role == "base" else None
-    kept, bad = _checked(found, settings, trained=role != "heldout", speed=max(speeds or [1.0]))
+    kept, bad = usable_cuts(found, settings, trained=role != "heldout", speed=max(speeds or [1.0]))
     if not kept:
         raise SamlError(
             f"role {role}: none of its {len(found)} utterances is left; the first: {bad[0].reason}"
@@ -180,13 +177,21 @@ def prepare_speaker(
         read_manifest(SupervisionSet, supervisions),
         audio,
     )
-    kept, bad_here = _checked(_cuts(found, segments), settings)
+    kept, bad_here = usable_cuts(_cuts(found, segments), settings)
     stored = _write_cuts(kept, settings, cuts, features)
     bad = [*bad, *bad_here, *stored.dropped]
     write_splits(_divided(speaker, stored, settings["partition"]), splits)
     write_dropped(bad, dropped)
     _note(run, stored.cuts, bad, features)
     run.write(record)
+
+
+def no_speaker(role: str, name: str) -> SamlError:
+    """The error for a role without speakers in the corpus `name`."""
+    return SamlError(
+        f"no speaker has the role {role} in corpus {name}; give it to speakers in corpus.{name}.roles.{role} "
+        "(or in a folder's manifest, column role)"
+    )
 
 
 def write_splits(splits: Mapping[str, Any], path: Path) -> None:
@@ -212,14 +217,17 @@ def _cuts(recordings: RecordingSet, supervisions: Iterable[SupervisionSegment]) 
     ]
 
 
-def _checked(
+def usable_cuts(
     cuts: Iterable[MonoCut],
     settings: Mapping[str, Any],
     *,
     trained: bool = True,
     speed: float = 1.0,
 ) -> tuple[list[MonoCut], list[Dropped]]:
-    """The cuts that the model can be trained on (or only decode), and the others."""
+    """The cuts that the model can be trained on (or only decode), and the others, by their metadata.
+
+    Raises SamlError for the first that it cannot, unless bad utterances are dropped.
+    """
     own = settings["corpus"]
     ctc = trained and settings.get("ctc", True)
     stored = Path(settings["description"]) if "description" in settings else None

@@ -42,7 +42,7 @@ def quantise(
     """
     recogniser, content = load_model(weights, description)
     if content["precision"] != "fp32":
-        raise SamlError(f"{weights}: already quantised")
+        raise SamlError(f"{weights}: already quantised; give the model in full precision")
     how = settings["quantisation"]
     run = RunRecord(
         stage="quantise", experiment=experiment, settings=settings, corpus=corpus, family=content["family"]

@@ -121,7 +121,7 @@ def phases(examples: Examples, how: BaseTrainingSettings) -> list[Phase]:
     if not commands and how.opening.epochs:
         raise SamlError(
             "base_training.opening: the pool has no commands; set its epochs to 0, "
-            "or synthetic_speech.commands"
+            "or raise corpus.folder.synthetic_speech.commands"
         )
     if not recorded and how.closing.epochs:
         raise SamlError("base_training.closing: the pool has synthetic speech only; set its epochs to 0")

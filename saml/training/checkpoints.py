@@ -20,6 +20,8 @@ from saml.runtime.files import checksum, open_atomically
 # Part of a job's identity: a checkpoint of another layout is ignored.
 _LAYOUT = 3
 
+FILE_NAME = "checkpoint.pt"
+
 # A file is the checksum of what follows, in hexadecimal digits and a line end, then what torch wrote.
 _DIGEST = hashlib.sha256
 _HEADER = 2 * _DIGEST().digest_size + 1
@@ -101,7 +103,7 @@ class Checkpoints:
     @property
     def _path(self) -> Path:
         assert self._folder is not None
-        return self._folder / "checkpoint.pt"
+        return self._folder / FILE_NAME
 
 
 class _Hashing:
@@ -145,6 +147,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError("its checksum is wrong")
     content: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     return content
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the bytes of a checkpoint are those that were written.
+
+    Raises OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+        return header == f"{hashlib.file_digest(file, _DIGEST).hexdigest()}\n".encode()
 
 
 def identity(

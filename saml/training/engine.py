@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from signal import Signals
 from typing import Any, Protocol
 
 import torch
@@ -118,7 +119,7 @@ class Training:
 
             def pause() -> None:
                 if interruption.signal is not None:
-                    self._stop(shown(), total, interruption.signal.name, saved=save())
+                    self._stop(shown(), total, interruption.signal, saved=save())
                 if checkpoints.due:
                     save()
 
@@ -265,13 +266,14 @@ class Training:
         at = training[0].at
         return f"epoch {at.epochs + 1}, loss {at.total / max(1, at.seen):.3f}"
 
-    def _stop(self, shown: int, total: int, signal: str, *, saved: bool) -> None:
+    def _stop(self, shown: int, total: int, by: Signals, *, saved: bool) -> None:
         """End the job in good order: raise Interrupted."""
         how = "a checkpoint is saved" if saved else "no checkpoint could be saved"
         where = "there" if saved else "the last one"
         raise Interrupted(
-            f"{self.name}: stopped by {signal} after {shown} of {total} utterances; {how}: "
-            f"the same command goes on from {where}"
+            f"{self.name}: stopped by {by.name} after {shown} of {total} utterances; {how}: "
+            f"the same command goes on from {where}",
+            status=128 + by,
         )
 
     def _snapshot(self, progressions: Sequence[Progression], ended: set[int]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from saml.cli import main as cli
 from saml.cli.arguments import json_object
+from saml.cli.memory import more_memory
 from saml.cli.stage_definition import Stage
 from saml.cli.stage_table import STAGES
 
@@ -64,7 +65,8 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Captur
         arguments += [f"--{name}", str(tmp_path / name)]
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error == f"saml quantise: error: {tmp_path / 'description'}: no such file; make it again\n"
+    line = f"{tmp_path / 'weights'}: no such file; run the stage that writes it again"
+    assert error == f"saml quantise: error: {line}\n"
 
 
 def test_only_stages_that_open_a_given_checkpoint_may_ask_the_hub(
@@ -96,14 +98,43 @@ def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"a": 1}))
     assert json_object(f"@{path}") == json_object('{"a": 1}') == {"a": 1}
-    for wrong in ("[1]", "{", "@nowhere"):
+    for wrong in ("[1]", "{"):
         with pytest.raises(argparse.ArgumentTypeError, match="not a JSON object"):
             json_object(wrong)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^@nowhere: cannot read this file \(No such"):
+        json_object("@nowhere")
 
 
-def test_a_missing_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["prepare-corpus", "--experiment", "e", "--settings", "{}"]
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "--settings: section 'corpus' is missing; it needs corpus"),
+        ({"corpus": 3}, "--settings: section 'corpus' must be a JSON object of keys and values"),
+        ({"corpus": {}}, "corpus.name: this key is missing in the JSON object"),
+        ({"corpus": {"name": "folder"}}, "corpus.folder: this key is missing in the JSON object"),
+        ({"corpus": {"name": "folder", "folder": {}}}, "corpus.folder.root: this key is missing"),
+    ],
+)
+def test_settings_that_lack_something(
+    settings: dict[str, object], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["prepare-corpus", "--experiment", "e", "--settings", json.dumps(settings)]
     for name in ("recordings", "supervisions", "dropped", "audio", "record"):
-        arguments += [f"--{name}", name]
+        arguments += [f"--{name}", str(tmp_path / name)]
     assert cli.main(arguments) == 1
-    assert "section 'corpus' is missing" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"saml prepare-corpus: error: {says}")
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("train-base", "give the job more, or lower base_training.batch_seconds"),
+        ("pretrain", "give the job more, or lower pretraining.batch_utterances"),
+        ("decode", "give the job more, or lower decoding.batch_seconds"),
+        ("quantise", "give the job more"),
+        ("transcribe", "give fewer or shorter recordings at a time, or lower --beams"),
+        ("show", "use a machine with more"),
+    ],
+)
+def test_advice_about_memory_names_what_the_command_has(command: str, advice: str) -> None:
+    assert more_memory(command) == advice

@@ -134,8 +134,7 @@ def test_memory_that_does_not_suffice(made: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "saml adapt: error: out of memory: give the job more, or lower batch_utterances or batch_seconds "
-        "of its section"
+        "saml adapt: error: out of memory: give the job more, or lower adaptation.batch_utterances"
     )
     assert outputs(tmp_path / "out") == []
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY

@@ -32,7 +32,7 @@ def test_one_adaptation_without_memory_is_named_and_the_others_finish(tmp_path: 
     assert process.wait(timeout=900) != 0
     printed = experiment.printed()
     assert "Adapting saml to de_f2_r155_p55" in printed
-    assert "saml adapt: error: out of memory: give the job more, or lower batch_utterances" in printed
+    assert "saml adapt: error: out of memory: give the job more, or lower adaptation.batch_utt" in printed
     assert [(experiment.folder / adapter).exists() for adapter in adapters] == [True, False]
     other = (experiment.folder / adapters[0]).stat().st_mtime_ns
     (experiment.folder / "short").unlink()

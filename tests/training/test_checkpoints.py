@@ -184,6 +184,24 @@ def test_who_is_asked_to_stop_while_the_last_checkpoint_is_written_stops(
     assert (made / "undisturbed.safetensors").read_bytes() == (made / "disturbed.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_stopped_by_ctrl_c_ends_with_its_status(
+    by: signal.Signals, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shell says of a program that a signal ended: 128 and its number."""
+    save = Checkpoints.save
+
+    def stopped(self: Checkpoints, state: dict[str, Any]) -> bool:
+        monkeypatch.undo()  # a second signal would end the tests
+        signal.raise_signal(by)
+        return save(self, state)
+
+    monkeypatch.setattr(Checkpoints, "save", stopped)
+    with pytest.raises(Interrupted) as error:
+        job("pretrain", made)("stopped", work=tmp_path / "work")
+    assert error.value.status == {signal.SIGTERM: 143, signal.SIGINT: 130}[by]
+
+
 @pytest.mark.slow
 def test_a_job_that_is_asked_to_stop_saves_and_goes_on_later(made: Path, tmp_path: Path) -> None:
     """A real process, no checkpoint due for an hour: it saves one because it is asked to stop."""

@@ -198,7 +198,7 @@ def test_initial_speakers_are_checked(made: Path) -> None:
     assert initial_speakers(cuts, None, 2) == ["d", "e"]
     with pytest.raises(SamlError, match="1 for 2 experts"):
         initial_speakers(cuts, ["d"], 2)
-    with pytest.raises(SamlError, match="'x' has no utterance"):
+    with pytest.raises(SamlError, match="'x' has no training utterance"):
         initial_speakers(cuts, ["d", "x"], 2)
 
 

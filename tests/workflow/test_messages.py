@@ -8,6 +8,9 @@ import pytest
 import yaml
 from workflow_project import ROOT, SPEAKERS, Outcome, Project
 
+from saml.config.load import load
+from saml.runtime.errors import SamlError
+
 
 def test_a_wrong_configuration_is_one_line(finished: Project) -> None:
     before = finished.times()
@@ -16,6 +19,36 @@ def test_a_wrong_configuration_is_one_line(finished: Project) -> None:
     assert outcome.status != 0
     assert _said(outcome) == ["config: adaptation.epochs: 'ten' is not of type 'integer'"]
     assert finished.times() == before
+
+
+def test_an_id_that_yaml_converts_is_one_line(fresh: Project) -> None:
+    """As it is spelled in the file, in whichever file it is."""
+    (fresh.folder / "mine.yaml").write_text("target_speakers: [0024]\n", encoding="utf-8")
+    outcome = fresh.dry_run("--configfile", "mine.yaml", "--", "all")
+    assert outcome.status != 0
+    line = 'config: target_speakers[0]: 0024 was read as the number 20; put it in quotes: "0024"'
+    assert _said(outcome)[-1] == line and "Traceback" not in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file or directory: 'mine.yaml'"),
+        ("", "Config file must be given as JSON or YAML with keys at top level."),
+        ("seeds: [1", "Config file is not valid JSON or YAML."),
+    ],
+)
+def test_what_snakemake_says_of_a_file_that_is_no_configuration(
+    fresh: Project, content: str | None, says: str
+) -> None:
+    """Before it reads the workflow. docs/when-things-go-wrong.md has it, and saml says it in one line."""
+    path = fresh.folder / "mine.yaml"
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    assert says in fresh.dry_run("--configfile", "mine.yaml").text
+    with pytest.raises(SamlError, match=r"mine\.yaml: (cannot read|not valid YAML|a configuration must)"):
+        load([path])
 
 
 def test_an_unknown_speaker_is_one_line(finished: Project) -> None:

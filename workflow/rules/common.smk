@@ -24,7 +24,11 @@ except ModuleNotFoundError as error:
 
 # A mistake is reported in one line: an exception would bring its place in the workflow along.
 try:
-    configuration.validate(config, Path(workflow.source_path("../schemas/config.schema.yaml")))
+    configuration.validate(
+        config,
+        Path(workflow.source_path("../schemas/config.schema.yaml")),
+        files=[Path("config/config.yaml"), *map(Path, workflow.overwrite_configfiles)],
+    )
 except SamlError as error:
     sys.exit(str(error))
 

@@ -166,7 +166,7 @@ def _in_place(source: _Source, container: Container) -> bool:
 def _opened(path: Path) -> Iterator[tuple[_Source, Container]]:
     """The decoder for a file, after a look at its container."""
     if not path.is_file():
-        raise Unusable(path, "is missing" if not path.exists() else "is not a file")
+        raise Unusable(path, "is a folder" if path.is_dir() else _not_there(path))
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -193,6 +193,10 @@ def _opened(path: Path) -> Iterator[tuple[_Source, Container]]:
         raise Unusable(path, reason) from None
     except OSError as error:
         raise Unusable(path, f"cannot be read ({error.strerror or error})") from None
+
+
+def _not_there(path: Path) -> str:
+    return "is no regular file" if path.exists() else "is missing"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from saml.models.checkpoints.source import is_given
 Config = Mapping[str, Any]
 
 # Corpora that are published in parts, from which speakers are drawn.
-IN_PARTS = ("librispeech", "tedlium3")
+IN_PARTS = ("librispeech", "tedlium3", "speechocean762")
 
 
 def named_roles(config: Config) -> dict[str, Sequence[str]]:

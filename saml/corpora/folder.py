@@ -14,7 +14,6 @@ from typing import Any
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from saml.corpora.duplicates import identical, report_identical
 from saml.corpora.espeak import Voice
 from saml.corpora.folder_layouts import CONFIGURED, Advice, digest, find_source
 from saml.corpora.folder_layouts import ROOT_VARIABLE as ROOT_VARIABLE
@@ -23,7 +22,14 @@ from saml.corpora.grammar import code, sentences
 from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash
 from saml.corpora.synthesis import synthesise
-from saml.corpora.utterance_checks import BadUtterance, Dropped, Prepared, check_target, read_recordings
+from saml.corpora.utterance_checks import (
+    BadUtterance,
+    Dropped,
+    Prepared,
+    check_target,
+    copies_of,
+    read_recordings,
+)
 from saml.corpora.utterances import POOLS, Utterance, limit_heldout, pool_parts, with_progress
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
@@ -48,11 +54,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
             with_progress(rows, progress), settings["on_bad_utterance"], lambda row: _converted(row, audio)
         )
     dropped = [*untold, *dropped]
-    copies = identical({read.row.utterance: read.checksum for read in kept})
-    report_identical(
-        copies, {read.row.utterance: read.row.speaker for read in kept}, "they stay in the same part"
-    )
-    parts = pool_parts([read.row for read in kept], own["dev_share"], own["seed"], copies)
+    parts = pool_parts([read.row for read in kept], own["dev_share"], own["seed"], copies_of(kept))
     recordings = [read.recording for read in kept]
     supervisions = [_supervision(read.row, read.recording, parts.get(read.row.utterance)) for read in kept]
     trained = [s for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]

@@ -15,7 +15,7 @@ from saml.corpora.listing import stored, visible
 from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.tables import read_text
-from saml.corpora.utterance_checks import Prepared, check_target, read_recordings
+from saml.corpora.utterance_checks import Prepared, check_target, copies_of, read_recordings
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
@@ -130,7 +130,7 @@ def _manifests(
             lambda row: audio / folder_name(row.speaker) / f"{row.utterance}.flac",
             headers=headers,
         )
-    parts = pool_parts([read.row for read in kept], settings["dev_share"], settings["seed"])
+    parts = pool_parts([read.row for read in kept], settings["dev_share"], settings["seed"], copies_of(kept))
     supervisions = []
     for read in kept:
         supervision = _supervision(read.row)

@@ -27,6 +27,7 @@ CORPORA = {
     "folder": "saml.corpora.folder",
     "librispeech": "saml.corpora.librispeech",
     "tedlium3": "saml.corpora.tedlium3",
+    "speechocean762": "saml.corpora.speechocean762",
 }
 
 

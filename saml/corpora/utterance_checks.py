@@ -13,6 +13,7 @@ from lhotse import MonoCut, Recording, RecordingSet, SupervisionSet
 
 from saml.audio.reader import Unusable
 from saml.corpora.audio import open_recording, read_recording
+from saml.corpora.duplicates import identical, report_identical
 from saml.corpora.manifests import file_of
 from saml.corpora.utterances import POOLS as POOLS
 from saml.features.log_mel import SHORTEST_SECONDS
@@ -102,6 +103,15 @@ def read_recordings(
         else:
             reject(Dropped(row.utterance, row.speaker, str(row.path), reason), on_bad, dropped)
     return kept, dropped
+
+
+def copies_of(kept: Iterable[Read[Row]]) -> list[list[str]]:
+    """The utterances of the same recording, in groups; they are named in the log."""
+    kept = list(kept)
+    copies = identical({read.row.utterance: read.checksum for read in kept})
+    speakers = {read.row.utterance: read.row.speaker for read in kept}
+    report_identical(copies, speakers, "they stay in the same part")
+    return copies
 
 
 def warn(path: Path, warning: str | None) -> None:

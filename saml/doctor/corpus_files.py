@@ -8,7 +8,7 @@ from typing import Any
 
 from lhotse import SupervisionSegment, SupervisionSet
 
-from saml.corpora import folder, librispeech, tedlium3
+from saml.corpora import folder, librispeech, speechocean762, tedlium3
 from saml.corpora.role_assignment import assign_roles, part_of_target
 from saml.corpora.talks import person
 from saml.corpora.utterance_checks import POOLS, check_target
@@ -112,10 +112,37 @@ def _tedlium3(corpus: Mapping[str, Any]) -> Listing:
     return Listing(root, rows, of_target)
 
 
+def _speechocean762(corpus: Mapping[str, Any]) -> Listing:
+    own = corpus["speechocean762"]
+    root = speechocean762.root_folder(own)
+
+    @cache
+    def table_of(part: str) -> Sequence[Utterance]:
+        return speechocean762.read_part(root, part)
+
+    def speakers_of(part: str) -> Sequence[str]:
+        return sorted({row.speaker for row in table_of(part)})
+
+    rows = [
+        row
+        for one in assign_roles("speechocean762", own, speakers_of)
+        for row in speechocean762.of_speaker(table_of(one.part), one.speaker, one.role)
+    ]
+    with_role = _one_for_each_speaker(rows)
+
+    def of_target(speaker: str) -> list[Utterance]:
+        check_target(speaker, with_role)
+        part = part_of_target("speechocean762", own, speaker, speakers_of)
+        return speechocean762.of_speaker(table_of(part), speaker, "target")
+
+    return Listing(root, rows, of_target)
+
+
 READERS: dict[str, Callable[[Mapping[str, Any]], Listing]] = {
     "folder": _folder,
     "librispeech": _librispeech,
     "tedlium3": _tedlium3,
+    "speechocean762": _speechocean762,
 }
 
 

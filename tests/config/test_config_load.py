@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 AN4 = ROOT.parent / "shared" / "data" / "an4" / "manifest.tsv"
 
-CORPORA, FAMILIES = {"spoken_commands", "folder", "librispeech", "tedlium3"}, {"conformer", "whisper"}
+CORPORA, FAMILIES = (
+    {"spoken_commands", "folder", "librispeech", "tedlium3", "speechocean762"},
+    {"conformer", "whisper"},
+)
 
 Config = dict[str, Any]
 

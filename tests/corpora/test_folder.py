@@ -208,7 +208,7 @@ def as_flac(path):
 
 BAD_AUDIO = {
     "missing": (lambda path: path.unlink(), "is missing"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "no samples": (lambda path: tone(path, seconds=0), "contains no samples"),
     "truncated wav": (truncate, "is truncated"),

@@ -34,7 +34,7 @@ MANIFESTS = {
     ),
     "up behind a dot": (_line(file="./.././a.wav"), "is outside the corpus folder"),
     "two slashes": (_line(file="//etc/passwd"), "is outside the corpus folder"),
-    "the folder itself": (_line(file="."), "is not a file"),
+    "the folder itself": (_line(file="."), "is a folder"),
     "the folder above": (_line(file=".."), "is outside the corpus folder"),
     "a device": (_line(file="../../../../dev/zero"), "is outside the corpus folder"),
     "a home folder, unexpanded": (_line(file="~/a.wav"), "is missing"),

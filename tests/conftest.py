@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
 TINY_WHISPER: dict[str, Any] = {
     "checkpoint": None,
     "characters": " 'abcdefghijklmnopqrstuvwxyz",
-    "letter_case": "lower",
+    "text_style": "plain",
     "hidden_size": 32,
     "encoder_layers": 2,
     "decoder_layers": 2,

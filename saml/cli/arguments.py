@@ -15,6 +15,7 @@ PATHS = {
     "dropped": "table of utterances left out (tsv)",
     "audio": "folder for waveforms that are synthesised or converted",
     "cuts": "lhotse cuts with features (jsonl.gz)",
+    "labelled": "the same cuts with labels for their texts (jsonl.gz)",
     "features": "archive of features",
     "splits": "a target speaker's train, dev and test utterances (json)",
     "heldout-cuts": "cuts of the held-out pool",

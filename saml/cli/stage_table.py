@@ -74,6 +74,15 @@ _ALL = (
         downloads=True,
     ),
     Stage(
+        "label",
+        "saml.stages.label:label",
+        "labels in the style of the base model, for text_style: model",
+        sections=("decoding",),
+        inputs=(*_MODEL, "cuts"),
+        outputs=("labelled", "record"),
+        values=(Value("whose", "params", help="the pool or speaker, for the run record"),),
+    ),
+    Stage(
         "quantise",
         "saml.stages.quantise:quantise",
         "store a model as NF4",

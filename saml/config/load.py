@@ -16,6 +16,7 @@ from jsonschema.validators import extend
 
 from saml.config.checks import problems
 from saml.config.messages import key_messages, message, position
+from saml.config.model_checks import labels_in_models_style as labels_in_models_style
 from saml.config.model_checks import spares_ctc
 from saml.config.settings import ARM_SECTIONS
 from saml.config.speaker_ids import plain_ids

@@ -17,6 +17,7 @@ RENAMED = {
     "general_utterances": "'heldout_utterances'",
     "made_speech": "'synthetic_speech'",
     "encodings": "'embeddings'",
+    "letter_case": "'text_style': plain for lower, transcript for keep",
     "speakers_per_job": "Snakemake's own --groups and --group-components; see slurm/config.yaml",
 }
 

@@ -58,7 +58,7 @@ def _fewest_subwords(characters: str) -> int:
 
 
 def _whisper(config: Config) -> Iterator[str]:
-    """CTC weights need a CTC head, `letter_case` a vocabulary; the longest utterance fits in the context."""
+    """CTC weights need a CTC head, `text_style` a vocabulary; the longest utterance fits in the context."""
     model = config["model"]
     if model["family"] != "whisper":
         return
@@ -69,8 +69,10 @@ def _whisper(config: Config) -> Iterator[str]:
         for key, weight in _ctc_weights(config):
             if weight:
                 yield f"{key}: {weight}, but model.whisper.ctc_head is false; say 0"
-    if own["characters"] is not None and own["letter_case"] != "lower":
-        yield "model.whisper.letter_case: characters are lower case; keep is for a checkpoint's vocabulary"
+    if own["characters"] is not None and own["text_style"] != "plain":
+        yield "model.whisper.text_style: characters are lower case; say plain, or characters: null"
+    elif own["text_style"] == "model" and not is_given(model):
+        yield "model.whisper.text_style: model needs a checkpoint, whose style it is; say plain or transcript"
     for key, factor in () if is_given(model) else _slowest(config["base_training"]):
         longest, room = config["corpus"]["max_seconds"], own["features"]["pad_seconds"]
         if longest * factor > room:
@@ -87,6 +89,12 @@ def _slowest(how: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield "speed_perturbation", by_speed
     if how["time_stretch"] is not None:
         yield "time_stretch", how["time_stretch"][1] * by_speed
+
+
+def labels_in_models_style(config: Config) -> bool:
+    """Whether adapters are trained on labels that the base model's own transcripts give their form."""
+    model = config["model"]
+    return bool(model["family"] == "whisper" and model["whisper"]["text_style"] == "model")
 
 
 def spares_ctc(config: Config) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from saml.compat.optional import load
 from saml.config.libraries import wanted
-from saml.config.load import validate
+from saml.config.load import labels_in_models_style, validate
 from saml.doctor import machine
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
@@ -193,6 +193,7 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "prepare-speaker": speakers,
         "train-base": int(trained),
         "import-base": int(not trained),
+        "label": (bool(pretrained) + speakers * bool(adapted)) * labels_in_models_style(config),
         "quantise": int(any(arm["precision"] == "nf4" for arm in arms)),
         "initialise-experts": mixtures * seeds,
         "pretrain": len(pretrained) * seeds,

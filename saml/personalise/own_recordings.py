@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.config.load import load, save, stage_settings
+from saml.config.load import labels_in_models_style, load, save, stage_settings
 from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
 from saml.personalise.speech import folder_section, prepare, remarks, speech_folder, spoken_by
@@ -25,6 +25,7 @@ from saml.runtime.layout import place
 from saml.runtime.text import plain_line
 from saml.stages.adapt import Speaker, adapt
 from saml.stages.decode import Decoding, decode
+from saml.stages.label import label
 from saml.stages.prepare import write_splits
 
 Config = Mapping[str, Any]
@@ -81,6 +82,8 @@ def personalise(
     prepare(config, out, config["target_speakers"], _model(results, config["arms"][[*arms, *bare][0]])[1])
     for speaker in config["target_speakers"]:
         tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
+        if labels_in_models_style(config):
+            _label(config, results, out, speaker)
         for arm in arms:
             record = "adaptation.jsonl"
             _adapt(config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / record)
@@ -154,6 +157,23 @@ def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> 
     write_splits(split_for_use(speaker, utterances, config["partition"], splits.get("copies", ())), to_use)
 
 
+def _label(config: Config, results: Path, out: Path, speaker: str) -> None:
+    """Write labels in the style of the experiment's base model."""
+    folder = speech_folder(out, speaker)
+    base = place(results, layout.MODEL, model="base")
+    label(
+        experiment=config["experiment"],
+        settings=stage_settings(config, ["decoding"]),
+        whose=speaker,
+        weights=base / "model.safetensors",
+        description=base / "model.json",
+        cuts=folder / "cuts.jsonl.gz",
+        labelled=folder / "labelled.jsonl.gz",
+        record=folder / "labels" / "run.jsonl",
+        corpus="folder",
+    )
+
+
 def _adapt(
     config: Config, results: Path, arm: str, speaker: str, seed: int, splits: Path, record: Path
 ) -> None:
@@ -164,7 +184,7 @@ def _adapt(
         start = _pretrained(results, arm, seed)
     own = Speaker(
         speaker=speaker,
-        cuts=splits.parent / "cuts.jsonl.gz",
+        cuts=splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz"),
         splits=splits,
         out_adapter=record.parent / "adapter.safetensors",
         out_description=record.parent / "adapter.json",

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from saml.corpora.labels import is_formatted
 from saml.evaluation.wer import OPERATIONS, UNITS
 from saml.runtime.errors import SamlError
 from saml.runtime.layout import ADAPTED, HELDOUT, place
@@ -71,7 +72,8 @@ def read_counts(
     """The counts of all hypotheses, one row per arm, speaker, seed, part, fold, utterance and scorer.
 
     Columns: arm, speaker (the adapted one; "" if none), seed, part, fold, utterance, looped (whether the
-    output needed the guard), scorer and COUNTS.
+    output needed the guard), formatted (whether it begins with a capital and ends with a mark), scorer and
+    COUNTS.
     With `heldout` the files of held-out speakers alone are read too.
 
     Raises:
@@ -83,7 +85,18 @@ def read_counts(
         path = decoding.folder(results) / "hypotheses.jsonl"
         for line in read_lines(path):
             rows.extend(_rows(decoding, line, scorers, path))
-    columns = ["arm", "speaker", "seed", "part", "fold", "utterance", "looped", "scorer", *COUNTS]
+    columns = [
+        "arm",
+        "speaker",
+        "seed",
+        "part",
+        "fold",
+        "utterance",
+        "looped",
+        "formatted",
+        "scorer",
+        *COUNTS,
+    ]
     table = pd.DataFrame(rows, columns=columns)
     test = table[(table["part"] == "test") & (table["scorer"] == scorers[0])]
     _check_pairs(test, arms, speakers, seeds)
@@ -118,7 +131,8 @@ def _rows(
             numbers = [int(counts[unit][operation]) for unit in UNITS for operation in OPERATIONS]
             factors = [decoding.arm, decoding.speaker or "", decoding.seed]
             looped = bool(line.get("guard"))  # older files have no guard
-            yield [*factors, line["part"], line["fold"], line["utterance"], looped, scorer, *numbers]
+            own = [line["part"], line["fold"], line["utterance"], looped, is_formatted(line["hypothesis"])]
+            yield [*factors, *own, scorer, *numbers]
     except (KeyError, TypeError, ValueError) as error:
         what = f"{path}: utterance {line.get('utterance', '?')} has no usable {error}"
         raise SamlError(f"{what}; decode again with scoring.scorers = {list(scorers)}") from None

@@ -58,6 +58,7 @@ def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "WER, %": percent(row["wer"]),
             "held-out WER, %": percent(row["wer_heldout"]),
             "looped": str(int(row["looped"])),
+            "formatted, %": percent(row["formatted"]),
             "reduction vs fp32, %": with_interval(row, "rel_fp32"),
             "p vs fp32": p_value(row["p_fp32"]),
             "reduction vs nf4, %": with_interval(row, "rel_nf4"),

@@ -28,7 +28,7 @@ from saml.tracking import RunRecord
 WER = ["experiment", "arm", "speaker", "seed", "scorer", "utterances", "words", *OPERATIONS, "wer", "cer"]
 _AGAINST = ["rel_{0}", "rel_{0}_low", "rel_{0}_high", "p_{0}"]
 SUMMARY = [
-    *["arm", "scorer", "seeds", "speakers", "words", "wer", "wer_heldout", "looped"],
+    *["arm", "scorer", "seeds", "speakers", "words", "wer", "wer_heldout", "looped", "formatted"],
     *[column.format("fp32") for column in _AGAINST],
     *[column.format("nf4") for column in _AGAINST],
     *["model_mb", "speaker_mb", "ratio_fp32"],
@@ -131,7 +131,7 @@ def summary_table(
                 *(arm, scorer, test["seed"].nunique(), test["speaker"].nunique()),
                 *(reference_units(words), error_rate(words)),
                 error_rate(_sum(heldout, "words")) if len(heldout) else None,
-                int(test["looped"].sum()),
+                *(int(test["looped"].sum()), float(test["formatted"].mean())),
                 *_against(paired, arm, unadapted(arms, "fp32"), scorer),
                 *_against(paired, arm, unadapted(arms, "nf4"), scorer),
                 *(size.model, size.speaker, size.ratio),

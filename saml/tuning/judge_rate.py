@@ -58,7 +58,8 @@ def judge_rate(
 
     Args:
         experiment: name of the experiment.
-        settings: of the config `tuning.speakers`, and `ctc_weight` of the section that `kind` names.
+        settings: of the config `tuning.speakers`, and `ctc_weight` of the section that `kind` names; `cuts`
+            is the name of the file with the labels, if they are not the transcripts.
         arm: name of the arm.
         seed: of the trials.
         kind: which trials, "pretraining" or "adaptation".
@@ -96,7 +97,8 @@ def judge_rate(
             name = folder_name(speaker)
             found.append({SCORE: 1.0})
             if adapted is not None and stored is not None:
-                states, rows = _unseen(stored, place(results, layout.SPEECH, speaker=speaker))
+                speech = place(results, layout.SPEECH, speaker=speaker)
+                states, rows = _unseen(stored, speech, settings.get("cuts", "cuts.jsonl.gz"))
                 found[-1] = _scores(adapted, states, rows, settings[kind]["ctc_weight"])
             for score, value in found[-1].items():
                 run.score(f"{name}/{score}", value)
@@ -140,9 +142,9 @@ def _adapted(base: Recogniser, adapters: Sequence[StoredAdapter]) -> AdaptedReco
     return adapted
 
 
-def _unseen(stored: StoredAdapter, speech: Path) -> tuple[list[State], list[_Row]]:
+def _unseen(stored: StoredAdapter, speech: Path, cuts: str) -> tuple[list[State], list[_Row]]:
     """The states of an adapter, and the utterances of a tuning speaker that are unseen for each state."""
-    by_id = {cut.id: cut for cut in read_cuts(speech / "cuts.jsonl.gz")}
+    by_id = {cut.id: cut for cut in read_cuts(speech / cuts)}
     folds = read_splits(speech / "splits.json", by_id)
     if not stored.is_personal:
         every = sorted({u for fold in folds for u in (*fold.train, *fold.dev, *fold.test)})

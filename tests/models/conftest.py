@@ -93,7 +93,7 @@ def section(folder: Path | str, **changes: Any) -> dict[str, Any]:
     own = {
         "checkpoint": str(folder),
         "characters": " 'abcdefghijklmnopqrstuvwxyz",
-        "letter_case": "lower",
+        "text_style": "plain",
         "ctc_head": False,
         "features": {"bins": 80, "pad_seconds": 1.4, "tail_seconds": None},
     }

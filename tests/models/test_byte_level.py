@@ -60,9 +60,9 @@ def test_the_prompt_is_that_of_transformers(tmp_path: Path, multilingual: bool) 
     assert set(ours.never) == {3} | set(range(BPE + 1, BPE + 15)) and ours.never_first == (4,)
 
 
-def test_letter_case_is_a_setting(tmp_path: Path) -> None:
+def test_the_style_of_texts_is_a_setting(tmp_path: Path) -> None:
     folder = save_bpe_checkpoint(tmp_path / "bpe")
-    kept = opened(folder, letter_case="keep")
+    kept = opened(folder, text_style="transcript")
     assert kept.decode(kept.encode(" The  CAT ")) == "The CAT"
     assert opened(folder).decode(opened(folder).encode("The CAT")) == "the cat"
 

@@ -15,7 +15,7 @@ from saml.tracking import read_record
 # Errors and reference words under both scorers, summed over seeds: anna has 7 words, "b o" 3.
 EXPECTED = {"fp32": (2, 10), "nf4": (4, 10), "pqm": (2, 20), "saml": (2, 20)}
 SUMMARY = (
-    "arm,scorer,seeds,speakers,words,wer,wer_heldout,looped,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
+    "arm,scorer,seeds,speakers,words,wer,wer_heldout,looped,formatted,rel_fp32,rel_fp32_low,rel_fp32_high,p_fp32,"
     "rel_nf4,rel_nf4_low,rel_nf4_high,p_nf4,model_mb,speaker_mb,ratio_fp32"
 )
 WER = "experiment,arm,speaker,seed,scorer,utterances,words,hits,substitutions,deletions,insertions,wer,cer"
@@ -248,3 +248,13 @@ def test_outputs_that_needed_the_guard_are_counted(tree: Tree) -> None:
     tree.hypotheses(None, "fp32", 0, [("heldout", "h1", "go on", "go", 0, "context")])
     folder = run(tree, arms={"fp32": ARMS["fp32"]}, speakers=["anna"])
     assert {row["looped"] for row in rows(folder / "summary.csv")} == {"2"}
+
+
+def test_formatted_outputs_are_a_share(tree: Tree) -> None:
+    tree.weights("base", 10)
+    outputs = ["Go on.", "Go on", "go on.", "Go?"]
+    lines = [("test", f"u{number}", "go on", text) for number, text in enumerate(outputs)]
+    tree.hypotheses("anna", "fp32", 0, lines)
+    tree.hypotheses(None, "fp32", 0, [])
+    folder = run(tree, arms={"fp32": ARMS["fp32"]}, speakers=["anna"])
+    assert {row["formatted"] for row in rows(folder / "summary.csv")} == {"0.500000"}

@@ -10,15 +10,22 @@ from saml.doctor.diagnosis import count_jobs
 
 # Rules that `saml doctor` counts as one stage.
 STAGES = {"decode_unadapted": "decode", "decode_heldout": "decode", "draw_figures": "figures"}
+STAGES |= {"label_pool": "label", "label_speaker": "label"}
+GIVEN = {
+    "model__family": "whisper",
+    "model__whisper__checkpoint": "somewhere",
+    **{f"{section}__ctc_weight": 0 for section in ("pretraining", "adaptation")},
+}
 CHANGES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "several seeds": {"seeds": [1, 2, 3]},
     "no adaptation": {"run_arms": ["fp32"]},
     "no mixture": {"run_arms": ["nf4", "pqm", "nf4-lora"], "seeds": [4, 5]},
-    "a given base": {
-        "model__family": "whisper",
-        "model__whisper__checkpoint": "somewhere",
-        **{f"{section}__ctc_weight": 0 for section in ("pretraining", "adaptation")},
+    "a given base": GIVEN,
+    "labels in the model's style": {
+        **GIVEN,
+        "model__whisper__characters": None,
+        "model__whisper__text_style": "model",
     },
 }
 

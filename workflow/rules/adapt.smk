@@ -5,7 +5,7 @@ rule adapt:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        cuts=f"{SPEECH}/{TRAINING_CUTS}",
         features=f"{SPEECH}/features.bin",
         splits=f"{SPEECH}/splits.json",
         adapter=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),

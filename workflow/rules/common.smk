@@ -43,6 +43,8 @@ PRETRAINED_ARMS = [arm for arm in ADAPTED_ARMS if ARMS[arm].get("pretrained", Fa
 MIXTURES = [arm for arm in PRETRAINED_ARMS if ARMS[arm]["experts"] > 1]
 ROUTED_ARMS = [arm for arm in MIXTURES if ARMS[arm].get("routed", False)]
 GIVEN_BASE = base_checkpoint.is_given(config["model"])
+# What adapters are trained on: cuts with labels in the style of the base model, or with the transcripts.
+TRAINING_CUTS = "labelled.jsonl.gz" if configuration.labels_in_models_style(config) else "cuts.jsonl.gz"
 TABLES = ["wer", "summary", "comparisons", "intervals"]
 FIGURES = ["wer_by_arm", "wer_by_speaker", "reductions", "error_types", "loss_curves", "sizes"]
 # The name of a pruned adapter that is one LoRA; others have the number of experts that they keep.
@@ -225,8 +227,10 @@ def settings_at_rate(name, section):
 def judging(wildcards):
     """The speakers and the loss by which trials at a rate are judged. The rates stand in the job's path alone."""
     weight = {**config[wildcards.kind], **ARMS[wildcards.arm].get(wildcards.kind, {})}["ctc_weight"]
-    speakers = config["tuning"]["speakers"]
-    return configuration.canonical({"tuning": {"speakers": speakers}, wildcards.kind: {"ctc_weight": weight}})
+    chosen = {"tuning": {"speakers": config["tuning"]["speakers"]}, wildcards.kind: {"ctc_weight": weight}}
+    # The transcripts are the rule: their name in params would run earlier trials again.
+    labelled = {"cuts": TRAINING_CUTS} if configuration.labels_in_models_style(config) else {}
+    return configuration.canonical({**chosen, **labelled})
 
 
 def speaker(wildcards):

@@ -5,7 +5,7 @@ rule initialise_experts:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts=f"{PRETRAIN_POOL}/cuts.jsonl.gz",
+        cuts=f"{PRETRAIN_POOL}/{TRAINING_CUTS}",
         features=f"{PRETRAIN_POOL}/features.bin",
     output:
         out_adapter=f"{EXPERTS}/adapter.safetensors",
@@ -38,7 +38,7 @@ rule pretrain:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts=f"{PRETRAIN_POOL}/cuts.jsonl.gz",
+        cuts=f"{PRETRAIN_POOL}/{TRAINING_CUTS}",
         features=f"{PRETRAIN_POOL}/features.bin",
         experts=only_for(MIXTURES, f"{EXPERTS}/adapter.safetensors"),
         experts_description=only_for(MIXTURES, f"{EXPERTS}/adapter.json"),

@@ -39,7 +39,7 @@ for number, group in enumerate(GROUPS, start=1):
         input:
             weights=model("model.safetensors"),
             description=model("model.json"),
-            cuts=expand(f"{SPEECH}/cuts.jsonl.gz", speaker=group),
+            cuts=expand(f"{SPEECH}/{TRAINING_CUTS}", speaker=group),
             features=expand(f"{SPEECH}/features.bin", speaker=group),
             splits=expand(f"{SPEECH}/splits.json", speaker=group),
             adapter=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),
@@ -71,7 +71,7 @@ for number, group in enumerate(GROUPS, start=1):
         shell:
             command(
                 "adapt",
-                cuts=for_each(f"{SPEECH}/cuts.jsonl.gz"),
+                cuts=for_each(f"{SPEECH}/{TRAINING_CUTS}"),
                 splits=for_each(f"{SPEECH}/splits.json"),
                 out_adapter=for_each(f"{ADAPTED}/adapter.safetensors"),
                 out_description=for_each(f"{ADAPTED}/adapter.json"),

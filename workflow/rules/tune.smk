@@ -32,7 +32,7 @@ use rule pretrain as tune_pretraining with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts=f"{PRETRAIN_POOL}/cuts.jsonl.gz",
+        cuts=f"{PRETRAIN_POOL}/{TRAINING_CUTS}",
         features=f"{PRETRAIN_POOL}/features.bin",
         experts=only_for(MIXTURES, f"{TRIAL_PRETRAINING}/experts/adapter.safetensors"),
         experts_description=only_for(MIXTURES, f"{TRIAL_PRETRAINING}/experts/adapter.json"),
@@ -58,7 +58,7 @@ rule judge_rate:
         description=model("model.json"),
         adapters=tried("adapter.safetensors"),
         descriptions=tried("adapter.json"),
-        cuts=of_tuning_speakers("cuts.jsonl.gz"),
+        cuts=of_tuning_speakers(TRAINING_CUTS),
         features=of_tuning_speakers("features.bin"),
         splits=of_tuning_speakers("splits.json"),
     output:
@@ -115,7 +115,7 @@ use rule adapt as tune_adaptation with:
     input:
         weights=model("model.safetensors"),
         description=model("model.json"),
-        cuts=f"{SPEECH}/cuts.jsonl.gz",
+        cuts=f"{SPEECH}/{TRAINING_CUTS}",
         features=f"{SPEECH}/features.bin",
         splits=f"{SPEECH}/splits.json",
         adapter=only_for(PRETRAINED_ARMS, f"{TRIAL_START}/adapter.safetensors"),

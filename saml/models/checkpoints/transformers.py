@@ -63,7 +63,7 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     _expect(config, _EXPECTED, named)
     own = model[model["family"]]
     if own["characters"] is None:
-        tokeniser: Tokeniser = _own_tokeniser(path, config, lower=own["letter_case"] == "lower")
+        tokeniser: Tokeniser = _own_tokeniser(path, config, lower=own["text_style"] == "plain")
     else:
         tokeniser = _characters(path)
     _expect(config, _tokens(config, tokeniser), named)

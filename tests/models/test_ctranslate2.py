@@ -6,7 +6,7 @@ import os
 import shutil
 import struct
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from saml.tracking import read_record
 from saml.transcribe.recordings import transcribe_files
 from tests.models.conftest import BPE, IDS, SPECIAL, save_bpe_checkpoint, section
 from tests.models.ctranslate2_writer import KINDS, Content, whisper_content, write_config
+from tests.models.stand_in_hub import COMMIT, Hub, Machine, running_hub
 
 ensure()  # before transformers, with which these models are written
 
@@ -423,6 +424,37 @@ def test_transformers_weights_come_first(written: Any, original: Path) -> None:
     assert checkpoint.rounded is None
     state = read_recogniser(checkpoint).network.state_dict()
     assert torch.equal(state["model.encoder.conv1.weight"], network_in(original).model.encoder.conv1.weight)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as hub:
+        yield hub
+
+
+def test_on_the_hub(hub: Hub, written: Any, tmp_path: Path) -> None:
+    """Downloaded once and no file too many; a cache that faster-whisper filled needs no hub."""
+    folder = hub.models["me/tiny"] = written("float16")
+    (folder / "README.md").write_text("unread")
+    machine = Machine(hub, tmp_path / "home")
+    model = section("hf://me/tiny", characters=None)
+    assert machine.import_base(model, tmp_path / "first").returncode == 0
+    assert sorted(hub.sent) == ["config.json", "model.bin", "tokenizer.json"]
+    imported(folder, tmp_path / "folder")
+    first = (tmp_path / "first/model.safetensors").read_bytes()
+    assert first == (tmp_path / "folder/model.safetensors").read_bytes()
+    hub.forget()
+    other = Machine(hub, tmp_path / "other")
+    snapshot = other.cached("model.bin").parent
+    shutil.copytree(folder, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs/main").write_text(COMMIT)
+    code = f"from saml.models.checkpoints.source import checkpoint_path; print(checkpoint_path({model!r}))"
+    done = other.python("-c", code)
+    assert done.stdout.strip() == str(snapshot) and hub.asked == [], done.stderr
+    (snapshot / "tokenizer.json").unlink()
+    assert other.python("-c", code).stdout.strip() == str(snapshot)
+    assert hub.sent == ["tokenizer.json"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

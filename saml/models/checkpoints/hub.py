@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from saml.models.checkpoints.files import CONFIG, Find, Lacking, find_files
+from saml.models.checkpoints.files import CONFIG, CTRANSLATE2, TOKENIZER, Find, Lacking, find_files
 from saml.models.checkpoints.foreign import foreign_names
 from saml.runtime.errors import SamlError
 
@@ -70,14 +70,21 @@ def cache_of(checkpoint: Path) -> Path | None:
 
 
 def _cached_names(repo: str, revision: str | None) -> set[str]:
-    """The names of a model's files as the cache has them; none where other programs filled it."""
-    from huggingface_hub import get_cached_repo_tree
+    """The names of a model's files as the cache has them; none where that is not known.
+
+    Other programs that fill the cache need not leave a list. Weights in CTranslate2's format were fetched by
+    one that reads no other, so the rest of the model is what lies beside them.
+    """
+    from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     try:
         return {file.path for file in get_cached_repo_tree(repo, revision=revision)}
     except CachedRepoTreeNotFoundError:
-        return set()
+        weights = try_to_load_from_cache(repo, CTRANSLATE2, revision=revision)
+        if not isinstance(weights, str):
+            return set()
+        return {CONFIG, TOKENIZER, *(path.name for path in Path(weights).parent.iterdir())}
 
 
 def _in_cache(repo: str, revision: str | None, names: Collection[str]) -> Find:

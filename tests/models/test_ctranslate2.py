@@ -401,7 +401,7 @@ def test_files_beside_the_weights(written: Any, original: Path, tmp_path: Path) 
         in refused(folder)
     )
     with pytest.raises(
-        SamlError, match=r"no vocab.json of characters, but tokenizer.json, for which say model"
+        SamlError, match=r"no vocab.json of characters, but tokenizer.json; say model\S+: null$"
     ):
         open_checkpoint(section(folder))
 
@@ -452,6 +452,7 @@ def test_on_the_hub(hub: Hub, written: Any, tmp_path: Path) -> None:
     code = f"from saml.models.checkpoints.source import checkpoint_path; print(checkpoint_path({model!r}))"
     done = other.python("-c", code)
     assert done.stdout.strip() == str(snapshot) and hub.asked == [], done.stderr
+    assert "but tokenizer.json; say model.whisper.characters: null" in other.refusal(section("hf://me/tiny"))
     (snapshot / "tokenizer.json").unlink()
     assert other.python("-c", code).stdout.strip() == str(snapshot)
     assert hub.sent == ["tokenizer.json"]

@@ -28,7 +28,14 @@ Find = Callable[[str], Path | None]
 
 
 class Lacking(SamlError):
-    """A checkpoint that lacks a file; the message is what it has not: "no config.json"."""
+    """A checkpoint that lacks a file; the message is what it has not: "no config.json".
+
+    `remedy` is what to do, where that is another thing than to name a checkpoint.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,9 @@ def _needed(find: Find, name: str, why: str = "") -> Path:
 def _characters(find: Find) -> Path:
     if (path := find(VOCABULARY)) is not None:
         return path
-    instead = f" of characters, but {TOKENIZER}, for which say model.whisper.characters: null"
-    raise Lacking(f"no {VOCABULARY}{instead if find(TOKENIZER) is not None else ''}")
+    if find(TOKENIZER) is None:
+        raise Lacking(f"no {VOCABULARY}")
+    raise Lacking(f"no {VOCABULARY} of characters, but {TOKENIZER}", "say model.whisper.characters: null")
 
 
 def _vocabulary(find: Find) -> list[Path | None]:

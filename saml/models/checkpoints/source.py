@@ -89,7 +89,8 @@ def _check_files(path: Path, *, own_vocabulary: bool) -> None:
         files = find_files(in_folder(path), own_vocabulary=own_vocabulary)
     except Lacking as error:
         kind = foreign_folder(path)
-        raise SamlError(f"{path} {kind}" if kind else f"{path} has {error}; {_ADVICE}") from None
+        lacking = f"has {error}; {error.remedy or _ADVICE}"
+        raise SamlError(f"{path} {lacking if error.remedy or kind is None else kind}") from None
     if (path / ADAPTER).is_file():
         raise SamlError(
             f"{path} has a PEFT adapter beside a whole model, and transformers would load the adapter's "

@@ -68,7 +68,7 @@ _ALL = (
     Stage(
         "import-base",
         "saml.stages.import_base:import_base",
-        "take over a base model that transformers or OpenAI wrote",
+        "take over a base model that transformers, CTranslate2 or OpenAI wrote",
         sections=("model",),
         outputs=_NEW_MODEL,
         downloads=True,

@@ -161,6 +161,10 @@ def base(config: Mapping[str, Any]) -> Iterator[Line]:
         checkpoint = open_checkpoint(config["model"])
         size = sum(path.stat().st_size for path in weights_of(checkpoint.path))
         yield Line("ok", "base", f"a checkpoint of {size / 1e6:.1f} MB in {checkpoint.path}")
+        if checkpoint.caution is not None:
+            yield Line(
+                "warn", "base", checkpoint.caution, "to avoid that, name the model that it was made from"
+            )
 
 
 def results(config: Mapping[str, Any], root: Path) -> Iterator[Line]:

@@ -1,5 +1,6 @@
 """Taking over a base model that somebody else trained."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,13 @@ def import_base(
     model = settings["model"]
     checkpoint = open_checkpoint(model)
     network = {**model[model["family"]], **checkpoint.settings}  # the sizes that it has, not the config's
-    origin = {"name": checkpoint.path.resolve().name, "sha256": checksums(checkpoint.path)}
+    origin: dict[str, Any] = {
+        "name": checkpoint.path.resolve().name,
+        "sha256": checksums(checkpoint.path),
+    }
+    if checkpoint.caution is not None:
+        origin["caution"] = checkpoint.caution
+        print(f"{checkpoint.path}: {checkpoint.caution}", file=sys.stderr)
     run = RunRecord(
         stage="import-base",
         experiment=experiment,

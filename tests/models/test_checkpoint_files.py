@@ -93,7 +93,7 @@ def test_a_folder_that_is_none_or_lacks_a_file(write_checkpoint: Write, tmp_path
         lacking = tmp_path / f"without-{name}"
         shutil.copytree(folder, lacking)
         (lacking / name).unlink()
-        what = r"weights \(model\.safetensors or pytorch_model\.bin, .*\)" if "model" in name else name
+        what = r"weights \(model\.safetensors, pytorch_model\.bin, .*\)" if "model" in name else name
         with pytest.raises(SamlError, match=rf"has no {what}; point it to a folder"):
             open_checkpoint(section(lacking))
 

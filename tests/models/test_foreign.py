@@ -163,10 +163,6 @@ FOLDERS: dict[str, tuple[Make, str]] = {
         adapter,
         "/whole, not a whole model; merge it into its base (merge_and_unload, then save_pretrained)",
     ),
-    "ctranslate2": (
-        config_and({"suppress_ids": []}, "model.bin", "vocabulary.txt", "tokenizer.json"),
-        "is a model of CTranslate2 (faster-whisper); name the transformers model that it was made from",
-    ),
     "ggml": (lambda folder: ggml(folder / "model.bin"), "is a model of whisper.cpp (GGML) (model.bin); name"),
     "onnx": (
         config_and(WHISPER, "onnx/encoder_model.onnx"),
@@ -185,7 +181,7 @@ FOLDERS: dict[str, tuple[Make, str]] = {
         "is a folder of the Hugging Face cache; name hf://me",
     ),
     "saml": (touch("model.json", "model.safetensors"), "is a model that saml wrote; name the checkpoint"),
-    "lacking": (config_and(WHISPER), "has no weights (model.safetensors or pytorch_model.bin, or shards"),
+    "lacking": (config_and(WHISPER), "has no weights (model.safetensors, pytorch_model.bin, or model.bin of"),
     "elsewhere": (touch("README.md"), "has no config.json; point it to a folder"),
 }
 

@@ -217,14 +217,14 @@ def test_another_thing_on_the_hub_is_named(hub: Hub, machine: Machine, whole: Pa
     (adapter / "adapter_model.safetensors").write_bytes(b"large")
     refused = machine.refusal(section("hf://me/adapter", characters=None))
     assert "hf://me/adapter is a PEFT adapter of openai/whisper-small, not a whole model; merge" in refused
-    (whole / "model.safetensors").rename(whole / "model.bin")
+    (whole / "model.safetensors").unlink()
     (whole / "pytorch_model.bin").unlink()
     done = machine.import_base(MODEL, tmp_path / "out")
-    message = "hf://me/tiny is a model of CTranslate2 (faster-whisper); name the transformers"
+    message = "hf://me/tiny is an ONNX model (onnx/encoder.onnx); name the transformers"
     assert message in error_of(done)
     hub.forget()
     assert message in machine.refusal(MODEL) and hub.asked == []
-    assert {"adapter_model.safetensors", "model.bin"}.isdisjoint(hub.sent)
+    assert {"adapter_model.safetensors", *UNREAD}.isdisjoint(hub.sent)
 
 
 @pytest.mark.slow

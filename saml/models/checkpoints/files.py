@@ -1,6 +1,6 @@
-"""The files of a checkpoint in transformers' format that are read, in a folder or on the hub.
+"""The files of a checkpoint that are read, in a folder or on the hub: transformers' format and CTranslate2's.
 
-One list for both, in transformers' order of preference, so that what is fetched is what is read.
+One list for both places, in transformers' order of preference, so that what is fetched is what is read.
 """
 
 import re
@@ -19,6 +19,7 @@ GENERATION, TOKENIZER, MERGES, ADDED = (
     "added_tokens.json",
 )
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
+CTRANSLATE2 = "model.bin"
 INDEX = ".index.json"  # after the name of weights that come in shards
 _SHARD = re.compile(r"\w[\w.-]*")
 
@@ -27,7 +28,14 @@ Find = Callable[[str], Path | None]
 
 
 class Lacking(SamlError):
-    """A checkpoint that lacks a file; the message is what it has not: "no config.json"."""
+    """A checkpoint that lacks a file; the message is what it has not: "no config.json".
+
+    `remedy` is what to do, where that is another thing than to name a checkpoint.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,13 @@ class Weights:
 
     @property
     def pickled(self) -> bool:
-        """Whether they are torch's files, and not safetensors."""
-        return self.files[0].suffix != ".safetensors"
+        """Whether they are torch's files."""
+        return self.files[0].suffix != ".safetensors" and not self.ctranslate2
+
+    @property
+    def ctranslate2(self) -> bool:
+        """Whether they are in CTranslate2's format."""
+        return self.files[0].name == CTRANSLATE2
 
 
 def find_files(find: Find, *, own_vocabulary: bool) -> list[Path]:
@@ -54,13 +67,13 @@ def find_files(find: Find, *, own_vocabulary: bool) -> list[Path]:
     if own_vocabulary:
         small += [find(GENERATION), *_vocabulary(find)]
     else:
-        small += [_needed(find, VOCABULARY)]
+        small += [_characters(find)]
     weights = find_weights(find)
     return [path for path in (*small, weights.index, *weights.files) if path is not None]
 
 
 def find_weights(find: Find) -> Weights:
-    """The weights of a checkpoint: safetensors before torch's own files, one file before shards.
+    """The weights of a checkpoint: safetensors, torch's own files, CTranslate2's; one file before shards.
 
     Raises Lacking where there are none or a shard is missing, and SamlError where the index is damaged.
     """
@@ -72,7 +85,12 @@ def find_weights(find: Find) -> Weights:
             return Weights(
                 tuple(_needed(find, shard, f", which {index.name} lists") for shard in shards), index
             )
-    raise Lacking(f"no weights ({SAFETENSORS} or {PICKLED}, or shards with {SAFETENSORS}{INDEX})")
+    if (whole := find(CTRANSLATE2)) is not None:
+        return Weights((whole,))
+    raise Lacking(
+        f"no weights ({SAFETENSORS}, {PICKLED}, or {CTRANSLATE2} of CTranslate2, or shards with "
+        f"{SAFETENSORS}{INDEX})"
+    )
 
 
 def shards_by_tensor(index: Path) -> dict[str, str]:
@@ -98,6 +116,14 @@ def _needed(find: Find, name: str, why: str = "") -> Path:
     if (path := find(name)) is None:
         raise Lacking(f"no {name}{why}")
     return path
+
+
+def _characters(find: Find) -> Path:
+    if (path := find(VOCABULARY)) is not None:
+        return path
+    if find(TOKENIZER) is None:
+        raise Lacking(f"no {VOCABULARY}")
+    raise Lacking(f"no {VOCABULARY} of characters, but {TOKENIZER}", "say model.whisper.characters: null")
 
 
 def _vocabulary(find: Find) -> list[Path | None]:

@@ -46,7 +46,6 @@ _PACKED = Foreign("a compressed archive", "unpack it, and name the folder inside
 _EMPTY = Foreign("an empty file", "copy or download it again")
 _ONNX = Foreign("an ONNX model", _ORIGINAL)
 _FLAX = Foreign("a Flax model", _AGAIN)
-_CTRANSLATE2 = Foreign("a model of CTranslate2 (faster-whisper)", _ORIGINAL)
 
 _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
     (b"lmgg", _GGML),
@@ -123,8 +122,6 @@ def foreign_names(names: Collection[str], find: Find) -> Foreign | None:
     """
     if ADAPTER in names:
         return _peft(find)
-    if "model.bin" in names:
-        return _CTRANSLATE2
     for pattern, kind in _PATTERNS:
         found = sorted(name for name in names if re.search(pattern, name))
         if found:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from saml.models.checkpoints.files import CONFIG, Find, Lacking, find_files
-from saml.models.checkpoints.foreign import foreign_names
+from saml.models.checkpoints.files import CONFIG, CTRANSLATE2, TOKENIZER, Find, Lacking, find_files
+from saml.models.checkpoints.foreign import Foreign, foreign_names
 from saml.runtime.errors import SamlError
 
 HUB = "hf://"
@@ -52,7 +52,7 @@ def hub_checkpoint(named: str, *, fetch: bool, own_vocabulary: bool) -> Path:
     except _NotCached as error:
         missing = str(error)
     except Lacking as error:
-        raise SamlError(f"{named} {foreign_names(names, cached) or f'has {error}'}") from None
+        raise _lacking(named, error, foreign_names(names, cached)) from None
     if constants.HF_HUB_OFFLINE and fetch:
         raise SamlError(
             f"{named}: {missing} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE (or "
@@ -70,14 +70,21 @@ def cache_of(checkpoint: Path) -> Path | None:
 
 
 def _cached_names(repo: str, revision: str | None) -> set[str]:
-    """The names of a model's files as the cache has them; none where other programs filled it."""
-    from huggingface_hub import get_cached_repo_tree
+    """The names of a model's files as the cache has them; none where that is not known.
+
+    Other programs that fill the cache need not leave a list. Weights in CTranslate2's format were fetched by
+    one that reads no other, so the rest of the model is what lies beside them.
+    """
+    from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     try:
         return {file.path for file in get_cached_repo_tree(repo, revision=revision)}
     except CachedRepoTreeNotFoundError:
-        return set()
+        weights = try_to_load_from_cache(repo, CTRANSLATE2, revision=revision)
+        if not isinstance(weights, str):
+            return set()
+        return {CONFIG, TOKENIZER, *(path.name for path in Path(weights).parent.iterdir())}
 
 
 def _in_cache(repo: str, revision: str | None, names: Collection[str]) -> Find:
@@ -119,11 +126,18 @@ def _downloaded(named: str, repo: str, revision: str | None, missing: str, *, ow
         try:
             return find_files(find, own_vocabulary=own_vocabulary)[0].parent
         except Lacking as error:
-            raise SamlError(f"{named} {foreign_names(names, get) or f'has {error}'}") from None
+            raise _lacking(named, error, foreign_names(names, get)) from None
     except SamlError:
         raise
     except Exception as error:  # of the library, or of its HTTP client, which is another one in each version
         raise SamlError(f"{named}: {_refusal(error, repo, wanted)}") from None
+
+
+def _lacking(named: str, error: Lacking, kind: Foreign | None) -> SamlError:
+    """What to say of a model without a file that it must have: what it is instead, or which file."""
+    if error.remedy is not None:
+        return SamlError(f"{named} has {error}; {error.remedy}")
+    return SamlError(f"{named} {kind or f'has {error}'}")
 
 
 def _from_hub(repo: str, commit: str | None, names: Collection[str]) -> Find:

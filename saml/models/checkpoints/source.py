@@ -28,7 +28,7 @@ from saml.runtime.paths import expand
 
 _ADVICE = (
     f"point it to a folder with {CONFIG}, weights and a vocabulary, as transformers' save_pretrained writes "
-    "them (config/README.md says more)"
+    "them or faster-whisper has them (config/README.md says more)"
 )
 _WEB = re.compile(r"https?://(?:www\.)?huggingface\.co/([^/]+/[^/?#]+)")
 
@@ -39,7 +39,7 @@ def is_given(model: Mapping[str, Any]) -> bool:
 
 
 def checkpoint_path(model: Mapping[str, Any], *, fetch: bool = True) -> Path:
-    """The checkpoint: a folder that transformers wrote, or a `.pt` of OpenAI's with its vocabulary beside it.
+    """The checkpoint: a folder that transformers or CTranslate2 wrote, or a `.pt` of OpenAI's.
 
     `~` and environment variables in its name are filled in, so that a configuration can name the variable
     alone: nothing of it changes from machine to machine. `hf://<owner>/<name>[@<revision>]` is a model on the
@@ -87,7 +87,8 @@ def _check_files(path: Path, *, own_vocabulary: bool) -> None:
         files = find_files(in_folder(path), own_vocabulary=own_vocabulary)
     except Lacking as error:
         kind = foreign_folder(path)
-        raise SamlError(f"{path} {kind}" if kind else f"{path} has {error}; {_ADVICE}") from None
+        lacking = f"has {error}; {error.remedy or _ADVICE}"
+        raise SamlError(f"{path} {lacking if error.remedy or kind is None else kind}") from None
     if (path / ADAPTER).is_file():
         raise SamlError(
             f"{path} has a PEFT adapter beside a whole model, and transformers would load the adapter's "

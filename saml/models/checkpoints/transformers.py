@@ -1,4 +1,4 @@
-"""A base model that somebody else trained, as transformers or OpenAI store it: settings and weights."""
+"""A base model that somebody else trained, in any of the formats that are read: settings and weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saml.compat.torchaudio import ensure
+from saml.models.checkpoints.ctranslate2 import read_ctranslate2, read_ctranslate2_config
 from saml.models.checkpoints.files import CONFIG, GENERATION, VOCABULARY, find_weights, in_folder
 from saml.models.checkpoints.openai import read_openai, read_openai_config
 from saml.models.checkpoints.source import again, checkpoint_path
@@ -41,11 +42,25 @@ _ENGLISH_ONLY = 51864  # token ids of Whisper's English-only models; the others 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says of itself: settings as of `WhisperRecogniser`, and its tokeniser."""
+    """What a checkpoint says of itself: settings as of `WhisperRecogniser`, and its tokeniser.
+
+    `rounded` is the integer type (int8, int16) that its weights were rounded to, None where they were not.
+    """
 
     path: Path
     settings: dict[str, Any]
     tokeniser: Tokeniser
+    rounded: str | None = None
+
+    @property
+    def caution(self) -> str | None:
+        """What whoever uses the checkpoint ought to know of its weights."""
+        if self.rounded is None:
+            return None
+        return (
+            f"the base is {self.rounded}: its weights are rounded; full precision is that of the "
+            f"{self.rounded} model"
+        )
 
 
 def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
@@ -59,7 +74,7 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     """
     path = checkpoint_path(model)
     named = path if path.is_file() else path / CONFIG
-    config = read_openai_config(path) if path.is_file() else read_json_object(named)
+    config = _config(path)
     _expect(config, _EXPECTED, named)
     own = model[model["family"]]
     if own["characters"] is None:
@@ -73,15 +88,30 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
         raise SamlError(f"{path}: {VOCABULARY} has {tokeniser.size} tokens, not {config['vocab_size']}")
     settings = _settings(config, tokeniser)
     _compare(own, settings, path)
-    if not path.is_file():
+    if not (path.is_file() or _is_ctranslate2(path)):  # whose sizes are those of the weights
         check_weights(find_weights(in_folder(path)), again(path))
     # Not the checkpoint's to say.
     settings["features"] |= {"tail_seconds": own["features"]["tail_seconds"]}
-    return Checkpoint(path, settings, tokeniser)
+    return Checkpoint(path, settings, tokeniser, config.get("rounded") if _is_ctranslate2(path) else None)
+
+
+def _is_ctranslate2(path: Path) -> bool:
+    return path.is_dir() and find_weights(in_folder(path)).ctranslate2
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The configuration under transformers' names, whatever the format."""
+    if path.is_file():
+        return read_openai_config(path)
+    return (
+        read_ctranslate2_config(path, again(path))
+        if _is_ctranslate2(path)
+        else read_json_object(path / CONFIG)
+    )
 
 
 def _characters(path: Path) -> CharacterTokeniser:
-    if path.is_file():
+    if path.is_file() or _is_ctranslate2(path):
         raise SamlError(f"{path}: its tokens are no characters; say model.whisper.characters: null")
     vocabulary = read_json_object(path / VOCABULARY)
     try:
@@ -95,9 +125,11 @@ def _own_tokeniser(path: Path, config: Mapping[str, Any], *, lower: bool) -> Whi
     folder = path.parent if path.is_file() else path
     said = read_json_object(folder / GENERATION) if (folder / GENERATION).is_file() else {}
     size = config["vocab_size"]
+    # What CTranslate2's own configuration says holds for it, whatever else lies there.
+    sources = (config, said) if _is_ctranslate2(path) else (said, config)
 
     def suppressed(key: str) -> list[int]:
-        return said.get(key) or config.get(key) or []
+        return sources[0].get(key) or sources[1].get(key) or []
 
     with about(folder):
         return WhisperTokeniser(
@@ -132,7 +164,7 @@ def read_recogniser(checkpoint: Checkpoint) -> WhisperRecogniser:
     Raises SamlError where the weights are damaged, incomplete, not finite or of another network.
     """
     path = checkpoint.path
-    state = read_openai(path)[1] if path.is_file() else _weights(path)
+    state = _state(path)
     _refuse_infinite(state, path)
     if _ENCODER_POSITIONS not in state:
         raise SamlError(f"{path}: tensor {_ENCODER_POSITIONS} is missing")
@@ -143,6 +175,13 @@ def read_recogniser(checkpoint: Checkpoint) -> WhisperRecogniser:
     recogniser.network.load_state_dict(state, strict=False)  # all but the positions, which are computed
     recogniser.eval()
     return recogniser
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """The weights under transformers' names, whatever the format."""
+    if path.is_file():
+        return read_openai(path)[1]
+    return read_ctranslate2(path, again(path)) if _is_ctranslate2(path) else _weights(path)
 
 
 def _settings(config: Mapping[str, Any], tokeniser: Tokeniser) -> dict[str, Any]:
@@ -228,6 +267,6 @@ def _rounding(positions: Tensor, folder: Path) -> str:
     }
     # By the mean: a value here and there may have been rounded the other way.
     best = min(errors, key=lambda name: float(errors[name].mean()))
-    if errors[best].max() > _TOLERANCE:
+    if not errors[best].max() <= _TOLERANCE:  # nor where it is not a number
         raise SamlError(f"{folder}: the encoder's positions are not Whisper's sinusoids, as they must be")
     return best

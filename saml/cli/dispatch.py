@@ -32,6 +32,9 @@ def limit_threads(threads: int) -> None:
     # Threads that have nothing to do sleep. Beside other jobs, those that stay awake for their next piece of
     # work keep the ones that have some from the cores: a training on two threads took ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # bitsandbytes de-quantises with torch.compile: to start the compiler takes longer than the work, and
+    # without a C++ compiler it is tried in vain.
+    os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
     # Needed by deterministic matrix products on a GPU; read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 

@@ -1,9 +1,12 @@
 """Any input is processed correctly or rejected in one line; Hypothesis searches for counter-examples."""
 
 import copy
+import csv
+import io
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,7 @@ from saml.features.store import ArchiveReader, ArchiveWriter
 from saml.reporting.hypotheses import read_lines
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
+from saml.runtime.text import plain_line
 from saml.tracking import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,3 +150,58 @@ def test_any_storage_key_is_read_or_rejected(key: str) -> None:
     assume(len(key) < 30)
     with written(bytes(16)) as path, refused_in_one_line():
         ArchiveReader(path).read(key)
+
+
+@given(TEXT)
+def test_texts_that_look_alike_are_one_text(text: str) -> None:
+    """Decomposed, with typographic quotes or with characters of no width: the same for both scorers."""
+    plain = plain_line(text)
+    assert plain_line(plain) == plain
+    for other in (
+        unicodedata.normalize("NFD", plain),
+        plain.replace("'", "\u2019").replace('"', "\u201d").replace(" ", "\u00a0"),
+        "\u200b".join(plain),
+    ):
+        assert plain_line(other) == plain
+        assert all(normalise(other, scorer) == normalise(plain, scorer) for scorer in SCORERS)
+
+
+FIELDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
+
+
+@pytest.mark.parametrize("name", ["manifest.tsv", "metadata.csv", "metadata.jsonl"])
+@given(
+    head=st.lists(st.sampled_from(["utterance", "speaker", "file", "file_name", "text", "role"]) | FIELDS),
+    rows=st.lists(st.lists(FIELDS, max_size=6), max_size=4),
+    quoted=st.booleans(),
+    cut=st.integers(0, 3),
+)
+def test_any_table_is_listed_or_rejected(
+    name: str, head: list[str], rows: list[list[str]], quoted: bool, cut: int
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, name)
+        if name.endswith("jsonl"):
+            lines = [json.dumps(dict(zip(head, row, strict=False))) for row in rows]
+            data = "\n".join(lines).encode()
+        else:
+            table = io.StringIO()
+            quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+            csv.writer(table, delimiter="," if name.endswith("csv") else "\t", quoting=quoting).writerows(
+                [head, *rows]
+            )
+            data = table.getvalue().encode()
+        path.write_bytes(data[: len(data) - cut])
+        own = {"root": place, "manifest": name}
+        with refused_in_one_line():
+            for row in folder.read_rows(own):
+                assert row.utterance and row.speaker and row.path.is_relative_to(place)
+
+
+@pytest.mark.parametrize("name", ["manifest.tsv", "metadata.csv", "metadata.jsonl"])
+@given(content=st.binary(max_size=200))
+def test_any_bytes_for_a_table_are_listed_or_rejected(name: str, content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, name).write_bytes(content)
+        with refused_in_one_line():
+            folder.read_rows({"root": place, "manifest": name})

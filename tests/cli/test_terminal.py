@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,14 +84,19 @@ def test_terminals_without_accents(tmp_path: Path, environment: dict[str, str]) 
     assert rb"config: na\xefve: unknown key" in done.stdout
 
 
-def test_ctrl_c_is_one_line() -> None:
+def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
+    """While the command waits for a configuration that comes through a pipe."""
+    pipe = tmp_path / "mine.yaml"
+    os.mkfifo(pipe)
     process = subprocess.Popen(
-        [*SAML, "doctor"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [*SAML, "doctor", "--configfile", str(pipe)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    assert process.stdout is not None
-    process.stdout.readline()  # it is at work
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    with pipe.open("w"):  # returns when the command has opened the other end
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert error.decode() == "saml: stopped by Ctrl-C\n"
     assert process.returncode == 128 + signal.SIGINT

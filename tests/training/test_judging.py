@@ -204,6 +204,6 @@ def test_a_loss_that_is_no_number_counts_as_diverged(
 def test_what_is_wrong_is_said(made: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     adapt(made, results, "t")
     assert cli.main(command(made, results, "adaptation")) == 1
-    assert "u%20u/seed1/adapter.json" in capsys.readouterr().err
+    assert "u%20u/seed1/adapter.safetensors: no such file" in capsys.readouterr().err
     assert cli.main(command(made, results, "adaption")) == 1
     assert "--kind adaption: no such trials; use pretraining or adaptation" in capsys.readouterr().err

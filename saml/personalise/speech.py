@@ -74,7 +74,7 @@ def prepare(config: Config, out: Path, speakers: Sequence[str], description: Pat
 
 
 def remarks(out: Path, speaker: str) -> Iterator[str]:
-    """What else the reader of the error rates must know: recordings left out, sentences said twice."""
+    """What else the reader of the error rates must know: what was left out, copies, sentences said twice."""
     folder = speech_folder(out, speaker)
     tables = (out / layout.CORPUS / "dropped.tsv", folder / "dropped.tsv")
     for table in tables:
@@ -83,8 +83,16 @@ def remarks(out: Path, speaker: str) -> Iterator[str]:
         if names:
             more = ", ..." if len(names) > 5 else ""
             yield f"{speaker}: {len(names)} left out ({', '.join(names[:5])}{more}), reasons in {table}"
+    splits = read_json_object(folder / "splits.json")
+    copies = [group for group in splits.get("copies", ()) if len(group) > 1]
+    if copies:
+        extra = sum(len(group) - 1 for group in copies)
+        yield (
+            f"{speaker}: {extra} of the recordings are copies of others ({' and '.join(copies[0])} ...); no "
+            "recording was tested by an adapter trained on its copy"
+        )
     texts = {cut.id: cut.supervisions[0].text for cut in read_cuts(folder / "cuts.jsonl.gz")}
-    repeated = repeated_sentences(speaker, read_json_object(folder / "splits.json")["folds"], texts)
+    repeated = repeated_sentences(speaker, splits["folds"], texts)
     if repeated:
         yield repeated
 

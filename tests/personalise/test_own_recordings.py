@@ -116,6 +116,18 @@ def test_each_recording_is_tested_once_and_the_experiment_is_unchanged(
         assert seed == 0 or len(json.loads(to_use.read_text())["trained_on"]) == 1
 
 
+def test_copies_are_named_and_tested_together(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = recordings / "manifest.tsv"
+    table.write_text(table.read_text() + f"again\tben b\tben b-2.wav\t{TEXTS[2]}\n")
+    out = run(experiment, recordings, speakers=["ben b"], arms=["nf4-lora"])
+    printed = capsys.readouterr().out
+    assert "ben b: 1 of the recordings are copies of others (again and ben b-2 ...); no recording" in printed
+    folds = json.loads((out / "data/speakers/ben%20b/splits.json").read_text())["folds"]
+    assert [("again" in fold["test"]) == ("ben b-2" in fold["test"]) for fold in folds] == [True] * 3
+
+
 def test_the_adapter_to_use_is_trained_on_all_recordings(
     experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

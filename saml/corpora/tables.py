@@ -83,7 +83,7 @@ def separator_hint(path: Path, separator: str) -> str:
 def read_json_lines(path: Path) -> list[Row]:
     """The objects of a file with one a line; numbers become text, null becomes the empty text.
 
-    Lists, objects and truth values are left out.
+    Keys are on one line, as columns are. Lists, objects and truth values are left out.
 
     Raises SamlError, naming the line, for one that is no object or names a key twice.
     """
@@ -152,8 +152,9 @@ def _object(line: str, place: str) -> list[tuple[str, Any]]:
         raise SamlError(f"{place}: not JSON ({error}); correct the line") from None
     if not isinstance(pairs, _Pairs):
         raise SamlError(f"{place}: not a JSON object; correct the line")
-    _refuse_twice([key for key, _ in pairs], place)
-    return pairs
+    named = [(plain_line(key), value) for key, value in pairs]
+    _refuse_twice([key for key, _ in named], place)
+    return named
 
 
 class _Pairs(list):
@@ -162,5 +163,5 @@ class _Pairs(list):
 
 def _texts(pairs: list[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
     for key, value in pairs:
-        if not isinstance(value, list | bool):
+        if key and not isinstance(value, list | bool):
             yield key, "" if value is None else str(value).strip()

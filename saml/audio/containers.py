@@ -82,7 +82,8 @@ def _judged(name: str, data: _Data | None, size: int, *, outer: int | None = Non
     # An empty recording declares 0 too, but then the outer size is right.
     empty = declared <= 0 and (present <= 0 or (outer is not None and abs(outer - size) <= _SLACK))
     if not empty and (declared <= 0 or _placeholder(declared, present)):
-        largest = 2 ** (8 * struct.calcsize(data.kind) - 1) - 1
+        # libsndfile takes the largest number, too, as "up to the end".
+        largest = 2 ** (8 * struct.calcsize(data.kind) - data.kind[-1].islower()) - 1
         known = struct.pack(data.kind, min(present + data.extra, largest))
         return Container(name, Length.OPEN, header={data.place: known})
     return Container(name, Length.TRUNCATED if declared > present + _SLACK else Length.COMPLETE)

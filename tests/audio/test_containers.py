@@ -140,16 +140,32 @@ def test_an_empty_recording_is_none_of_unknown_length(tmp_path: Path) -> None:
         read_audio(stored(tmp_path, data))
 
 
+class Long(io.BytesIO):
+    """The beginning of a file that says it is longer."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self.size = size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.size if whence == io.SEEK_END else super().seek(offset, whence)
+
+
 def test_a_long_file_cut_short_is_not_taken_for_one_of_unknown_length() -> None:
     """1.5 of 2 GB: a file of that size is not written here, only its header and its length."""
 
-    class Long(io.BytesIO):
-        def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-            return 1_500_000_000 if whence == io.SEEK_END else super().seek(offset, whence)
-
     header = written("WAV")[:40] + struct.pack("<I", 2_000_000_000) + bytes(100)
-    assert examine(Long(header)).length is Length.TRUNCATED
+    assert examine(Long(header, 1_500_000_000)).length is Length.TRUNCATED
     assert examine(io.BytesIO(header)).length is Length.OPEN
+
+
+@pytest.mark.parametrize(
+    ("size", "written_size"), [(3_000_000_000, 3_000_000_000 - 44), (6_000_000_000, 2**32 - 1)]
+)
+def test_a_stream_of_more_than_two_gigabytes_is_read_to_its_end(size: int, written_size: int) -> None:
+    header = written("WAV")[:40] + bytes(104)
+    found = examine(Long(header, size))
+    assert found.length is Length.OPEN and found.header == {40: struct.pack("<I", written_size)}
 
 
 def test_a_flac_without_a_length_is_read_to_its_last_frame(tmp_path: Path) -> None:

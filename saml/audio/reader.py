@@ -19,6 +19,7 @@ from saml.audio.signal import Inspector
 from saml.runtime.errors import SamlError
 
 _BLOCK = 1 << 20  # numbers decoded at a time, all channels together
+_LEAST = 1 << 12  # frames asked for where the header promises fewer
 # Codes of LibsndfileError for which ffmpeg may know more: format not recognised, encoding not supported.
 _OTHER_FORMATS = (1, 4)
 # Beginnings of files that ffmpeg reads and libsndfile does not: the bytes, their offset, a name.
@@ -249,6 +250,8 @@ class _SoundFile:
 
     def read(self, frames: int) -> np.ndarray:
         """As `_Source`. What is counted is what was decoded: `blocks()` returns all of its buffer."""
+        # No larger than needed: libsndfile fills the rest of the buffer with zeros.
+        frames = min(frames, max(self.frames - self.decoded, _LEAST))
         buffer = np.empty((frames, self.channels), np.float32)
         count = self._file.buffer_read_into(buffer.data, "float32")
         self.decoded += count

@@ -32,5 +32,5 @@ def first_of_each(utterances: Iterable[str], groups: Iterable[Sequence[str]]) ->
     first = {utterance: utterance for utterance in present}
     for group in groups:
         here = [utterance for utterance in group if utterance in present]
-        first.update(dict.fromkeys(here, here[0] if here else ""))
+        first |= dict.fromkeys(here, next(iter(here), ""))
     return first

@@ -19,7 +19,6 @@ from saml.corpora.folder_layouts import CONFIGURED, Advice, digest, find_source
 from saml.corpora.folder_layouts import ROOT_VARIABLE as ROOT_VARIABLE
 from saml.corpora.folder_listing import Listing, read_listing
 from saml.corpora.grammar import code, sentences
-from saml.corpora.registry import folder_name
 from saml.corpora.sampling import ranked, stable_hash
 from saml.corpora.synthesis import synthesise
 from saml.corpora.utterance_checks import (
@@ -27,10 +26,9 @@ from saml.corpora.utterance_checks import (
     Dropped,
     Prepared,
     check_target,
-    copies_of,
-    read_recordings,
 )
-from saml.corpora.utterances import POOLS, Utterance, limit_heldout, pool_parts, with_progress
+from saml.corpora.utterance_manifests import utterance_manifests, utterance_supervision
+from saml.corpora.utterances import POOLS, Utterance
 from saml.corpora.voices import pool_voices, voice_name
 from saml.runtime.errors import SamlError
 from saml.runtime.progress import Progress
@@ -48,15 +46,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     own = settings["folder"]
     listed, untold = list_rows(own, settings["on_bad_utterance"])
     rows = assign_roles(listed, own["roles"] or {})
-    rows = limit_heldout(rows, own["heldout_utterances"], own["seed"])
-    with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = read_recordings(
-            with_progress(rows, progress), settings["on_bad_utterance"], lambda row: _converted(row, audio)
-        )
-    dropped = [*untold, *dropped]
-    parts = pool_parts([read.row for read in kept], own["dev_share"], own["seed"], copies_of(kept))
-    recordings = [read.recording for read in kept]
-    supervisions = [_supervision(read.row, read.recording, parts.get(read.row.utterance)) for read in kept]
+    recordings, supervisions, dropped = utterance_manifests(rows, settings, "folder", audio)
     trained = [s for s in supervisions if s.custom["role"] == "base" and s.custom["part"] == "train"]
     # Empty transcripts are reported or dropped by the stage that prepares the pool.
     texts = [s.text for s in trained if s.text.strip()]
@@ -64,7 +54,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     return (
         RecordingSet.from_items([*recordings, *synthetic_recordings]),
         SupervisionSet.from_items([*supervisions, *synthetic_supervisions]),
-        dropped,
+        [*untold, *dropped],
     )
 
 
@@ -219,7 +209,7 @@ def _synthetic_speech(
             recordings += spoken
             for recording, (utterance, words, kind) in zip(spoken, lines, strict=True):
                 row = Utterance(utterance, name, Path(), " ".join(words), None, "base")
-                supervision = _supervision(row, recording, "train")
+                supervision = utterance_supervision(row, recording, "train")
                 supervision.custom["synthetic"] = kind
                 supervisions.append(supervision)
             progress.update(done, name)
@@ -261,24 +251,3 @@ def _reordered(texts: list[str], seed: int, *key: object) -> list[str]:
     words = texts[stable_hash(seed, "text", *key) % len(texts)].lower().split()
     places = ranked((str(place) for place in range(len(words))), seed, "words", *key)
     return [words[int(place)] for place in places]
-
-
-def _converted(row: Utterance, audio: Path) -> Path:
-    return audio / folder_name(row.speaker) / f"{folder_name(row.utterance)}.flac"
-
-
-def _supervision(row: Utterance, recording: Recording, part: str | None) -> SupervisionSegment:
-    custom = {"role": row.role or "pool"} | ({"part": part} if part else {})
-    # Messages name the file of the user, not the copy that was converted or synthesised.
-    if row.path.name and str(row.path) != recording.sources[0].source:
-        custom["file"] = str(row.path)
-    return SupervisionSegment(
-        id=row.utterance,
-        recording_id=recording.id,
-        start=0.0,
-        duration=recording.duration,
-        channel=0,
-        text=row.text,
-        speaker=row.speaker,
-        custom=custom,
-    )

@@ -1,24 +1,22 @@
 """LibriSpeech in its official layout: <part>/<speaker>/<chapter>/ with FLAC files and one .trans.txt.
 
-Manifests are made by lhotse's recipe (`parse_utterance`), roles are assigned by `role_assignment`. A target
-speaker is read only when requested, so that an additional one changes nothing else.
+Roles are assigned by `role_assignment`. A target speaker is read only when requested: another one changes
+nothing else.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
-from lhotse.recipes.librispeech import parse_utterance
+from lhotse import RecordingSet, SupervisionSet
 
 from saml.corpora.listing import stored, visible
-from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.tables import read_text
-from saml.corpora.utterance_checks import Prepared, check_target, copies_of, read_recordings
-from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
+from saml.corpora.utterance_checks import Prepared, check_target
+from saml.corpora.utterance_manifests import utterance_manifests
+from saml.corpora.utterances import Utterance
 from saml.runtime.errors import SamlError
-from saml.runtime.progress import Progress
 from saml.runtime.text import plain_line
 
 ROOT_VARIABLE = "SAML_LIBRISPEECH_ROOT"
@@ -39,7 +37,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
         for assigned in assign_roles("librispeech", own, lambda part: speakers(root, part))
         for row in read_speaker(root / assigned.part / assigned.speaker, assigned.role)
     ]
-    return _manifests(rows, own, settings["on_bad_utterance"], audio)
+    return utterance_manifests(rows, settings, "librispeech", audio, language="English")
 
 
 def prepare_speaker(
@@ -59,7 +57,7 @@ def prepare_speaker(
     root = root_folder(own)
     part = part_of_target("librispeech", own, speaker, lambda part: speakers(root, part))
     rows = read_speaker(root / part / speaker, "target")
-    return _manifests(rows, own, settings["on_bad_utterance"], audio, headers=True)
+    return utterance_manifests(rows, settings, "librispeech", audio, language="English", headers=True)
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -116,36 +114,6 @@ def _read_chapter(path: Path, speaker: str, role: str) -> Iterator[Utterance]:
             raise SamlError(f"{path}, line {number}: utterance {utterance} is listed twice; remove one")
         seen.add(utterance)
         yield Utterance(utterance, speaker, stored(path.parent, f"{utterance}.flac"), text, None, role)
-
-
-def _manifests(
-    rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str, audio: Path, *, headers: bool = False
-) -> Prepared:
-    """Recordings and supervisions of the rows with usable audio; `custom` has role and part."""
-    rows = limit_heldout(rows, settings["heldout_utterances"], settings["seed"])
-    with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = read_recordings(
-            with_progress(rows, progress),
-            on_bad,
-            lambda row: audio / folder_name(row.speaker) / f"{row.utterance}.flac",
-            headers=headers,
-        )
-    parts = pool_parts([read.row for read in kept], settings["dev_share"], settings["seed"], copies_of(kept))
-    supervisions = []
-    for read in kept:
-        supervision = _supervision(read.row)
-        part = parts.get(read.row.utterance)
-        supervision.custom = {"role": read.row.role} | ({"part": part} if part else {})
-        supervisions.append(supervision)
-    recordings = RecordingSet.from_items([read.recording for read in kept])
-    return recordings, SupervisionSet.from_items(supervisions), dropped
-
-
-def _supervision(row: Utterance) -> SupervisionSegment:
-    """lhotse's supervision of an utterance whose file exists."""
-    parsed = parse_utterance(row.path.parents[2], f"{row.utterance} {row.text}", {})
-    assert parsed is not None
-    return parsed[1]
 
 
 def _number(name: str) -> tuple[int, str]:

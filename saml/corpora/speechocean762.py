@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import RecordingSet, SupervisionSet
 
 from saml.corpora.listing import stored
-from saml.corpora.registry import folder_name
 from saml.corpora.role_assignment import assign_roles, corpus_folder, part_of_target
 from saml.corpora.tables import read_text
-from saml.corpora.utterance_checks import Prepared, check_target, copies_of, read_recordings
-from saml.corpora.utterances import Utterance, limit_heldout, pool_parts, with_progress
+from saml.corpora.utterance_checks import Prepared, check_target
+from saml.corpora.utterance_manifests import utterance_manifests
+from saml.corpora.utterances import Utterance
 from saml.runtime.errors import SamlError
-from saml.runtime.progress import Progress
 from saml.runtime.text import plain_line
 
 ROOT_VARIABLE = "SAML_SPEECHOCEAN762_ROOT"
@@ -39,7 +38,7 @@ def prepare_corpus(settings: Mapping[str, Any], audio: Path) -> Prepared:
     assigned = assign_roles("speechocean762", own, lambda part: speakers(root, part))
     tables = {part: read_part(root, part) for part in {one.part for one in assigned}}
     rows = [row for one in assigned for row in of_speaker(tables[one.part], one.speaker, one.role)]
-    return _manifests(rows, own, settings["on_bad_utterance"], audio)
+    return utterance_manifests(rows, settings, "speechocean762", audio, language="English")
 
 
 def prepare_speaker(
@@ -59,7 +58,7 @@ def prepare_speaker(
     root = root_folder(own)
     part = part_of_target("speechocean762", own, speaker, lambda part: speakers(root, part))
     rows = of_speaker(read_part(root, part), speaker, "target")
-    return _manifests(rows, own, settings["on_bad_utterance"], audio, headers=True)
+    return utterance_manifests(rows, settings, "speechocean762", audio, language="English", headers=True)
 
 
 def root_folder(settings: Mapping[str, Any]) -> Path:
@@ -113,38 +112,3 @@ def _table(path: Path) -> dict[str, str]:
 def of_speaker(rows: Sequence[Utterance], speaker: str, role: str) -> list[Utterance]:
     """The utterances of one speaker, with this role."""
     return [replace(row, role=role) for row in rows if row.speaker == speaker]
-
-
-def _manifests(
-    rows: Sequence[Utterance], settings: Mapping[str, Any], on_bad: str, audio: Path, *, headers: bool = False
-) -> Prepared:
-    """Recordings and supervisions of the rows with usable audio; `custom` has role and part."""
-    rows = limit_heldout(rows, settings["heldout_utterances"], settings["seed"])
-    with Progress("checking audio", len(rows)) as progress:
-        kept, dropped = read_recordings(
-            with_progress(rows, progress),
-            on_bad,
-            lambda row: audio / folder_name(row.speaker) / f"{folder_name(row.utterance)}.flac",
-            headers=headers,
-        )
-    parts = pool_parts([read.row for read in kept], settings["dev_share"], settings["seed"], copies_of(kept))
-    supervisions = [
-        SupervisionSegment(
-            id=read.row.utterance,
-            recording_id=read.row.utterance,
-            start=0.0,
-            duration=read.recording.duration,
-            channel=0,
-            text=read.row.text,
-            language="English",
-            speaker=read.row.speaker,
-            custom={"role": read.row.role} | _part(parts, read.row.utterance),
-        )
-        for read in kept
-    ]
-    recordings = RecordingSet.from_items([read.recording for read in kept])
-    return recordings, SupervisionSet.from_items(supervisions), dropped
-
-
-def _part(parts: Mapping[str, str], utterance: str) -> dict[str, str]:
-    return {"part": parts[utterance]} if utterance in parts else {}

@@ -43,7 +43,7 @@ class Placed(Named, Protocol):
 
 
 Item = TypeVar("Item", bound=Placed)
-Listing = TypeVar("Listing", bound=Named)
+NamedItem = TypeVar("NamedItem", bound=Named)
 
 
 def limit_heldout(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
@@ -80,7 +80,7 @@ def pool_parts(
     return parts
 
 
-def with_progress(items: Sequence[Listing], progress: Progress) -> Iterator[Listing]:
+def with_progress(items: Sequence[NamedItem], progress: Progress) -> Iterator[NamedItem]:
     """Iterate over the items and report each to `progress`."""
     for done, item in enumerate(items, start=1):
         yield item

@@ -15,7 +15,7 @@ from saml.corpora.folder import synthetic_voices
 from saml.corpora.splits import enrolled, split_speaker
 from saml.corpora.utterance_checks import POOLS
 from saml.corpora.utterances import Utterance, limit_heldout, pool_parts
-from saml.doctor.corpus_files import Listing
+from saml.doctor.corpus_files import CorpusListing
 from saml.doctor.machine import Line
 from saml.doctor.utterances import about_files, lost_files, split_by_text
 from saml.runtime.errors import SamlError
@@ -25,7 +25,7 @@ from saml.stages.prepare import no_speaker
 Config = Mapping[str, Any]
 
 
-def recordings(config: Config, found: Listing) -> Iterator[Line]:
+def recordings(config: Config, found: CorpusListing) -> Iterator[Line]:
     """The findings on a corpus of recordings; the last line counts what is there."""
     targets: dict[str, Sequence[Utterance]] = {}
     for speaker in (*config["target_speakers"], *config["tuning"]["speakers"]):

@@ -100,3 +100,22 @@ def whispers_tokeniser(size: str) -> Tokenizer:
 
 def _tokeniser(size: str) -> WhisperTokeniser:
     return WhisperTokeniser(whispers_tokeniser(size), size=SIZES[size][4], multilingual=False)
+
+
+def write_nf4(size: str, folder: Path, *, seed: int) -> tuple[Path, Path]:
+    """A network of ours in NF4, as an experiment stores it: the weights and their description."""
+    from saml.models.store import save_model
+    from saml.stages.quantise import quantise
+
+    full, nf4 = ((folder / f"{name}.safetensors", folder / f"{name}.json") for name in ("full", "nf4"))
+    save_model(build(size, seed=seed), *full)
+    quantise(
+        experiment="benchmark",
+        settings={"quantisation": {"block_size": 64, "double": True}},
+        weights=full[0],
+        description=full[1],
+        out_weights=nf4[0],
+        out_description=nf4[1],
+        record=folder / "run.jsonl",
+    )
+    return nf4

@@ -20,27 +20,14 @@ def main(given: Sequence[str] | None = None) -> None:
     prepare(options)
     import torch
 
-    from benchmarks._models import build, load_4bit, write_theirs
+    from benchmarks._models import load_4bit, write_nf4, write_theirs
     from saml.models.recogniser import as_module
-    from saml.models.store import load_model, save_model
-    from saml.stages.quantise import quantise
+    from saml.models.store import load_model
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        full, nf4 = (
-            [folder / f"{name}.{end}" for end in ("safetensors", "json")] for name in ("full", "nf4")
-        )
-        save_model(build(options.size, seed=options.seed), *full)
-        quantise(
-            experiment="benchmark",
-            settings={"quantisation": {"block_size": 64, "double": True}},
-            weights=full[0],
-            description=full[1],
-            out_weights=nf4[0],
-            out_description=nf4[1],
-            record=folder / "run.jsonl",
-        )
+        nf4 = write_nf4(options.size, folder, seed=options.seed)
         theirs = write_theirs(options.size, folder / "theirs", seed=options.seed)
         packed = folder / "packed"
         load_4bit(theirs, options.device).save_pretrained(packed)

@@ -1,19 +1,23 @@
 """What a command costs before it does anything: processor time of fresh processes, which every job pays.
 
 `saml --help` and every stage's imports, networks included, beside the libraries that they cannot do without.
+Then an NF4 model that is loaded with torch's compiler, which bitsandbytes asks for, and without, as jobs do.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from benchmarks._harness import Report, arguments, interleave, prepare
 from saml.cli.stage_table import STAGES
 
 # Modules that a stage loads while it runs, by what it does. Both families are there to choose from.
 _NETWORK = ("saml.models.{family}", "saml.models.nf4")
+_COMPILED = "with torch's compiler"
 _LIBRARIES = "import torch, transformers' network, bitsandbytes"
 _READS_MODEL = ("quantise", "initialise-experts", "pretrain", "adapt", "decode", "routes", "encode")
 # Those that an experiment calls most, and one of each other kind.
@@ -43,6 +47,9 @@ def main(given: Sequence[str] | None = None) -> None:
     }
     timings = interleave({**libraries, **_commands(options)}, repeats=options.repeats)
     report.compare("imports", timings, reference=_LIBRARIES)
+    with tempfile.TemporaryDirectory() as folder:
+        timings = interleave(_nf4(Path(folder), options), repeats=options.repeats)
+    report.compare("an NF4 model, imports included", timings, reference=_COMPILED)
     report.note("Compare processor seconds: the others depend on what else the machine does.")
     report.finish()
 
@@ -55,6 +62,16 @@ def _commands(options: argparse.Namespace) -> dict[str, Callable[[], float]]:
         if name in options.commands or options.commands == ["all"]:
             found[f"saml {name}"] = _python(f"import saml.cli.main, {', '.join([module, *more])}")
     return found
+
+
+def _nf4(folder: Path, options: argparse.Namespace) -> dict[str, Callable[[], float]]:
+    from benchmarks._models import write_nf4
+
+    weights, description = map(str, write_nf4("mini", folder, seed=options.seed))
+    load = "from saml.models.store import load_model; from pathlib import Path; "
+    load += f"load_model(Path({weights!r}), Path({description!r}))"
+    without = "import os; os.environ['TORCH_COMPILE_DISABLE'] = '1'; "
+    return {_COMPILED: _python(load), "without torch's compiler": _python(without + load)}
 
 
 def _network(family: str) -> str:

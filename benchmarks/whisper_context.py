@@ -56,7 +56,7 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
     systems = {}
     for tail in (None, *options.tails):
         name = whole if tail is None else f"{tail:g} s of silence"
-        systems[name] = _system(model, tail, rows[: options.scored], folder)
+        systems[name] = system(model, tail, rows[: options.scored], folder)
     for beams in options.beams:
         timings = interleave(
             {
@@ -82,7 +82,7 @@ def _rows(config: Any) -> list[Any]:
     )
 
 
-def _system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -> tuple[Any, list[Any]]:
+def system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -> tuple[Any, list[Any]]:
     """The checkpoint with this much silence, and the utterances' cuts with features to suit."""
     import torch
     from lhotse import SupervisionSegment

@@ -13,6 +13,7 @@ from lhotse import MonoCut
 
 from saml.audio.reader import Unusable, plain_samples, read_audio, read_part, read_samples
 from saml.corpora.audio import describe, read_cut, read_recording
+from tests.conftest import REAL_SPEECH
 
 RATE = 16_000
 NOISE = (0.1 * np.random.default_rng(2).standard_normal(RATE)).astype(np.float32)
@@ -129,6 +130,18 @@ def test_a_cut_of_a_changed_file_is_named(tmp_path: Path) -> None:
     soundfile.write(path, NOISE[:-10], RATE)
     with pytest.raises(Unusable, match="has 15990 samples, and its manifest says 16000"):
         read_cut(cut)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_SPEECH.is_dir(), reason="no real speech here")
+def test_no_real_recording_is_refused_or_doubted() -> None:
+    """Every file beside the project: AN4, a piece of LibriSpeech, speechocean762; counted by the system."""
+    files = sorted(REAL_SPEECH.rglob("*.flac"))
+    listed = subprocess.run(["find", REAL_SPEECH, "-name", "*.flac"], capture_output=True, check=True).stdout
+    found = [read_audio(path) for path in files]
+    assert len(found) == len(listed.splitlines()) > 2_000
+    assert all(audio.plain and audio.warning is None for audio in found)
+    assert len({audio.checksum for audio in found}) == len(found), "no recording is there twice"
 
 
 FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

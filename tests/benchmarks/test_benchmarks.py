@@ -14,7 +14,7 @@ from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [*everything.ALL, "overhead", "full_size_step", "dry_run", "scheduling"]
+SCRIPTS = [*everything.ALL, "overhead", "full_size_step", "dry_run", "scheduling", "looping"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -277,3 +277,18 @@ def test_the_root_may_name_a_variable_or_the_home_folder(root, monkeypatch):
         match=r"^corpus.librispeech.root: .* names the environment variable SPEACH, which is not set",
     ):
         librispeech.root_folder({"root": "$SPEACH"})
+
+
+def test_a_converted_file_is_named_as_the_corpus_has_it(root, tmp_path):
+    """A file at another rate becomes a copy; messages about it name the corpus's own."""
+    path = next((root / "LibriSpeech/train-clean-360/115/9").glob("*-0000.flac"))
+    samples, _ = soundfile.read(path)
+    soundfile.write(path, samples, 8_000)
+    pools = librispeech.prepare_corpus(settings(root), tmp_path / "audio")
+    recordings, supervisions, _ = librispeech.prepare_speaker(
+        settings(root), "115", *pools[:2], tmp_path / "audio"
+    )
+    one = supervisions["115-9-0000"]
+    assert one.custom["file"] == str(path)
+    assert recordings["115-9-0000"].sources[0].source == str(tmp_path / "audio/115/115-9-0000.flac")
+    assert all("file" not in other.custom for other in supervisions if other.id != one.id)

@@ -50,15 +50,16 @@ def write_page(path: Path, title: str, note: str, sections: Sections, data: pd.D
 
 
 def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The results of each arm."""
+    """The results of each arm; how outputs look only where it says something."""
+    looped, formatted = (bool(summary[name].any()) for name in ("looped", "formatted"))
     return _per_scorer(
         summary,
         lambda row: {
             "arm": row["arm"],
             "WER, %": percent(row["wer"]),
             "held-out WER, %": percent(row["wer_heldout"]),
-            "looped": str(int(row["looped"])),
-            "formatted, %": percent(row["formatted"]),
+            **({"looped": str(int(row["looped"]))} if looped else {}),
+            **({"formatted, %": percent(row["formatted"])} if formatted else {}),
             "reduction vs fp32, %": with_interval(row, "rel_fp32"),
             "p vs fp32": p_value(row["p_fp32"]),
             "reduction vs nf4, %": with_interval(row, "rel_nf4"),

@@ -75,6 +75,7 @@ def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -
         rows = summary[summary["scorer"] == scorer]
         lines += ["", f"{experiment}, scorer {scorer}", ""]
         lines += aligned([HEAD, *(_row(row) for row in rows.to_dict("records"))])
+    lines += _about_loops(summary)
     lines += ["", "Adapted arms in pairs (positive: the first is better)", ""]
     adapted = set(summary.loc[summary["speaker_mb"] > 0, "arm"])
     between = comparisons[comparisons["arm_a"].isin(adapted) & comparisons["arm_b"].isin(adapted)]
@@ -90,6 +91,13 @@ def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -
         "models on held-out speakers.",
     ]
     return lines[1:]
+
+
+def _about_loops(summary: pd.DataFrame) -> list[str]:
+    """Which arms had outputs that repeated themselves; tables of earlier versions do not say."""
+    looped = summary.drop_duplicates("arm").set_index("arm").get("looped", pd.Series(dtype=int))
+    arms = ", ".join(f"{count} of {arm}" for arm, count in looped.items() if count)
+    return ["", f"Outputs that repeated themselves and were decoded again: {arms}"] if arms else []
 
 
 def _next(results: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from results_tree import Tree, run
+from results_tree import ARMS, Tree, run
 
 from saml.reporting.print_tables import aligned, show
 from saml.reporting.wording import caveat, number_of, percent
@@ -26,6 +26,22 @@ def test_show_prints_the_table_the_caveat_and_where_to_look(
     for place in ("tables", "figures", "snakemake --report", "mlflow ui --backend-store-uri"):
         assert place in text
     assert max(map(len, lines[:20])) <= 100
+
+
+def test_outputs_that_looped_are_named_where_there_are_any(
+    tree: Tree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree.weights("base", 10)
+    tree.hypotheses(None, "fp32", 0, [])
+    for guards in (["", ""], ["context", "blocked"]):
+        lines = [("test", f"u{number}", "go on", "Go on.", 0, guard) for number, guard in enumerate(guards)]
+        tree.hypotheses("anna", "fp32", 0, lines)
+        run(tree, arms={"fp32": ARMS["fp32"]}, speakers=["anna"], pages=tree.root / "pages")
+        show(tree.root)
+        said = "Outputs that repeated themselves and were decoded again: 2 of fp32"
+        assert (said in capsys.readouterr().out) == any(guards)
+        page = (tree.root / "pages" / "summary.html").read_text()
+        assert ("<th>looped</th>" in page) == any(guards) and "<th>formatted, %</th>" in page
 
 
 def test_show_without_tables(small: Tree) -> None:

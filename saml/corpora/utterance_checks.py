@@ -125,6 +125,7 @@ def check_cuts(
     *,
     min_seconds: float,
     max_seconds: float,
+    model_seconds: float | None,
     wrong_text: Callable[[str, float], str | None],
     on_bad: str,
 ) -> tuple[list[MonoCut], list[Dropped]]:
@@ -134,6 +135,7 @@ def check_cuts(
         cuts: one supervision each.
         min_seconds: shorter ones are bad.
         max_seconds: longer ones are bad.
+        model_seconds: the longest that the model takes; None: any length.
         wrong_text: a transcript, and the seconds that it is spoken in -> why the model cannot be trained on
             it, or None (see `saml.models.text_limits`).
         on_bad: "error" or "drop".
@@ -146,7 +148,7 @@ def check_cuts(
     dropped: list[Dropped] = []
     shortest = max(min_seconds, SHORTEST_SECONDS)
     for cut in cuts:
-        reason = _wrong_duration(cut, shortest, max_seconds) or _wrong_text(cut, wrong_text)
+        reason = _wrong_duration(cut, shortest, max_seconds, model_seconds) or _wrong_text(cut, wrong_text)
         if reason is None:
             kept.append(cut)
         else:
@@ -219,11 +221,15 @@ def _wrong_length(row: Listed, actual: float) -> str | None:
     return f"the file contains {actual:.2f} s, but the manifest says {row.seconds:g} s"
 
 
-def _wrong_duration(cut: MonoCut, min_seconds: float, max_seconds: float) -> str | None:
+def _wrong_duration(
+    cut: MonoCut, min_seconds: float, max_seconds: float, model_seconds: float | None
+) -> str | None:
     if cut.duration < min_seconds:
         return f"lasts {cut.duration:.2f} s, less than {min_seconds:g} s (corpus.min_seconds)"
+    if model_seconds is not None and cut.duration > model_seconds:
+        return f"lasts {cut.duration:.2f} s, longer than the model takes ({model_seconds:g} s)"
     if cut.duration > max_seconds:
-        return f"lasts {cut.duration:.2f} s, longer than the model takes ({max_seconds:g} s)"
+        return f"lasts {cut.duration:.2f} s, longer than {max_seconds:g} s (corpus.max_seconds)"
     return None
 
 

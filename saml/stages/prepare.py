@@ -232,11 +232,11 @@ def usable_cuts(
     ctc = trained and settings.get("ctc", True)
     stored = Path(settings["description"]) if "description" in settings else None
     limits = text_limits(settings["model"], description=stored, ctc=ctc, speed=speed)
-    longest = feature_config(settings["model"]).pad_seconds
     return check_cuts(
         cuts,
         min_seconds=own["min_seconds"],
-        max_seconds=own["max_seconds"] if longest is None else min(own["max_seconds"], longest),
+        max_seconds=own["max_seconds"],
+        model_seconds=feature_config(settings["model"]).pad_seconds,
         wrong_text=limits.wrong,
         on_bad=own["on_bad_utterance"],
     )

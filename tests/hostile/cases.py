@@ -111,7 +111,7 @@ AUDIO = {
     ),
     "a rate of 1 Hz": ((20, 1, 1, 0.1), "is at 1 Hz; convert it"),
     "a rate of 500 kHz": ((500_000, 500_000, 1, 0.1), "is at 500000 Hz; convert it"),
-    "an hour": ((3600 * 16_000, 16_000, 1, 0.1), "lasts 3600.00 s, longer than the model takes (20 s)"),
+    "an hour": ((3600 * 16_000, 16_000, 1, 0.1), "lasts 3600.00 s, longer than 20 s (corpus.max_seconds)"),
 }
 
 # References, for a tokeniser of English letters.

@@ -38,6 +38,12 @@ from tests.hostile.cases import CASES, Case
 from tests.training.conftest import write_pool
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMITS: dict[str, Any] = {
+    "min_seconds": 0.2,
+    "max_seconds": 20.0,
+    "model_seconds": None,
+    "on_bad": "error",
+}
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 LETTERS = CharacterTokeniser(" 'abcdefghijklmnopqrstuvwxyz")
 
@@ -132,9 +138,8 @@ def audio(given: tuple[int, int, int, float], place: Path) -> None:
     own |= {"heldout_utterances": None, "synthetic_speech": {"voices": 0}}
     settings = {"name": "folder", "on_bad_utterance": "error", "folder": own}
     recordings, supervisions, _ = folder.prepare_corpus(settings, place / "audio")
-    limits: dict[str, Any] = {"min_seconds": 0.2, "max_seconds": 20.0, "on_bad": "error"}
     (cut,), _ = check_cuts(
-        CutSet.from_manifests(recordings, supervisions), wrong_text=lambda *_: None, **limits
+        CutSet.from_manifests(recordings, supervisions), wrong_text=lambda *_: None, **LIMITS
     )
     samples, rate = soundfile.read(cut.recording.sources[0].source)
     assert samples.shape == (16_000,) and rate == 16_000 and np.isfinite(samples).all()
@@ -147,9 +152,8 @@ def text(given: str, place: Path) -> None:
             assert set(count(given, hypothesis, SCORERS)) == set(SCORERS)
     cut = next(iter(CutSet.from_file(write_pool(place / "pool", ["t"], ["train"]))))
     cut.supervisions[0].text = given
-    limits: dict[str, Any] = {"min_seconds": 0.2, "max_seconds": 20.0, "on_bad": "error"}
     model = {"family": "conformer", "conformer": {"characters": LETTERS.characters, "bpe": None}}
-    check_cuts([cut], wrong_text=text_limits(model, ctc=False).wrong, **limits)
+    check_cuts([cut], wrong_text=text_limits(model, ctc=False).wrong, **LIMITS)
     visible = given.replace("\u200b", "").replace("\u00ad", "")
     assert LETTERS.decode(LETTERS.encode(given)) == " ".join(visible.lower().split())
 

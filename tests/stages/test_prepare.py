@@ -212,7 +212,7 @@ def test_bad_durations(workplace):
     with pytest.raises(SamlError, match=r"utterance anna-0 .* lasts 0.50 s, less than 0.52 s"):
         run("pool", "out", changed(min_seconds=0.52), role="base")
     with pytest.raises(
-        SamlError, match=r"utterance anna-4 .* lasts 0.70 s, longer than the model takes \(0.66 s\)"
+        SamlError, match=r"utterance anna-4 .* lasts 0.70 s, longer than 0.66 s \(corpus.max_seconds\)"
     ):
         run("pool", "out", changed(max_seconds=0.66), role="base")
     place = run(

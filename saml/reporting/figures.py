@@ -5,7 +5,6 @@ empty with a note, since a rule of the workflow expects its file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.reporting.before_after import before_after
 from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import draw_losses
+from saml.reporting.report_data import Report
 from saml.reporting.tables import INTERVALS
-from saml.reporting.wording import caveat, number_of
+from saml.reporting.wording import caveat
 from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
 
 BAR = 0.62
-
-
-@dataclass(frozen=True)
-class Report:
-    """The data of the figures: the tables (see `saml.reporting.tables`) and the experiment's folder."""
-
-    results: Path
-    wer: pd.DataFrame
-    summary: pd.DataFrame
-    comparisons: pd.DataFrame
-    intervals: pd.DataFrame
-
-    @property
-    def arms(self) -> list[str]:
-        """The arms, in the order of the tables."""
-        return list(dict.fromkeys(self.summary["arm"]))
-
-    @property
-    def scorers(self) -> list[str]:
-        """The scorers, in the order of the tables."""
-        return list(dict.fromkeys(self.summary["scorer"]))
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds, in the order of the tables; 0 for arms that are not adapted."""
-        return [int(seed) for seed in dict.fromkeys(self.wer["seed"])]
-
-    @property
-    def speakers(self) -> list[str]:
-        """The target speakers, in the order of the tables."""
-        return list(dict.fromkeys(self.wer["speaker"]))
-
-    def whiskers(self, arm: str, speaker: str, scorer: str) -> tuple[float, float] | None:
-        """The interval of a WER in per cent; `speaker` "" is the pooled one."""
-        table = self.intervals
-        found = table[(table["arm"] == arm) & (table["speaker"] == speaker) & (table["scorer"] == scorer)]
-        if found.empty:
-            return None
-        return 100 * float(found["wer_low"].iloc[0]), 100 * float(found["wer_high"].iloc[0])
-
-    def note(self) -> str:
-        """The caveat under every figure of error rates."""
-        seeds = int(self.summary["seeds"].max())
-        text = f"{number_of(seeds, 'seed')}. {caveat(len(self.speakers))}"
-        if self.intervals.empty:
-            return text
-        return f"{text} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."
 
 
 def figures(
@@ -258,6 +212,7 @@ def sizes(report: Report) -> Figure:
 # The figures by file name; the outputs of a rule are made from these names.
 FIGURES: dict[str, Callable[[Report], Figure]] = {
     "wer_by_arm": wer_by_arm,
+    "before_after": before_after,
     "reductions": reductions,
     "wer_by_speaker": wer_by_speaker,
     "error_types": error_types,

@@ -11,7 +11,8 @@ from results_tree import ARMS, Tree, run
 from saml.reporting import style
 from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import loss_curves, mean_curve
-from saml.reporting.figures import FIGURES, Report, figures, reductions, wer_by_arm
+from saml.reporting.figures import FIGURES, figures, reductions, wer_by_arm
+from saml.reporting.report_data import Report
 from saml.reporting.tables import INTERVALS
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
@@ -210,3 +211,31 @@ def test_loss_curves_of_folds(tmp_path: Path) -> None:
 def test_arms_have_different_colours() -> None:
     arms = ["fp32", "nf4", "nf4-lora", "pqm", "saml", "lora-big", "saml-output"]
     assert len(set(style.colours(arms).values())) == len(arms)
+
+
+def test_each_speaker_has_a_line_from_before_to_after(small: Tree) -> None:
+    """fp32: anna 2 errors of 5 words, "b o" none of 5. The black line is that of all words."""
+    found = report(small, run(small))
+    figure = FIGURES["before_after"](found)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_xticklabels()[1].get_text() for axes in shown] == ["pqm", "saml"]
+    anna, other, pooled = shown[0].lines
+    wer = found.wer[found.wer["scorer"] == found.scorers[0]].set_index(["arm", "speaker"])
+    for line, speaker in ((anna, "anna"), (other, "b o")):
+        ends = []
+        for arm in ("fp32", "pqm"):
+            rows = wer.loc[[(arm, speaker)]]
+            errors = rows[["substitutions", "deletions", "insertions"]].to_numpy().sum()
+            ends.append(100 * errors / rows["words"].sum())
+        assert list(line.get_ydata()) == pytest.approx(ends)
+    assert list(pooled.get_ydata()) == pytest.approx([20.0, 10.0])
+
+
+def test_the_figure_of_speakers_counts_who_got_better(small: Tree) -> None:
+    found = report(small, run(small))
+    errors = ["substitutions", "deletions", "insertions"]
+    chosen = found.wer["arm"] == "saml"
+    found.wer.loc[chosen, errors] = 0
+    found.wer.loc[chosen & (found.wer["speaker"] == "b o"), "insertions"] = 1
+    titles = [axes.get_title() for axes in FIGURES["before_after"](found).axes]
+    assert titles[1] == "1 better, 1 worse, 0 the same"

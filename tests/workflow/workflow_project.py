@@ -52,7 +52,7 @@ for argument in "$@"; do of_speakers "$argument"; done
 if [[ $1 == train-base || $1 == import-base ]]; then make results/test/models/base/tokenizer.json; fi
 if [[ $1 == quantise ]]; then make results/test/models/nf4/tokenizer.json; fi
 if [[ $1 == figures ]]; then
-    for name in wer_by_arm wer_by_speaker reductions error_types loss_curves sizes; do
+    for name in wer_by_arm before_after wer_by_speaker reductions error_types loss_curves sizes; do
         make results/test/figures/$name.svg
         make results/test/figures/$name.png
     done

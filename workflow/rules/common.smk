@@ -13,6 +13,7 @@ try:
     from saml.cli.stage_table import STAGES
     from saml.config import load as configuration
     from saml.config.checks import without_initial_speakers
+    from saml.config.settings import adapters_of
     from saml.models.checkpoints import source as base_checkpoint
     from saml.doctor import staleness
     from saml.runtime import layout
@@ -41,12 +42,25 @@ ADAPTED_ARMS = [arm for arm in ARMS if ARMS[arm]["adapted"]]
 UNADAPTED_ARMS = [arm for arm in ARMS if not ARMS[arm]["adapted"]]
 PRETRAINED_ARMS = [arm for arm in ADAPTED_ARMS if ARMS[arm].get("pretrained", False)]
 MIXTURES = [arm for arm in PRETRAINED_ARMS if ARMS[arm]["experts"] > 1]
-ROUTED_ARMS = [arm for arm in MIXTURES if ARMS[arm].get("routed", False)]
+# The arms whose routes are computed from speech, by routers.
+ROUTED_ARMS = [
+    arm
+    for arm in MIXTURES
+    if ARMS[arm].get("routed", False) and adapters_of(config, ARMS[arm])["routes_from"] == "router"
+]
 GIVEN_BASE = base_checkpoint.is_given(config["model"])
 # What adapters are trained on: cuts with labels in the style of the base model, or with the transcripts.
 TRAINING_CUTS = "labelled.jsonl.gz" if configuration.labels_in_models_style(config) else "cuts.jsonl.gz"
 TABLES = ["wer", "summary", "comparisons", "intervals"]
-FIGURES = ["wer_by_arm", "wer_by_speaker", "reductions", "error_types", "loss_curves", "sizes"]
+FIGURES = [
+    "wer_by_arm",
+    "before_after",
+    "wer_by_speaker",
+    "reductions",
+    "error_types",
+    "loss_curves",
+    "sizes",
+]
 # The name of a pruned adapter that is one LoRA; others have the number of experts that they keep.
 COLLAPSED = "collapsed"
 TRANSCRIPTS = [

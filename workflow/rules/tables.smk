@@ -99,6 +99,12 @@ rule draw_figures:
             category="1 Word error rates",
             labels={"what": "Figure: WER by arm"},
         ),
+        before_after=report(
+            "<results>/figures/before_after.svg",
+            caption="../report/before_after.rst",
+            category="2 Speakers",
+            labels={"what": "Figure: before and after adaptation"},
+        ),
         wer_by_speaker=report(
             "<results>/figures/wer_by_speaker.svg",
             caption="../report/wer_by_speaker.rst",

@@ -1,0 +1,55 @@
+"""What the figures of an experiment are drawn from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from saml.reporting.wording import caveat, number_of
+
+
+@dataclass(frozen=True)
+class Report:
+    """The data of the figures: the tables (see `saml.reporting.tables`) and the experiment's folder."""
+
+    results: Path
+    wer: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+    intervals: pd.DataFrame
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms, in the order of the tables."""
+        return list(dict.fromkeys(self.summary["arm"]))
+
+    @property
+    def scorers(self) -> list[str]:
+        """The scorers, in the order of the tables."""
+        return list(dict.fromkeys(self.summary["scorer"]))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of the tables; 0 for arms that are not adapted."""
+        return [int(seed) for seed in dict.fromkeys(self.wer["seed"])]
+
+    @property
+    def speakers(self) -> list[str]:
+        """The target speakers, in the order of the tables."""
+        return list(dict.fromkeys(self.wer["speaker"]))
+
+    def whiskers(self, arm: str, speaker: str, scorer: str) -> tuple[float, float] | None:
+        """The interval of a WER in per cent; `speaker` "" is the pooled one."""
+        table = self.intervals
+        found = table[(table["arm"] == arm) & (table["speaker"] == speaker) & (table["scorer"] == scorer)]
+        if found.empty:
+            return None
+        return 100 * float(found["wer_low"].iloc[0]), 100 * float(found["wer_high"].iloc[0])
+
+    def note(self) -> str:
+        """The caveat under every figure of error rates."""
+        seeds = int(self.summary["seeds"].max())
+        text = f"{number_of(seeds, 'seed')}. {caveat(len(self.speakers))}"
+        if self.intervals.empty:
+            return text
+        return f"{text} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."

@@ -14,7 +14,8 @@ from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [*everything.ALL, "overhead", "full_size_step", "dry_run", "scheduling", "looping"]
+APART = ["overhead", "full_size_step", "dry_run", "scheduling", "looping", "adapted_context"]
+SCRIPTS = [*everything.ALL, *APART]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saml.adapters.layer import MixtureLinear, Route
-from saml.adapters.router import CrossRouter, Router
+from saml.adapters.router import CrossRouter, Router, RouteTable
 from saml.adapters.rows import Rows
 from saml.adapters.sites import FEED_FORWARD, find_sites, replace_module
 from saml.adapters.spec import AdapterSpec
@@ -17,6 +17,9 @@ from saml.runtime.errors import SamlError
 
 DECODER = ("decoder_self", "cross")
 ATTENTION = ("encoder_self", *DECODER)
+
+# The name of a table of routes among the parameters.
+TABLE = "routers.table.logits"
 
 State = dict[str, Tensor]
 
@@ -33,10 +36,20 @@ class AdaptedRecogniser:
     a router the future while training, and only the newest token while decoding. The method was released so,
     and the specification's `decoder_routing` "input" does it for comparison: each decoder layer is routed by
     its input, targets to come and the padding after them included.
+
+    With `routes_from` "table" there is no router: every speaker has learned weights, one route for each
+    attention module of the encoder and for each kind of the decoder's.
     """
 
     def __init__(
-        self, base: Recogniser, spec: AdapterSpec, *, seed: int, adapters: int = 1, independent: bool = False
+        self,
+        base: Recogniser,
+        spec: AdapterSpec,
+        *,
+        seed: int,
+        adapters: int = 1,
+        independent: bool = False,
+        speakers: Sequence[str] = (),
     ) -> None:
         """Inject fresh adapters into `base`.
 
@@ -46,6 +59,7 @@ class AdaptedRecogniser:
             seed: decides the initial parameters.
             adapters: how many adapters.
             independent: whether each adapter draws its own A; otherwise all start alike, as one alone does.
+            speakers: whom the table of routes tells apart, as in pre-training; without, one row serves all.
 
         Raises:
             SamlError: a pattern of `sites` matches no linear layer.
@@ -69,12 +83,13 @@ class AdaptedRecogniser:
         self._pooled_encoder: Tensor | None = None
         self._chosen: Tensor | None = None
         self._feed_forward_route = Route()
+        self._speakers = {speaker: index for index, speaker in enumerate(speakers)}
+        self._speaking: Tensor | None = None
         as_module(base).requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = self._inject()
-            routed = spec.routed and spec.experts > 1
-            self.routers = nn.ModuleDict({kind: self._router(kind) for kind in (ATTENTION if routed else ())})
+            self.routers = self._make_routers() if spec.routed and spec.experts > 1 else nn.ModuleDict()
         self._hook_inputs()
         self.eval()
 
@@ -85,13 +100,18 @@ class AdaptedRecogniser:
         """How many adapters there are."""
         return self.rows.adapters
 
-    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+    def assign(
+        self, adapters: Sequence[int], tokens: Tensor | None = None, speakers: Sequence[str] = ()
+    ) -> None:
         """Row i of the batches to come uses `adapters[i]`.
 
         `tokens` `(rows,)` counts how long each row would be padded among the rows of its own adapter: routers
-        that see the decoder's input, padding included, look no further.
+        that see the decoder's input, padding included, look no further. `speakers` are who speaks in each
+        row, for a table of several speakers.
         """
         self._assigned = list(adapters)
+        indices = [self._speakers[one] for one in speakers] if self._speakers else []
+        self._speaking = torch.tensor(indices, device=self._device) if indices else None
         self.rows.assign(adapters, self._device)
         self._tokens = None if tokens is None else tokens.to(self._device)
 
@@ -118,6 +138,7 @@ class AdaptedRecogniser:
         """Encode and route: afterwards the decoder's routes are those of this batch."""
         self._choose(None)
         self._mask = self.base.frame_mask(lengths)
+        self._route_from_table(len(features))
         encoded = self.base.encode(features, lengths)
         self._route_decoder(encoded)
         return encoded
@@ -157,17 +178,29 @@ class AdaptedRecogniser:
         """Whether the decoder's routes depend on its input tokens."""
         return self._by_input and bool(self.routers) and self._fixed is None
 
+    @property
+    def _every_route(self) -> dict[str, Route]:
+        """All routes, by attention module (encoder) or kind (decoder)."""
+        return {**self._encoder_routes, **self._decoder_routes}
+
     def routes(self) -> dict[str, Tensor]:
         """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder).
 
         A decoder that is routed by its input has routes by attention module too, from when it runs.
         """
-        every = {**self._encoder_routes, **self._decoder_routes}
-        return {name: route.weights.detach() for name, route in every.items() if route.weights is not None}
+        used = {name: route.weights for name, route in self._every_route.items()}
+        return {name: weights.detach() for name, weights in used.items() if weights is not None}
+
+    def _route_from_table(self, rows: int) -> None:
+        """Set all routes of a batch where they are in a table."""
+        if self._fixed is None and "table" in self.routers:
+            weights = self.routers["table"](self._speaking, rows)
+            for layer, route in enumerate(self._every_route.values()):
+                route.weights = weights[:, layer]
 
     def _route_decoder(self, encoded: Encoded) -> None:
         """Set the decoder's routes from encoder states; routed by input, pool what all its layers share."""
-        if self._fixed is not None or not self.routers:
+        if self._fixed is not None or not self.routers or "table" in self.routers:
             return
         if self._by_input:
             router = self.routers["cross"]
@@ -186,13 +219,21 @@ class AdaptedRecogniser:
         for route in [*self._decoder_routes.values(), self._feed_forward_route]:
             route.chosen = rows
 
+    def _make_routers(self) -> nn.ModuleDict:
+        """A router for each kind of attention, or the table that all of them have in place of it."""
+        if self.spec.routes_from == "table":
+            layers = len(self._every_route)
+            table = RouteTable(max(1, len(self._speakers)), layers, self.spec.experts, self.rows)
+            return nn.ModuleDict({"table": table})
+        return nn.ModuleDict({kind: self._router(kind) for kind in ATTENTION})
+
     def _router(self, kind: str) -> nn.Module:
         router = CrossRouter if kind == "cross" and self._by_input else Router
         return router(self.base.width, self.spec.experts, self.rows, temperature=self.spec.temperature)
 
     def _hook_inputs(self) -> None:
         """Have the routers see the input of attention modules before these run."""
-        if not self.routers:
+        if not self.routers or "table" in self.routers:
             return
         modules = dict(as_module(self.base).named_modules())
         for name, route in self._encoder_routes.items():
@@ -244,6 +285,7 @@ class AdaptedRecogniser:
                 alpha=self.spec.alpha,
                 dropout=self.spec.dropout,
                 mixing=self.spec.mixing,
+                shared="nothing" if kind == FEED_FORWARD else self.spec.shared,
                 independent=self._independent,
             )
             replace_module(as_module(self.base), name, layer)
@@ -264,7 +306,7 @@ class AdaptedRecogniser:
     # ---- parameters and state -----------------------------------------------------------------
 
     def expert_parameters(self) -> dict[str, nn.Parameter]:
-        """Experts and LoRAs by full name, each `(adapters, experts, ...)`."""
+        """Experts and LoRAs by full name, `(adapters, experts, ...)`; shared ones, `(adapters, 1, ...)`."""
         return {
             f"{name.replace('/', '.')}.{own}": parameter
             for name, layer in self.layers.items()
@@ -287,6 +329,13 @@ class AdaptedRecogniser:
     def state(self, adapter: int = 0) -> State:
         """What is saved of one adapter: copies of its experts, LoRAs and routers, on the CPU."""
         return {name: p.detach()[adapter].cpu().clone().contiguous() for name, p in self._parameters()}
+
+    def state_for_anyone(self) -> State:
+        """The state of a single adapter, with a table's rows of several speakers replaced by their mean."""
+        state = self.state()
+        if TABLE in state:
+            state[TABLE] = state[TABLE].mean(0, keepdim=True)
+        return state
 
     def load_state(self, state: State, adapter: int = 0) -> None:
         """Set one adapter to a state made by `state`.

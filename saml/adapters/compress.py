@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saml.adapters.adapted import AdaptedRecogniser, State
+from saml.adapters.adapted import TABLE, AdaptedRecogniser, State
 from saml.adapters.sites import FEED_FORWARD
 from saml.adapters.spec import AdapterSpec
 from saml.runtime.errors import SamlError
@@ -25,7 +25,8 @@ def collapse(adapted: AdaptedRecogniser, routes: Routes) -> tuple[AdapterSpec, S
     """The plain LoRA that the mixture is when every layer has its route of `routes`, exactly.
 
     Merge mixing: A = sum p_e A_e and B = sum p_e B_e, of the same rank. Output mixing: all A_e stacked and
-    all p_e B_e side by side, of rank E r; feed-forward LoRAs, which share the specification's rank, are
+    all p_e B_e side by side, of rank E r. With one A for all experts, that A and sum p_e B_e, of the same
+    rank. A LoRA that is shared adds its rank. Feed-forward LoRAs, which share the specification's rank, are
     filled with zeros up to it.
 
     Raises SamlError where a layer has no route, or one that is not for its number of experts, and for a
@@ -34,24 +35,34 @@ def collapse(adapted: AdaptedRecogniser, routes: Routes) -> tuple[AdapterSpec, S
     spec = adapted.spec
     if spec.mixing not in ("merge", "output"):
         raise SamlError(f"mixing {spec.mixing!r}: which one LoRA this is equal to is not known")
-    stacked = spec.mixing == "output"
-    rank = spec.rank * spec.experts if stacked else spec.rank
-    alpha = spec.alpha * spec.experts if stacked else spec.alpha  # the scale, alpha / rank, stays
     own = adapted.state()
-    state: State = {}
+    thin: dict[str, tuple[Tensor, Tensor]] = {}
     for layer, route in _layers(adapted).items():
         down, up = own[f"{layer}.down"], own[f"{layer}.up"]  # (E, r, in) and (E, out, r)
         if route is not None:
-            p = _weights(routes, route, spec.experts)[:, None, None]
-            if stacked:
-                down, up = down.flatten(0, 1)[None], (p * up).permute(1, 0, 2).flatten(1)[None]
-            else:
-                down, up = (p * down).sum(0, keepdim=True), (p * up).sum(0, keepdim=True)
+            down, up = _collapsed(spec, down, up, _weights(routes, route, spec.experts))
+            if spec.shared == "lora":
+                down = torch.cat([own[f"{layer}.shared_down"], down], dim=1)
+                up = torch.cat([own[f"{layer}.shared_up"], up], dim=2)
+        thin[layer] = down, up
+    rank = max(down.shape[1] for down, _ in thin.values())
+    state: State = {}
+    for layer, (down, up) in thin.items():
         missing = rank - down.shape[1]
         state[f"{layer}.down"] = F.pad(down, (0, 0, 0, missing)).contiguous()
         state[f"{layer}.up"] = F.pad(up, (0, missing)).contiguous()
-    plain = replace(spec, experts=1, rank=rank, alpha=alpha, routed=False, mixing="merge")
-    return plain, state
+    alpha = spec.alpha * rank / spec.rank  # the scale, alpha / rank, stays
+    return replace(spec.one_expert(), rank=rank, alpha=alpha, mixing="merge"), state
+
+
+def _collapsed(spec: AdapterSpec, down: Tensor, up: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """A and B of one LoRA, `(1, n, in)` and `(1, out, n)`, for experts with the weights `p` `(experts,)`."""
+    p = p[:, None, None]
+    if spec.shared == "down":
+        return down, (p * up).sum(0, keepdim=True)
+    if spec.mixing == "output":
+        return down.flatten(0, 1)[None], (p * up).permute(1, 0, 2).flatten(1)[None]
+    return (p * down).sum(0, keepdim=True), (p * up).sum(0, keepdim=True)
 
 
 def keep(adapted: AdaptedRecogniser, experts: Sequence[int]) -> tuple[AdapterSpec, State]:
@@ -66,12 +77,17 @@ def keep(adapted: AdaptedRecogniser, experts: Sequence[int]) -> tuple[AdapterSpe
     own = adapted.state()
     state: State = {}
     for layer, route in _layers(adapted).items():
-        for name in (f"{layer}.down", f"{layer}.up"):
-            state[name] = own[name] if route is None else own[name][index].contiguous()
+        for name in (name for name in own if name.rpartition(".")[0] == layer):
+            each = route is not None and len(own[name]) == adapted.spec.experts  # what is shared stays whole
+            state[name] = own[name][index].contiguous() if each else own[name]
     routed = adapted.spec.routed and len(chosen) > 1
     for name in adapted.router_parameters() if routed else ():
-        # The last linear map has a row for each expert; softmax over fewer rows shares out what is left.
-        state[name] = own[name][index].contiguous() if ".output." in name else own[name]
+        # The last linear map has a row for each expert; softmax over fewer rows shares out what is left. So
+        # does a table with fewer columns.
+        if name == TABLE:
+            state[name] = own[name][..., index].contiguous()
+        else:
+            state[name] = own[name][index].contiguous() if ".output." in name else own[name]
     return replace(adapted.spec, experts=len(chosen), routed=routed), state
 
 

@@ -9,6 +9,8 @@ from saml.adapters.cpu_kernels import Dropout, adapted_product
 from saml.adapters.rows import Rows
 
 MIXING = ("merge", "output")
+# What the experts of a layer have in common: nothing, a LoRA beside them that is always active, or A.
+SHARED = ("nothing", "lora", "down")
 
 
 class Route:
@@ -44,9 +46,14 @@ class MixtureLinear(nn.Module):
     summed, all A_e stacked and all s p_e B_e side by side. With one expert, p = 1 and the layer is a plain
     LoRA. The base is frozen.
 
+    Experts may share something (`shared`): with "lora" a further LoRA, s B_0 A_0 x, is always active beside
+    them; with "down" they have one A, and both mixing rules are s (sum_e p_e B_e) A x.
+
     Attributes:
-        down: A, `(adapters, experts, rank, in)`.
+        down: A, `(adapters, experts, rank, in)`; `(adapters, 1, rank, in)` where it is shared.
         up: B, `(adapters, experts, out, rank)`.
+        shared_down, shared_up: A_0 and B_0, `(adapters, 1, rank, in)` and `(adapters, 1, out, rank)`; None
+            without a shared LoRA.
     """
 
     def __init__(
@@ -60,12 +67,18 @@ class MixtureLinear(nn.Module):
         alpha: float,
         dropout: float,
         mixing: str,
+        shared: str = "nothing",
         independent: bool = False,
     ) -> None:
-        """See `AdaptedRecogniser` for `independent`. Raises ValueError for an unknown mixing rule."""
+        """See `AdaptedRecogniser` for `independent`.
+
+        Raises ValueError for an unknown mixing rule, or something unknown to share.
+        """
         super().__init__()
         if mixing not in MIXING:
             raise ValueError(f"mixing must be one of {', '.join(MIXING)}, not {mixing!r}")
+        if shared not in SHARED:
+            raise ValueError(f"shared must be one of {', '.join(SHARED)}, not {shared!r}")
         self.base = base.requires_grad_(False)
         self.route = route
         self.rows = rows
@@ -74,21 +87,29 @@ class MixtureLinear(nn.Module):
         self.scaling = alpha / rank
         self.mixing = mixing
         self.dropout = Dropout(dropout)
-        self.down = nn.Parameter(torch.empty(rows.adapters, experts, rank, base.in_features))
-        self.up = nn.Parameter(torch.zeros(rows.adapters, experts, base.out_features, rank))
-        self._initialise(independent)
+        self.down = self._fresh_down(1 if shared == "down" else experts, independent)
+        self.up = self._fresh_up(experts)
+        self.shared_down = self._fresh_down(1, independent) if shared == "lora" else None
+        self.shared_up = self._fresh_up(1) if shared == "lora" else None
 
     @torch.no_grad()
-    def _initialise(self, independent: bool) -> None:
-        """Kaiming-uniform A, drawn per expert; B is zero, so the layer starts as its base."""
-        for expert in (self.down if independent else self.down[:1]).flatten(0, 1):
+    def _fresh_down(self, experts: int, independent: bool) -> nn.Parameter:
+        """Kaiming-uniform A, drawn per expert."""
+        down = torch.empty(self.rows.adapters, experts, self.rank, self.base.in_features)
+        for expert in (down if independent else down[:1]).flatten(0, 1):
             nn.init.kaiming_uniform_(expert, a=math.sqrt(5))
-        if not independent:
-            self.down.copy_(self.down[:1].expand_as(self.down))
+        return nn.Parameter(down if independent else down[:1].repeat(self.rows.adapters, 1, 1, 1))
+
+    def _fresh_up(self, experts: int) -> nn.Parameter:
+        """B is zero, so the layer starts as its base."""
+        return nn.Parameter(torch.zeros(self.rows.adapters, experts, self.base.out_features, self.rank))
 
     def adapter_parameters(self) -> dict[str, nn.Parameter]:
         """This layer's own parameters by name; the frozen base is not among them."""
-        return {"down": self.down, "up": self.up}
+        own = {"down": self.down, "up": self.up}
+        if self.shared_down is not None and self.shared_up is not None:
+            own |= {"shared_down": self.shared_down, "shared_up": self.shared_up}
+        return own
 
     def forward(self, x: Tensor) -> Tensor:
         """`(rows, time, in)` to `(rows, time, out)`.
@@ -106,10 +127,23 @@ class MixtureLinear(nn.Module):
         return y.view(*x.shape[:-1], -1)
 
     def _thin(self, groups: int, p: Tensor | None) -> tuple[Tensor, Tensor]:
-        """a `(groups or 1, rank, in)` and b `(groups, out, rank)`; of rank E r with "output"."""
-        down, up = self.rows.select(self.down, groups), self.rows.select(self.up, groups)
+        """a `(groups or 1, n, in)` and b `(groups or 1, out, n)`, n being the rank of the sum.
+
+        n is `rank`, or E `rank` with "output", and `rank` more with a shared LoRA.
+        """
+        a, b = self._mixed(self.rows.select(self.down, groups), self.rows.select(self.up, groups), p)
+        if self.shared_down is None or self.shared_up is None:
+            return a, b
+        shared_a = self.rows.select(self.shared_down, groups)[:, 0].expand(len(a), -1, -1)
+        shared_b = self.scaling * self.rows.select(self.shared_up, groups)[:, 0].expand(len(b), -1, -1)
+        return torch.cat([shared_a, a], dim=1), torch.cat([shared_b, b], dim=2)
+
+    def _mixed(self, down: Tensor, up: Tensor, p: Tensor | None) -> tuple[Tensor, Tensor]:
+        """a and b of the experts alone."""
         if p is None:
             return down[:, 0], self.scaling * up[:, 0]
+        if down.shape[1] == 1:
+            return down[:, 0], _merged(up, self.scaling * p)
         if self.mixing == "merge":
             return _merged(down, p), _merged(up, self.scaling * p)
         scaled = self.scaling * p[..., None, None] * up  # (groups, E, out, rank)

@@ -109,6 +109,37 @@ class CrossRouter(nn.Module):
         return _pool(self.encoder_convolution, self.encoder_attention, states, mask)
 
 
+class RouteTable(nn.Module):
+    """Weights that are learned for each speaker instead of being computed from speech.
+
+    p_e = sigmoid(z_e) / sum_f sigmoid(z_f), with one z for each speaker and routed layer. All z start at
+    zero, so every expert has the same weight.
+
+    Attributes:
+        logits: z, `(adapters, speakers, layers, experts)`. With one speaker it serves whoever speaks.
+    """
+
+    def __init__(self, speakers: int, layers: int, experts: int, rows: Rows) -> None:
+        super().__init__()
+        self.rows = rows
+        self.logits = nn.Parameter(torch.zeros(rows.adapters, speakers, layers, experts))
+
+    def forward(self, speakers: Tensor | None, rows: int) -> Tensor:
+        """The weights of `rows` rows, `(rows, layers, experts)`; `speakers` `(rows,)` says who speaks.
+
+        Raises RuntimeError where there are several speakers and it is not said.
+        """
+        logits = self.rows.select(self.logits, rows).expand(rows, -1, -1, -1)
+        if logits.shape[1] == 1:
+            own = logits[:, 0]
+        elif speakers is None:
+            raise RuntimeError("a table of several speakers was used without saying who speaks")
+        else:
+            own = logits[torch.arange(rows, device=logits.device), speakers]
+        strengths = torch.sigmoid(own)
+        return strengths / strengths.sum(-1, keepdim=True)
+
+
 def repeated(one: Tensor, adapters: int) -> nn.Parameter:
     """A parameter `(adapters, ...)` in which every slice is `one`."""
     return nn.Parameter(one.detach().expand(adapters, *one.shape).clone())

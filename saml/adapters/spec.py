@@ -9,7 +9,8 @@ class AdapterSpec:
     """The shape and rules of an adapter.
 
     `feed_forward_experts` 0 leaves the feed-forward linears alone. `decoder_routing` is "encoder" or "input",
-    see `AdaptedRecogniser`.
+    `routes_from` "router" or "table", see `AdaptedRecogniser`; `shared` is what experts have in common, see
+    `MixtureLinear`.
     """
 
     experts: int
@@ -21,6 +22,8 @@ class AdapterSpec:
     routed: bool = False
     temperature: float = 1.0
     decoder_routing: str = "encoder"
+    shared: str = "nothing"
+    routes_from: str = "router"
 
     def as_dict(self) -> dict[str, Any]:
         """The specification as JSON-ready values."""
@@ -28,8 +31,8 @@ class AdapterSpec:
 
     def one_expert(self) -> "AdapterSpec":
         """One LoRA without a router, as each expert is initialised: as an adapter of its own."""
-        return replace(self, experts=1, routed=False)
+        return replace(self, experts=1, routed=False, shared="nothing", routes_from="router")
 
     def experts_only(self) -> "AdapterSpec":
         """The attention experts alone, without router and feed-forward LoRA: what initialisation leaves."""
-        return replace(self, feed_forward_experts=0, routed=False)
+        return replace(self, feed_forward_experts=0, routed=False, routes_from="router")

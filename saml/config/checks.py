@@ -10,7 +10,7 @@ from typing import Any
 
 from saml.config.model_checks import MODEL_CHECKS
 from saml.config.roles import complete_pretrain, drawn_roles, named_roles, pretrain_count
-from saml.config.settings import ARM_SECTIONS
+from saml.config.settings import ARM_SECTIONS, adapters_of, merged_with_arm
 from saml.corpora.registry import folder_name
 from saml.corpora.talks import person
 
@@ -44,7 +44,7 @@ def _sections(config: Config) -> Iterator[str]:
 
 def _arms(config: Config) -> Iterator[str]:
     for name, arm in config["arms"].items():
-        for problem in _arm(arm):
+        for problem in (*_arm(arm), *_mixture(config, arm)):
             yield f"arms.{name}: {problem}"
 
 
@@ -63,6 +63,22 @@ def _arm(arm: Mapping[str, Any]) -> Iterator[str]:
         for section in ARM_SECTIONS:
             if section in arm and "frozen" in arm[section] and arm[section]["frozen"] is not None:
                 yield f"{section}.frozen is for arms with a router: this one has only LoRAs to train"
+
+
+def _mixture(config: Config, arm: Mapping[str, Any]) -> Iterator[str]:
+    """What is for mixtures only, and what needs one route for a whole utterance."""
+    if not arm["adapted"]:
+        return
+    for key in ("shared", "routes_from", "experts_from"):
+        if key in arm and arm["experts"] == 1:
+            yield f"{key} is for arms with several experts"
+    collapsed = merged_with_arm({"adaptation": config["adaptation"], "arm": arm}, "adaptation")["collapse"]
+    if collapsed and not (arm["routed"] and arm["pretrained"]):
+        yield "adaptation.collapse is for arms that have a router and are pre-trained"
+    own = adapters_of(config, arm)
+    for key, wanted in (("adaptation.collapse", collapsed), ("routes_from", own["routes_from"] == "table")):
+        if wanted and arm["routed"] and own["decoder_routing"] == "input":
+            yield f"{key} needs one route for an utterance: take decoder_routing: encoder"
 
 
 def _run_arms(config: Config) -> Iterator[str]:
@@ -123,8 +139,10 @@ def without_initial_speakers(config: Config, arms: Iterable[str]) -> Iterator[st
         arm = config["arms"][name]
         if not arm["adapted"] or arm["experts"] == 1 or not arm["pretrained"]:
             continue
-        experts = arm["experts"]
-        if initial is not None and len(initial) != experts:
+        experts, start = arm["experts"], adapters_of(config, arm)["experts_from"]
+        if start == "lora":
+            continue
+        if start == "initial_speakers" and initial is not None and len(initial) != experts:
             yield f"initial_speakers: {len(initial)} speakers for the {experts} experts of arms.{name}"
         if available is not None and available < experts:
             yield f"{key}: {available} speakers are fewer than the {experts} experts of arms.{name}"

@@ -94,6 +94,9 @@ class AdapterSettings(Settings):
     mixing: Literal["merge", "output"]
     decoder_routing: Literal["encoder", "input"]
     temperature: float
+    shared: Literal["nothing", "lora", "down"]
+    routes_from: Literal["router", "table"]
+    experts_from: Literal["initial_speakers", "clusters", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +149,15 @@ class PretrainingSettings(AdapterTrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationSettings(AdapterTrainingSettings):
-    """Adaptation to one target speaker: `epochs` over the speaker's training part."""
+    """Adaptation to one target speaker: `epochs` over the speaker's training part.
+
+    `collapse`: a mixture is merged into one LoRA with the speaker's mean route first.
+    """
 
     section: ClassVar = "adaptation"
 
     epochs: int
+    collapse: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +238,11 @@ def merged_with_arm(settings: Mapping[str, Any], section: str) -> dict[str, Any]
     else:
         own = arm[section] if section in arm else {}
     return _merge(settings[section], own)
+
+
+def adapters_of(config: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `adapters` of a configuration with what the entry of an arm says over it."""
+    return merged_with_arm({"adapters": config["adapters"], "arm": arm}, "adapters")
 
 
 def _merge(section: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

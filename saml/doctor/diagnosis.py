@@ -13,6 +13,7 @@ from typing import Any
 from saml.compat.optional import load
 from saml.config.libraries import wanted
 from saml.config.load import labels_in_models_style, validate
+from saml.config.settings import adapters_of
 from saml.doctor import machine
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
@@ -187,7 +188,8 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
     arms = [config["arms"][name] for name in config["run_arms"]]
     adapted = sum(arm["adapted"] for arm in arms)
     pretrained = [arm for arm in arms if arm["adapted"] and arm["pretrained"]]
-    mixtures = sum(arm["experts"] > 1 for arm in pretrained)
+    mixtures = [arm for arm in pretrained if arm["experts"] > 1]
+    routers = sum(adapters_of(config, arm)["routes_from"] == "router" for arm in mixtures)
     speakers, seeds = len(config["target_speakers"]), len(config["seeds"])
     unadapted = len(arms) - adapted
     trained = not is_given(config["model"])
@@ -199,12 +201,12 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "import-base": int(not trained),
         "label": (bool(pretrained) + speakers * bool(adapted)) * labels_in_models_style(config),
         "quantise": int(any(arm["precision"] == "nf4" for arm in arms)),
-        "initialise-experts": mixtures * seeds,
+        "initialise-experts": len(mixtures) * seeds,
         "pretrain": len(pretrained) * seeds,
         "adapt": adapted * speakers * seeds,
         "decode": (adapted * seeds + unadapted) * speakers + unadapted,
-        "routes": mixtures * seeds * speakers,
-        "routing": int(mixtures > 0),
+        "routes": routers * seeds * speakers,
+        "routing": int(routers > 0),
         "tabulate": 1,
         "figures": 1,
         "transcripts": 1,

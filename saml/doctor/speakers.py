@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saml.config.roles import needed_roles
+from saml.config.settings import adapters_of
 from saml.corpora.espeak import speak
 from saml.corpora.folder import synthetic_voices
 from saml.corpora.splits import enrolled, split_speaker
@@ -19,7 +20,7 @@ from saml.doctor.corpus_files import CorpusListing
 from saml.doctor.machine import Line
 from saml.doctor.utterances import about_files, lost_files, split_by_text
 from saml.runtime.errors import SamlError
-from saml.stages.initialise import choose_speakers
+from saml.stages.expert_groups import choose_speakers
 from saml.stages.prepare import no_speaker
 
 Config = Mapping[str, Any]
@@ -85,8 +86,12 @@ def _experts(config: Config, trained_on: Sequence[str]) -> Iterator[Line]:
         arm = config["arms"][name]
         if not arm["adapted"] or not arm["pretrained"] or arm["experts"] == 1:
             continue
+        start = adapters_of(config, arm)["experts_from"]
+        if start == "lora":
+            continue
+        chosen = config["initial_speakers"] if start == "initial_speakers" else None
         try:
-            choose_speakers(trained_on, config["initial_speakers"], arm["experts"])
+            choose_speakers(trained_on, chosen, arm["experts"])
         except SamlError as error:
             yield Line("fail", "corpus", f"arms.{name}: {error}")
 

@@ -72,7 +72,9 @@ class ConformerRecogniser(nn.Module):
     def use_whole_context(self, whole: bool) -> None:
         """Nothing: the context is always the utterance."""
 
-    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+    def assign(
+        self, adapters: Sequence[int], tokens: Tensor | None = None, speakers: Sequence[str] = ()
+    ) -> None:
         """Nothing: there are no adapters."""
 
     def frame_mask(self, lengths: Tensor) -> Tensor:

@@ -121,7 +121,9 @@ class Recogniser(Protocol):
         Whisper's is 30 s. A Conformer has no other than the utterance.
         """
 
-    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+    def assign(
+        self, adapters: Sequence[int], tokens: Tensor | None = None, speakers: Sequence[str] = ()
+    ) -> None:
         """Set the adapter of each row of the next batches; a model without adapters has nothing to set."""
 
     def frame_mask(self, lengths: Tensor) -> Tensor:

@@ -90,7 +90,9 @@ class WhisperRecogniser(nn.Module):
         """Pad to the whole context, or as the settings say; see `Recogniser`."""
         self._tail = None if whole else self.settings["features"]["tail_seconds"]
 
-    def assign(self, adapters: Sequence[int], tokens: Tensor | None = None) -> None:
+    def assign(
+        self, adapters: Sequence[int], tokens: Tensor | None = None, speakers: Sequence[str] = ()
+    ) -> None:
         """Nothing: there are no adapters."""
 
     def frame_mask(self, lengths: Tensor) -> Tensor:

@@ -9,15 +9,18 @@ from typing import Any
 from lhotse import MonoCut
 
 from saml.adapters.adapted import AdaptedRecogniser, State
+from saml.adapters.compress import collapse
 from saml.adapters.spec import AdapterSpec
 from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.settings import AdaptationSettings, typed
 from saml.corpora.manifests import read_cuts
 from saml.corpora.split_files import Fold, read_splits
 from saml.corpora.splits import enrolled
+from saml.models.recogniser import Recogniser
 from saml.models.store import load_model
-from saml.runtime.devices import seed_for
+from saml.runtime.devices import device, make_deterministic, seed_for
 from saml.runtime.errors import Diverged, SamlError
+from saml.stages.routes import mean_routes
 from saml.tracking import RunRecord
 from saml.training.adapter_training import adapter_spec, adapter_task, fresh_adapters, train_adapters
 from saml.training.checkpoints import Checkpoints, identity
@@ -79,6 +82,9 @@ def adapt(
     dropout, several speakers draw other random numbers than one. A speaker whose training diverges stops
     alone: the files of the others are written before the error is raised.
 
+    With `collapse` the pre-trained mixture becomes one LoRA first, with the mean route of each fold's
+    training utterances, and that LoRA is trained.
+
     Args:
         speakers: the target speakers.
         experiment: name of the experiment.
@@ -116,11 +122,18 @@ def adapt(
         record.shared_by(len(speakers))
         inputs.append(_read(speaker, record))
     examples = Examples(_all_cuts(inputs), base)
-    count = sum(len(one.folds) for one in inputs)
-    adapted = fresh_adapters(base, spec, seed, adapters=count)
+    enrolment = settings["partition"]["enrolment"]
+    starts: list[State] = []
     if settings["arm"]["pretrained"]:
-        _load_start(adapted, _start(arm, spec, adapter, adapter_description, content))
-    tasks = _tasks(adapted, examples, inputs, how, arm, settings["partition"]["enrolment"], seed)
+        start = _start(arm, spec, adapter, adapter_description, content)
+        starts = [start for one in inputs for _ in one.folds]
+        if how.collapse:
+            spec, starts = _collapsed(base, spec, start, examples, inputs, enrolment)
+            base, content = load_model(weights, description)  # the other has the mixture in it
+    adapted = fresh_adapters(base, spec, seed, adapters=sum(len(one.folds) for one in inputs))
+    for index, start in enumerate(starts):
+        adapted.load_state(start, adapter=index)
+    tasks = _tasks(adapted, examples, inputs, how, arm, enrolment, seed)
     files = [path for one in inputs for path in (one.files.cuts, one.files.splits)]
     job = identity(settings, seed, examples.cuts, *files, weights, adapter)
     checkpoints = Checkpoints(
@@ -192,9 +205,26 @@ def _start(
     return stored.folds[0]
 
 
-def _load_start(adapted: AdaptedRecogniser, start: State) -> None:
-    for index in range(adapted.adapters):
-        adapted.load_state(start, adapter=index)
+def _collapsed(
+    base: Recogniser,
+    spec: AdapterSpec,
+    start: State,
+    examples: Examples,
+    inputs: Sequence[_Inputs],
+    enrolment: int | None,
+) -> tuple[AdapterSpec, list[State]]:
+    """The one LoRA that the mixture is at the mean route of each fold's training utterances."""
+    make_deterministic()
+    mixture = AdaptedRecogniser(base, spec, seed=0)
+    mixture.to(device())
+    mixture.load_state(start)
+    states: list[State] = []
+    for one in inputs:
+        for fold in one.folds:
+            train = examples.choose(enrolled(fold.train, enrolment, one.files.speaker))
+            spec, state = collapse(mixture, mean_routes(mixture, train))
+            states.append(state)
+    return spec, states
 
 
 def _tasks(

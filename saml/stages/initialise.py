@@ -1,19 +1,23 @@
-"""Expert initialisation: one LoRA per initial speaker; together they become the experts of a mixture."""
+"""Expert initialisation: one LoRA per initial speaker; together they become the experts of a mixture.
 
-from collections.abc import Iterable, Mapping, Sequence
+An arm may say that its experts start from something else (`experts_from`): from a LoRA for each cluster of
+similar speakers, or all of them from one LoRA that is trained on everybody.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lhotse import MonoCut
 
-from saml.adapters.adapted import State
+from saml.adapters.starts import as_experts
 from saml.adapters.store import save_adapter
-from saml.config.settings import PretrainingSettings, typed
+from saml.config.settings import AdapterSettings, PretrainingSettings, typed
 from saml.corpora.manifests import read_cuts
+from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import load_model
-from saml.runtime.devices import seed_for
-from saml.runtime.errors import SamlError
+from saml.runtime.devices import device, make_deterministic, seed_for
+from saml.stages.expert_groups import Group, by_cluster, by_initial_speaker
 from saml.tracking import RunRecord
 from saml.training.adapter_training import adapter_spec, adapter_task, fresh_adapters, train_adapters
 from saml.training.checkpoints import Checkpoints, identity
@@ -39,7 +43,9 @@ def initialise_experts(
     """Train one LoRA for each of the E initial speakers, all in the same steps.
 
     Each is an adapter of its own with independent A, and sees its share of the initialisation budget. The
-    feed-forward LoRAs that are trained beside the experts are discarded.
+    feed-forward LoRAs that are trained beside the experts are discarded. Where `experts_from` is "clusters"
+    there is a LoRA for each cluster of speakers instead. Where it is "lora", one LoRA sees the whole budget,
+    from everybody, and is kept with its feed-forward part: all experts start from it.
 
     Args:
         experiment: name of the experiment.
@@ -73,26 +79,25 @@ def initialise_experts(
         family=content["family"],
     )
     how, spec = typed(PretrainingSettings, settings), adapter_spec(settings)
-    count = spec.experts
-    adapted = fresh_adapters(base, spec.one_expert(), seed, adapters=count, independent=True)
     examples = Examples(read_cuts(cuts), base)
-    train = examples.part("train")
-    speakers = initial_speakers(train, settings["initial_speakers"], count)
+    groups = _groups(settings, examples.part("train"), base, spec.experts, seed)
+    count = len(groups)
+    adapted = fresh_adapters(base, spec.one_expert(), seed, adapters=count, independent=True)
     budget = utterance_shares(how)[0]
     tasks = [
         adapter_task(
             adapted,
             index,
             how,
-            name=f"initialising expert {index} of {arm} (speaker {speaker})",
+            name=f"initialising expert {index} of {arm} ({_whose(group)})",
             record=run,
             curve=f"expert{index}/",
-            train=[cut for cut in train if cut.supervisions[0].speaker == speaker],
+            train=group.cuts,
             dev=(),
             utterances=budget // count + (index < budget % count),
             seed=seed,
         )
-        for index, speaker in enumerate(speakers)
+        for index, group in enumerate(groups)
     ]
     checkpoints = Checkpoints(
         work, identity(settings, seed, examples.cuts, cuts, weights), seconds=checkpoint_seconds
@@ -111,11 +116,14 @@ def initialise_experts(
     )
     for progression in progressions:
         progression.check()
-    state = as_experts([adapted.state(index) for index in range(count)], adapted.attention_parameters())
-    origin = {"arm": arm, "seed": seed, "initial_speakers": list(speakers), "settings": dict(settings)}
-    save_adapter(
-        out_adapter, out_description, spec=spec.experts_only(), folds=[state], base=content, origin=origin
-    )
+    if _from_one_lora(settings):
+        stored, state = spec.one_expert(), adapted.state()
+    else:
+        states = [adapted.state(index) for index in range(count)]
+        stored, state = spec.experts_only(), as_experts(states, adapted.attention_parameters())
+    speakers = [group.speakers for group in groups]
+    origin = {"arm": arm, "seed": seed, "initial_speakers": speakers, "settings": dict(settings)}
+    save_adapter(out_adapter, out_description, spec=stored, folds=[state], base=content, origin=origin)
     run.score("utterances", budget)
     run.size("adapter", out_adapter.stat().st_size)
     run.write(record)
@@ -128,37 +136,24 @@ def utterance_shares(how: PretrainingSettings) -> tuple[int, int]:
     return first, how.utterances - first
 
 
-def initial_speakers(cuts: Sequence[MonoCut], chosen: Sequence[str] | None, experts: int) -> list[str]:
-    """The initial speakers: those `chosen`, or the first of the pool in its own order.
-
-    Raises SamlError when their number is not that of the experts, or one has no utterances to train on.
-    """
-    return choose_speakers([cut.supervisions[0].speaker for cut in cuts], chosen, experts)
-
-
-def choose_speakers(trained_on: Iterable[str], chosen: Sequence[str] | None, experts: int) -> list[str]:
-    """The initial speakers: those `chosen`, or the first of the speakers of the pool's training utterances.
-
-    Raises SamlError as `initial_speakers` does.
-    """
-    present = list(dict.fromkeys(trained_on))
-    if chosen is None and len(present) < experts:
-        raise SamlError(
-            f"role pretrain: {len(present)} speakers with training utterances are fewer than {experts} "
-            "experts; give the role to more speakers, or lower `experts` of the arm"
-        )
-    speakers = list(chosen) if chosen is not None else present[:experts]
-    if len(speakers) != experts:
-        raise SamlError(f"initial_speakers: {len(speakers)} for {experts} experts; give one for each")
-    for speaker in speakers:
-        if speaker not in present:
-            raise SamlError(
-                f"initial_speakers: {speaker!r} has no training utterance in the role pretrain; name a "
-                "speaker of that role"
-            )
-    return speakers
+def _groups(
+    settings: Mapping[str, Any], train: Sequence[MonoCut], base: Recogniser, experts: int, seed: int
+) -> list[Group]:
+    """Whose speech each LoRA is trained on, as the arm's `experts_from` says."""
+    start = typed(AdapterSettings, settings).experts_from
+    if start == "initial_speakers":
+        return by_initial_speaker(train, settings["initial_speakers"], experts)
+    if start == "clusters":
+        make_deterministic()
+        as_module(base).to(device()).eval()
+        return by_cluster(train, base, experts, seed=seed_for("clusters", seed))
+    return [Group(sorted({cut.supervisions[0].speaker for cut in train}), list(train))]
 
 
-def as_experts(adapters: Sequence[State], names: Iterable[str]) -> State:
-    """The tensors `names` of adapters with one expert each, `(1, ...)`, as one adapter `(experts, ...)`."""
-    return {name: torch.cat([adapter[name] for adapter in adapters]) for name in names}
+def _from_one_lora(settings: Mapping[str, Any]) -> bool:
+    return typed(AdapterSettings, settings).experts_from == "lora"
+
+
+def _whose(group: Group) -> str:
+    many = len(group.speakers) > 1
+    return f"{len(group.speakers)} speakers" if many else f"speaker {group.speakers[0]}"

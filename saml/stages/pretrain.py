@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saml.adapters.adapted import AdaptedRecogniser
+from saml.adapters.starts import from_lora
 from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.settings import PretrainingSettings, typed
 from saml.corpora.manifests import read_cuts
@@ -38,8 +39,9 @@ def pretrain(
 ) -> None:
     """Train an arm's adapter on the pre-training pool; the best epoch on its dev part is kept.
 
-    A mixture starts from the experts of `initialise_experts` and sees the utterances that these have left of
-    the budget; one LoRA starts at zero and sees all of it.
+    A mixture starts from the experts (or the one LoRA) of `initialise_experts` and sees the utterances that
+    these have left of the budget; one LoRA starts at zero and sees all of it. Of a table of routes, whose
+    speakers are those of the pool, the mean is kept: it is where another speaker starts.
 
     Args:
         experiment: name of the experiment.
@@ -75,12 +77,13 @@ def pretrain(
         family=content["family"],
     )
     how, spec = typed(PretrainingSettings, settings), adapter_spec(settings)
-    adapted = fresh_adapters(base, spec, seed)
+    examples = Examples(read_cuts(cuts), base)
+    speakers = sorted({cut.supervisions[0].speaker for cut in examples.cuts})
+    adapted = fresh_adapters(base, spec, seed, speakers=speakers if spec.routes_from == "table" else ())
     budget = how.utterances
     if spec.experts > 1:
-        _load_experts(adapted, arm, experts, experts_description, content)
+        _load_experts(adapted, arm, experts, experts_description, content, seed)
         budget = utterance_shares(how)[1]
-    examples = Examples(read_cuts(cuts), base)
     task = adapter_task(
         adapted,
         0,
@@ -108,7 +111,12 @@ def pretrain(
     progression.check()
     origin = {"arm": arm, "seed": seed, "settings": dict(settings)}
     save_adapter(
-        out_adapter, out_description, spec=spec, folds=[adapted.state()], base=content, origin=origin
+        out_adapter,
+        out_description,
+        spec=spec,
+        folds=[adapted.state_for_anyone()],
+        base=content,
+        origin=origin,
     )
     for name, value in progression.kept[0].dev.items():
         run.score(f"dev/{name}", value)
@@ -124,13 +132,21 @@ def _load_experts(
     experts: Path | None,
     description: Path | None,
     content: Mapping[str, Any],
+    seed: int,
 ) -> None:
-    """Set the attention experts to the initialised ones; routers and feed-forward LoRA stay fresh."""
+    """Set the attention experts to the initialised ones; routers and feed-forward LoRA stay fresh.
+
+    From one LoRA they all start, feed-forward included.
+    """
+    spec = adapted.spec
     if experts is None or description is None:
-        raise SamlError(
-            f"arm {arm} has {adapted.spec.experts} experts: give --experts and --experts-description"
-        )
+        raise SamlError(f"arm {arm} has {spec.experts} experts: give --experts and --experts-description")
     initialised = load_adapter(experts, description, content)
-    refuse_other_spec(initialised, adapted.spec.experts_only(), experts, arm)
+    one = initialised.spec.experts == 1
+    refuse_other_spec(initialised, spec.one_expert() if one else spec.experts_only(), experts, arm)
     with about(experts):
-        adapted.load_state({**adapted.state(), **initialised.folds[0]})
+        if one:
+            state = from_lora(adapted, initialised.folds[0], seed=seed_for("experts", seed))
+        else:
+            state = {**adapted.state(), **initialised.folds[0]}
+        adapted.load_state(state)

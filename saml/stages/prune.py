@@ -10,9 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-from lhotse import MonoCut
-
 from saml.adapters.adapted import AdaptedRecogniser
 from saml.adapters.compress import Routes, best_routed, collapse, keep
 from saml.adapters.spec import AdapterSpec
@@ -23,7 +20,7 @@ from saml.corpora.splits import enrolled
 from saml.models.store import load_model
 from saml.runtime.devices import device, make_deterministic
 from saml.runtime.errors import SamlError, about
-from saml.stages.routes import route
+from saml.stages.routes import mean_routes
 from saml.tracking import RunRecord
 
 # The pruned adapter of a fold: its specification, its state, the kept experts (none for one LoRA).
@@ -108,14 +105,6 @@ def prune(
         run.size("adapter", out_adapter.stat().st_size)
         run.file(out_adapter)
         run.write(record)
-
-
-def mean_routes(adapted: AdaptedRecogniser, cuts: Sequence[MonoCut]) -> dict[str, torch.Tensor]:
-    """The mean route over `cuts` `(experts,)` of each routed layer; utterances have equal weight."""
-    found: dict[str, list[list[float]]] = {}
-    for _, layer, weights in route(adapted, cuts):
-        found.setdefault(layer, []).append(weights)
-    return {layer: torch.tensor(rows).mean(0) for layer, rows in found.items()}
 
 
 def share(routes: Routes, experts: Sequence[int]) -> float:

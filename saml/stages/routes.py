@@ -51,6 +51,14 @@ def route(
     return sorted(found, key=lambda one: one[0])  # stable: keeps the order of the layers
 
 
+def mean_routes(adapted: AdaptedRecogniser, cuts: Sequence[MonoCut]) -> dict[str, torch.Tensor]:
+    """The mean route over `cuts` `(experts,)` of each routed layer; utterances have equal weight."""
+    found: dict[str, list[list[float]]] = {}
+    for _, layer, weights in route(adapted, cuts):
+        found.setdefault(layer, []).append(weights)
+    return {layer: torch.tensor(rows).mean(0) for layer, rows in found.items()}
+
+
 def routes(
     *,
     experiment: str,

@@ -35,15 +35,28 @@ def adapter_spec(settings: Mapping[str, Any]) -> AdapterSpec:
         routed=own.routed,
         temperature=own.temperature,
         decoder_routing=own.decoder_routing,
+        shared=own.shared if own.experts > 1 else "nothing",
+        routes_from=own.routes_from if own.routed else "router",
     )
 
 
 def fresh_adapters(
-    base: Recogniser, spec: AdapterSpec, seed: int, *, adapters: int = 1, independent: bool = False
+    base: Recogniser,
+    spec: AdapterSpec,
+    seed: int,
+    *,
+    adapters: int = 1,
+    independent: bool = False,
+    speakers: Sequence[str] = (),
 ) -> AdaptedRecogniser:
     """The base with fresh adapters of a seed, on the device, ready for a deterministic training."""
     adapted = AdaptedRecogniser(
-        base, spec, seed=seed_for("adapters", seed), adapters=adapters, independent=independent
+        base,
+        spec,
+        seed=seed_for("adapters", seed),
+        adapters=adapters,
+        independent=independent,
+        speakers=speakers,
     )
     adapted.to(device())
     make_deterministic()

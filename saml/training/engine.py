@@ -227,7 +227,9 @@ class Training:
         adapters = [adapter for adapter, _ in rows]
         batch = self.examples.batch([cut for _, cut in rows])
         self.recogniser.assign(
-            adapters, own_tokens(batch, adapters) if self.recogniser.routed_by_input else None
+            adapters,
+            own_tokens(batch, adapters) if self.recogniser.routed_by_input else None,
+            [cut.supervisions[0].speaker for _, cut in rows],
         )
         batch = batch.to(self.device)
         if in_training:

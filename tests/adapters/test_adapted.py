@@ -1,6 +1,7 @@
 """Adapters inside a recogniser: where they go, who routes them, what is saved."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -19,12 +20,12 @@ def spec(experts: int = 3, **changes: object) -> AdapterSpec:
     return AdapterSpec(experts=experts, **{**values, **changes})
 
 
-def adapted(make: Make, **changes: object) -> AdaptedRecogniser:
+def adapted(make: Make, speakers: Sequence[str] = (), **changes: object) -> AdaptedRecogniser:
     """An adapted recogniser whose B are not zero, so that routes show in the output."""
-    made = AdaptedRecogniser(make(), spec(**changes), seed=1)
+    made = AdaptedRecogniser(make(), spec(**changes), seed=1, speakers=speakers)
     torch.manual_seed(2)
     for name, parameter in made.expert_parameters().items():
-        if name.endswith(".up"):
+        if name.endswith("up"):
             torch.nn.init.normal_(parameter, std=0.5)
     for parameter in made.router_parameters().values():
         if parameter.dim() > 2:
@@ -216,3 +217,44 @@ def test_dropout_returns_after_evaluation_and_batch_norm_never_trains(
         torch.testing.assert_close(made.encode(*speech).states, made.encode(*speech).states)
     assert bool(norms) == (family == "conformer") and not any(norm.training for norm in norms)
     assert all(torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True))
+
+
+def test_a_table_gives_every_speaker_the_same_route_whatever_is_said(
+    make_recogniser: Make, speech: Speech
+) -> None:
+    """p = sigmoid(z) / sum sigmoid(z), for each of two encoder layers and for each kind of the decoder."""
+    made = adapted(make_recogniser, ["ann", "bob"], routes_from="table")
+    z = made.state()["routers.table.logits"]
+    assert z.shape == (2, 2 + 2, 3)
+    made.assign([0, 0, 0], speakers=["bob", "ann", "bob"])
+    made.encode(*speech)
+    routes = list(made.routes().values())
+    assert len(routes) == 4
+    for layer, route in enumerate(routes):
+        for row, speaker in enumerate([1, 0, 1]):
+            strengths = [1 / (1 + math.exp(-float(value))) for value in z[speaker, layer]]
+            torch.testing.assert_close(route[row], torch.tensor(strengths) / sum(strengths))
+    with pytest.raises(RuntimeError, match="without saying who speaks"):
+        made.assign([0, 0, 0])
+        made.encode(*speech)
+
+
+def test_for_anyone_a_table_has_the_mean_of_its_speakers(make_recogniser: Make, speech: Speech) -> None:
+    made = adapted(make_recogniser, ["ann", "bob"], routes_from="table")
+    z = made.state()["routers.table.logits"]
+    state = made.state_for_anyone()
+    torch.testing.assert_close(state["routers.table.logits"], (z[:1] + z[1:]) / 2)
+    other = adapted(make_recogniser, routes_from="table")
+    other.load_state(state)
+    other.assign([0, 0, 0], speakers=["carl", "carl", "carl"])  # whoever it is
+    other.encode(*speech)
+    assert all(torch.equal(route[0], route[1]) for route in other.routes().values())
+
+
+def test_a_table_is_trained_by_whoever_spoke(make_recogniser: Make, speech: Speech) -> None:
+    made = adapted(make_recogniser, ["ann", "bob", "eve"], routes_from="table")
+    made.assign([0, 0, 0], speakers=["bob", "ann", "bob"])
+    made.logits(made.encode(*speech), torch.tensor([[1, 5, 6, 7]] * 3)).square().sum().backward()
+    (table,) = made.router_parameters().values()
+    assert table.grad is not None
+    assert [bool(row.any()) for row in table.grad[0]] == [True, True, False]

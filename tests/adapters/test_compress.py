@@ -22,15 +22,26 @@ def logits(made: AdaptedRecogniser, speech: Speech) -> torch.Tensor:
     return made.logits(made.encode(*speech), TOKENS)
 
 
-@pytest.mark.parametrize("mixing", ["merge", "output"])
+@pytest.mark.parametrize("routes_from", ["router", "table"])
+@pytest.mark.parametrize(
+    ("mixing", "shared", "rank"),
+    [
+        ("merge", "nothing", 2),
+        ("output", "nothing", 6),
+        ("merge", "lora", 4),
+        ("output", "lora", 8),
+        ("merge", "down", 2),
+        ("output", "down", 2),
+    ],
+)
 def test_collapsed_it_is_the_mixture_at_that_route(
-    make_recogniser: Make, speech: Speech, mixing: str
+    make_recogniser: Make, speech: Speech, mixing: str, shared: str, rank: int, routes_from: str
 ) -> None:
-    """Rank 2, three experts: rank 2 again in merge, 6 in output; no router is left."""
-    made = adapted(make_recogniser, rank=2, mixing=mixing)
+    """Rank 2, three experts: 2 again in merge, 6 in output, 2 more with a shared LoRA; no router is left."""
+    made = adapted(make_recogniser, rank=2, mixing=mixing, shared=shared, routes_from=routes_from)
     made.encode(*speech)
     spec, state = collapse(made, {name: ROUTE for name in made.routes()})
-    assert (spec.experts, spec.rank, spec.routed) == (1, 2 if mixing == "merge" else 6, False)
+    assert (spec.experts, spec.rank, spec.routed, spec.shared) == (1, rank, False, "nothing")
     assert spec.alpha / spec.rank == made.spec.alpha / made.spec.rank
     plain = AdaptedRecogniser(make_recogniser(), spec, seed=9)
     plain.load_state(state)
@@ -50,11 +61,14 @@ def test_each_layer_collapses_at_its_own_route(make_recogniser: Make, speech: Sp
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shared", ["nothing", "lora", "down"])
 @pytest.mark.parametrize("experts", [[0, 2], [1]])
 def test_with_fewer_experts_it_is_the_mixture_with_the_others_at_zero(
-    make_recogniser: Make, speech: Speech, experts: list[int]
+    make_recogniser: Make, speech: Speech, experts: list[int], shared: str
 ) -> None:
-    made = adapted(make_recogniser)
+    made = adapted(make_recogniser, shared=shared)
+    for parameter in made.router_parameters().values():
+        parameter.data.mul_(0.1)  # so that no expert takes all
     states, mask = torch.randn(2, 9, 32), torch.ones(2, 9, dtype=torch.bool)
     spec, state = keep(made, experts)
     fewer = AdaptedRecogniser(make_recogniser(), spec, seed=9)
@@ -67,6 +81,18 @@ def test_with_fewer_experts_it_is_the_mixture_with_the_others_at_zero(
     for kind, router in fewer.routers.items():
         every = made.routers[kind](states, mask)[:, experts]
         torch.testing.assert_close(router(states, mask), every / every.sum(1, keepdim=True))
+
+
+def test_a_table_with_fewer_experts_shares_out_what_is_left(make_recogniser: Make, speech: Speech) -> None:
+    made = adapted(make_recogniser, routes_from="table")
+    made.encode(*speech)
+    spec, state = keep(made, [0, 2])
+    fewer = AdaptedRecogniser(make_recogniser(), spec, seed=9)
+    fewer.load_state(state)
+    fewer.encode(*speech)
+    for name, route in fewer.routes().items():
+        left = made.routes()[name][:, [0, 2]]
+        torch.testing.assert_close(route, left / left.sum(1, keepdim=True))
 
 
 def test_the_best_routed_experts() -> None:

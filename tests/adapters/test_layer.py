@@ -9,7 +9,13 @@ from saml.compat.torchaudio import ensure
 
 
 def layer(
-    experts: int, rank: int, mixing: str = "merge", *, inputs: int = 6, outputs: int = 5
+    experts: int,
+    rank: int,
+    mixing: str = "merge",
+    *,
+    inputs: int = 6,
+    outputs: int = 5,
+    shared: str = "nothing",
 ) -> MixtureLinear:
     torch.manual_seed(11)
     made = MixtureLinear(
@@ -21,8 +27,11 @@ def layer(
         alpha=4.0,
         dropout=0.0,
         mixing=mixing,
+        shared=shared,
     )
     nn.init.normal_(made.up)
+    if made.shared_up is not None:
+        nn.init.normal_(made.shared_up)
     return made
 
 
@@ -141,3 +150,61 @@ def test_every_row_has_the_equation_of_its_own_adapter(mixing: str, experts: int
     y.square().sum().backward()
     assert not made.down.grad[1].any() and not made.up.grad[1].any()
     assert made.down.grad[0].any() and made.down.grad[2].any()
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+def test_a_shared_lora_is_added_whatever_the_route(mixing: str) -> None:
+    """The mixture by its equation, and the shared LoRA's s B_0 A_0 x beside it."""
+    made = layer(3, 2, mixing, shared="lora")
+    x, p = torch.randn(2, 4, 6), torch.softmax(torch.randn(2, 3), dim=-1)
+    made.route.weights = p
+    y = made(x)
+    shared = 2.0 * made.shared_up[0, 0] @ made.shared_down[0, 0]
+    for row in range(2):
+        for time in range(4):
+            expected = by_the_equation(made, x[row, time], p[row]) + shared @ x[row, time]
+            torch.testing.assert_close(y[row, time], expected)
+    assert set(made.adapter_parameters()) == {"down", "up", "shared_down", "shared_up"}
+
+
+@pytest.mark.parametrize("mixing", ["merge", "output"])
+def test_with_one_a_for_all_experts_both_mixing_rules_are_one(mixing: str) -> None:
+    made = layer(3, 2, mixing, shared="down")
+    assert made.down.shape == (1, 1, 2, 6) and made.up.shape == (1, 3, 5, 2)
+    x, p = torch.randn(2, 4, 6), torch.softmax(torch.randn(2, 3), dim=-1)
+    made.route.weights = p
+    y = made(x)
+    for row in range(2):
+        up = sum(p[row, e] * made.up[0, e] for e in range(3))
+        weight = made.base.weight + 2.0 * up @ made.down[0, 0]
+        torch.testing.assert_close(y[row], nn.functional.linear(x[row], weight, made.base.bias))
+
+
+def test_each_row_has_the_shared_lora_of_its_own_adapter() -> None:
+    torch.manual_seed(11)
+    rows = Rows(2)
+    made = MixtureLinear(
+        nn.Linear(6, 5),
+        Route(),
+        rows,
+        experts=2,
+        rank=1,
+        alpha=4.0,
+        dropout=0.0,
+        mixing="merge",
+        shared="lora",
+    )
+    nn.init.normal_(made.shared_down)
+    nn.init.normal_(made.shared_up)
+    rows.assign([1, 0], torch.device("cpu"))
+    made.route.weights = torch.full((2, 2), 0.5)
+    x = torch.randn(2, 3, 6)
+    y = made(x)
+    for row, adapter in enumerate([1, 0]):  # the experts' B is zero
+        weight = made.base.weight + 4.0 * made.shared_up[adapter, 0] @ made.shared_down[adapter, 0]
+        torch.testing.assert_close(y[row], nn.functional.linear(x[row], weight, made.base.bias))
+
+
+def test_something_unknown_cannot_be_shared() -> None:
+    with pytest.raises(ValueError, match="shared must be one of nothing, lora, down, not 'up'"):
+        layer(2, 1, shared="up")

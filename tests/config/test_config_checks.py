@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from saml.config.checks import problems
 from saml.config.load import load, validate
 from saml.runtime.errors import SamlError
 
@@ -99,6 +100,13 @@ WRONG = [
     (put("arms.pqm.routed", True), "arms.pqm: one expert cannot be routed"),
     (put("initial_speakers", ["a", "b"]), "initial_speakers: 2 speakers for the 6 experts of arms.saml"),
     (
+        lambda config: (
+            put("initial_speakers", list("abcdef"))(config),
+            put("run_arms", ["saml-e2"])(config),
+        ),
+        "initial_speakers: 6 speakers for the 2 experts of arms.saml-e2",
+    ),
+    (
         put("corpus.spoken_commands.pretrain.voices", 5),
         "corpus.spoken_commands.pretrain.voices: 5 speakers are fewer than the 6 experts of arms.saml",
     ),
@@ -186,6 +194,20 @@ WRONG = [
         "arms.pqm: adaptation.frozen is for arms with a router",
     ),
     (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of expert, router, null"),
+    (put("arms.pqm.shared", "lora"), "arms.pqm: shared is for arms with several experts"),
+    (put("arms.saml.experts_from", "speakers"), "arms.saml.experts_from: 'speakers' is not one of initial_"),
+    (
+        put("arms.pqm.adaptation", {"collapse": True}),
+        "arms.pqm: adaptation.collapse is for arms that have a router and are pre-trained",
+    ),
+    (
+        put("arms.saml-collapsed.decoder_routing", "input"),
+        "arms.saml-collapsed: adaptation.collapse needs one route for an utterance: take decoder_routing",
+    ),
+    (
+        put("arms.saml-table.decoder_routing", "input"),
+        "arms.saml-table: routes_from needs one route for an utterance: take decoder_routing: encoder",
+    ),
     (put("tuning.grid", []), "tuning.grid: [] is too short"),
     (put("tuning.grid", [1.0e-3, 0]), "tuning.grid[1]: 0 is less than or equal to the minimum of 0"),
     (put("tuning.speakers", ["-x"]), "tuning.speakers: '-x' would be read as an option"),
@@ -232,6 +254,14 @@ def test_limits_themselves_are_right(config: Config) -> None:
     config["arms"]["saml"]["adaptation"] = {"frozen": "router"}
     config["arms"]["pqm"]["adaptation"] = {"frozen": None}
     validate(config, SCHEMA)
+
+
+@pytest.mark.parametrize("start", ["lora", "clusters"])
+def test_experts_that_start_from_no_speakers_need_none(config: Config, start: str) -> None:
+    config["initial_speakers"] = ["a", "b"]
+    config["run_arms"] = ["saml"]
+    config["arms"]["saml"]["experts_from"] = start
+    assert not list(problems(config))
 
 
 def test_several_errors_are_counted(config: Config) -> None:

@@ -50,6 +50,9 @@ SETTINGS: dict[str, Any] = {
         "mixing": "merge",
         "decoder_routing": "encoder",
         "temperature": 1.0,
+        "shared": "nothing",
+        "routes_from": "router",
+        "experts_from": "initial_speakers",
     },
     "initial_speakers": None,
     "pretraining": {
@@ -68,6 +71,7 @@ SETTINGS: dict[str, Any] = {
     },
     "adaptation": {
         "epochs": 2,
+        "collapse": False,
         "batch_utterances": 4,
         "learning_rate": {"expert": 1e-2, "router": 1e-2},
         "interleaved": True,

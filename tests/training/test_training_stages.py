@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from saml.config.settings import PretrainingSettings, typed
 from saml.corpora.splits import enrolled
 from saml.runtime.errors import SamlError
-from saml.stages.initialise import initial_speakers, utterance_shares
+from saml.stages.initialise import utterance_shares
 from saml.tracking import read_record
 from saml.training import engine
 from saml.training.engine import Step, Training
@@ -191,15 +191,6 @@ def test_a_loss_that_is_not_finite_names_the_utterance(made: Path, tmp_path: Pat
     manifest.to_file(broken / "cuts.jsonl.gz")
     with pytest.raises(SamlError, match=r"loss of utterance t-1 is not finite in epoch 1"):
         run.adapt(made, "broken", LORA_ARM, None, cuts=broken / "cuts.jsonl.gz")
-
-
-def test_initial_speakers_are_checked(made: Path) -> None:
-    cuts = list(run.CutSet.from_file(made / "pretrain/cuts.jsonl.gz"))
-    assert initial_speakers(cuts, None, 2) == ["d", "e"]
-    with pytest.raises(SamlError, match="1 for 2 experts"):
-        initial_speakers(cuts, ["d"], 2)
-    with pytest.raises(SamlError, match="'x' has no training utterance"):
-        initial_speakers(cuts, ["d", "x"], 2)
 
 
 def test_every_expert_sees_its_own_speaker_and_its_share(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

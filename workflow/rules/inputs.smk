@@ -225,7 +225,7 @@ def pruning_files(file):
     def of_all(wildcards):
         found = []
         for arm in config["ablation"]["pruning"]:
-            if {**config["adapters"], **ARMS[arm]}.get("decoder_routing") == "input":
+            if adapters_of(config, ARMS[arm])["decoder_routing"] == "input":
                 sys.exit(
                     f"config: ablation.pruning: {arm!r} routes its decoder with every token: no mean route"
                 )

@@ -11,6 +11,8 @@ import pytest
 from saml.cli.main import command_line
 
 ROOT = Path(__file__).parents[2]
+# Pages, and the lab book: it keeps the commands of its revisions, so only its links are followed.
+LAB_BOOK = [ROOT / "RESULTS.md", *sorted((ROOT / "docs" / "lab-book").glob("*.md"))]
 PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -24,7 +26,7 @@ def code(page: Path) -> Iterator[str]:
             yield line.split(" #")[0].strip()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", [*PAGES, *LAB_BOOK], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target

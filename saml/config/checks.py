@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from saml.config.model_checks import MODEL_CHECKS
-from saml.config.roles import complete_pretrain, drawn_roles, named_roles, pretrain_count
+from saml.config.roles import complete_pretrain, drawn_roles, listed_targets, named_roles, pretrain_count
 from saml.config.settings import ARM_SECTIONS, adapters_of, merged_with_arm
 from saml.corpora.registry import folder_name
 from saml.corpora.talks import person
@@ -106,7 +106,7 @@ def _speakers(config: Config) -> Iterator[str]:
 
 
 def _adapted_to(config: Config) -> dict[str, Sequence[str]]:
-    return {"target_speakers": config["target_speakers"], "tuning.speakers": config["tuning"]["speakers"]}
+    return {"target_speakers": listed_targets(config), "tuning.speakers": config["tuning"]["speakers"]}
 
 
 def _roles(config: Config) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _unreserved(config: Config, name: str, own: Mapping[str, Any]) -> Iterator[s
     if not shared:
         return
     for where, speakers in (
-        ("target_speakers", config["target_speakers"]),
+        ("target_speakers", listed_targets(config)),
         ("tuning.speakers", config["tuning"]["speakers"]),
     ):
         for speaker in speakers:
@@ -88,6 +88,12 @@ def _unreserved(config: Config, name: str, own: Mapping[str, Any]) -> Iterator[s
                     f"corpus.{name}.reserved: {speaker!r} of {where} is missing, and {drawing[0]} draws from "
                     f"{shared[0]} too"
                 )
+
+
+def listed_targets(config: Config) -> list[str]:
+    """The target speakers that are listed; none where all of a part are wanted."""
+    wanted = config["target_speakers"]
+    return wanted if isinstance(wanted, list) else []
 
 
 def _shared(own: Mapping[str, Any], first: str, second: str) -> list[str]:

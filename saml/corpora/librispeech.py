@@ -66,6 +66,11 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
     return corpus_folder("librispeech", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=advice)
 
 
+def speakers_of(settings: Mapping[str, Any], part: str) -> list[str]:
+    """The speakers of a part; raises SamlError as `root_folder` and `speakers` do."""
+    return speakers(root_folder(settings), part)
+
+
 def speakers(root: Path, part: str) -> list[str]:
     """The speakers of a part, in numerical order: folders whose names are numbers.
 

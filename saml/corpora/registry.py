@@ -6,6 +6,8 @@
     prepare_speaker(settings, speaker, recordings, supervisions, audio) -> the same three, of a target speaker
         `recordings` and `supervisions` are the output of prepare_corpus. A corpus of files filters them; a
         synthetic corpus synthesises the speaker now, so that a new target speaker changes nothing else.
+    speakers_of(own, part) -> ids of the speakers of a part, of the config's section of the corpus
+        Optional: where a corpus has parts, for `target_speakers: {all_of: ...}`.
     origin(settings) -> for the run record of prepare_corpus: checksums of files that a user edits
         Optional.
 

@@ -66,6 +66,11 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
     return corpus_folder("speechocean762", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=_ADVICE)
 
 
+def speakers_of(settings: Mapping[str, Any], part: str) -> list[str]:
+    """The speakers of a part; raises SamlError as `root_folder` and `speakers` do."""
+    return speakers(root_folder(settings), part)
+
+
 def speakers(root: Path, part: str) -> list[str]:
     """The speakers of a part, sorted. Raises SamlError with instructions when the part is missing."""
     return sorted(set(_table(root / part / "utt2spk").values()))

@@ -102,6 +102,11 @@ def root_folder(settings: Mapping[str, Any]) -> Path:
     return corpus_folder("tedlium3", settings, variable=ROOT_VARIABLE, archive=ARCHIVE, advice=_ADVICE)
 
 
+def speakers_of(settings: Mapping[str, Any], part: str) -> list[str]:
+    """The talks of a part; raises SamlError as `root_folder` and `talks` do."""
+    return talks(root_folder(settings), settings, part)
+
+
 def talks(root: Path, settings: Mapping[str, Any], part: str) -> list[str]:
     """The talks of a part, by name.
 

@@ -59,6 +59,12 @@ def _checks(
     problem = config_problem(config, root, files)
     if problem is not None:
         return {**installation, "config": lambda: iter([problem])}
+    if isinstance(config["target_speakers"], Mapping):
+        try:
+            config = {**config, "target_speakers": _all_speakers(config)}
+        except SamlError as error:
+            missing = Line("fail", "corpus", str(error))
+            return {**installation, "corpus": lambda: iter([missing])}
     return {
         **installation,
         "config": lambda: iter([Line("ok", "config", f"experiment {config['experiment']}")]),
@@ -69,6 +75,13 @@ def _checks(
         "results": lambda: results(config, root),
         "jobs": lambda: jobs(config),
     }
+
+
+def _all_speakers(config: Mapping[str, Any]) -> list[str]:
+    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
+    from saml.corpora.all_speakers import all_speakers
+
+    return all_speakers(config)
 
 
 def _run(name: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
@@ -139,7 +152,7 @@ def threads(config: Mapping[str, Any]) -> Iterator[Line]:
 
 def corpus(config: Mapping[str, Any]) -> Iterator[Line]:
     """Whether the corpus has what the first jobs want of it: voices, or files and speakers of all roles."""
-    # Imported here like all libraries that a broken installation may lack: see `saml.doctor.machine`.
+    # Likewise.
     from saml.doctor.corpus_files import READERS, listing
     from saml.doctor.speakers import recordings
     from saml.doctor.voices import voices

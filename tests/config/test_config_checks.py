@@ -83,6 +83,8 @@ WRONG = [
     (put("target_speakers", ["a", 19]), "target_speakers[1]: 19 is not of type 'string'; put it in quotes"),
     (put("target_speakers", ["a", "b", "a"]), "target_speakers: 'a' is listed twice"),
     (put("target_speakers", []), "target_speakers: [] is too short"),
+    (put("target_speakers", {"all_of": []}), "target_speakers.all_of: [] is too short"),
+    (put("target_speakers", {"all": ["x"]}), "target_speakers.all: unknown key; did you mean 'all_of'?"),
     (put("target_speakers", ["a\x00b"]), "target_speakers: 'a\\x00b' has a control character"),
     (put("target_speakers", ["-x"]), "target_speakers: '-x' would be read as an option"),
     (put("target_speakers", ["é" * 100]), "target_speakers: "),

@@ -10,6 +10,7 @@ import soundfile
 from lhotse.kaldi import load_kaldi_data_dir
 
 from saml.corpora import speechocean762
+from saml.corpora.all_speakers import all_speakers
 from saml.runtime.errors import SamlError
 
 REAL = Path(
@@ -134,3 +135,22 @@ def test_the_real_corpus() -> None:
     assert [len(rows[part]) for part in rows] == [1140, 720]
     assert [len(speechocean762.speakers(REAL, part)) for part in rows] == [57, 36]
     assert all(row.path.is_file() for part in rows.values() for row in part)
+
+
+def test_all_speakers_of_a_part_can_be_targets(root: Path) -> None:
+    """But those with another role: 0157 is a tuning speaker here."""
+    own = settings(root)["speechocean762"]
+    config: dict[str, Any] = {
+        "target_speakers": {"all_of": ["test"]},
+        "tuning": {"speakers": ["0157"]},
+        "corpus": {"name": "speechocean762", "speechocean762": own},
+    }
+    assert all_speakers(config) == ["0009"]
+    config["target_speakers"]["all_of"] = ["train", "test"]  # 0036 is named for heldout
+    assert all_speakers(config) == ["0135", "1027", "0009"]
+    config["target_speakers"]["all_of"] = ["dev"]
+    with pytest.raises(SamlError, match="there is no .*dev/utt2spk; to get the corpus"):
+        all_speakers(config)
+    config["corpus"] |= {"name": "folder", "folder": {"roles": {}}}
+    with pytest.raises(SamlError, match="the corpus folder has no parts; list the speakers"):
+        all_speakers(config)

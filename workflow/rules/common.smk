@@ -30,6 +30,11 @@ try:
         Path(workflow.source_path("../schemas/config.schema.yaml")),
         files=[Path("config/config.yaml"), *map(Path, workflow.overwrite_configfiles)],
     )
+    if isinstance(config["target_speakers"], dict):
+        # Imported only here: corpora take seconds to import.
+        from saml.corpora.all_speakers import all_speakers
+
+        config["target_speakers"] = all_speakers(config)
 except SamlError as error:
     sys.exit(str(error))
 

@@ -14,7 +14,16 @@ from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
 
 ROOT = Path(__file__).parents[2]
-APART = ["overhead", "full_size_step", "dry_run", "scheduling", "looping", "adapted_context", "quantisation"]
+APART = [
+    "overhead",
+    "full_size_step",
+    "dry_run",
+    "scheduling",
+    "looping",
+    "adapted_context",
+    "quantisation",
+    "scaled_adapters",
+]
 SCRIPTS = [*everything.ALL, *APART]
 
 

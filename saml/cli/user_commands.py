@@ -1,4 +1,4 @@
-"""The commands for recordings of one's own: adapt to them, shrink the adapters, write down what is said."""
+"""The commands for recordings of one's own: adapt, shrink and export adapters, write down what is said."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ def add(commands: Any) -> None:
     _add_personalise(commands)
     _add_prune(commands)
     _add_transcribe(commands)
+    _add_export(commands)
 
 
 def _add_personalise(commands: Any) -> None:
@@ -104,3 +105,41 @@ def _add_transcribe(commands: Any) -> None:
     command.add_argument("--beams", type=positive, default=4, help="hypotheses kept (default 4)")
     add_threads(command)
     command.set_defaults(run=lambda options: run("saml.transcribe.recordings:print_texts", options))
+
+
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser(
+        "export",
+        help="write an adapter in the format of another program",
+        description="Write an adapter for PEFT, or a Whisper with the adapter merged into its weights for "
+        "transformers, CTranslate2 (faster-whisper) or whisper.cpp. A mixture of experts becomes one LoRA "
+        "first.",
+    )
+    command.add_argument("adapter", type=Path, metavar="ADAPTER", help="adapter.safetensors of a speaker")
+    command.add_argument(
+        "--to", required=True, choices=("peft", "transformers", "ctranslate2", "ggml"), help="the format"
+    )
+    command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="folder to write")
+    command.add_argument(
+        "--quantise",
+        choices=("int8", "q8_0", "q5_0", "q4_0"),
+        help="round weights: int8 for ctranslate2; q8_0, q5_0 or q4_0 for ggml (default: 32 bits, ggml 16)",
+    )
+    command.add_argument(
+        "--into",
+        choices=("nf4", "fp32"),
+        default="nf4",
+        help="merge into the weights that the adapter was trained on, or into full precision (default nf4)",
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="the model that the adapter was trained on (default: that of its experiment)",
+    )
+    command.add_argument("--fold", type=int, help="of an adapter trained in folds")
+    command.add_argument(
+        "--base-model", metavar="NAME", help="for peft: the transformers model that the adapter belongs on"
+    )
+    add_threads(command)
+    command.set_defaults(run=lambda options: run("saml.export.command:export", options))

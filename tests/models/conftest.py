@@ -63,11 +63,17 @@ def whisper_tokeniser() -> Any:
     return WhisperTokenizer(model["vocab"], merges, additional_special_tokens=SPECIAL[1:])
 
 
-def save_bpe_checkpoint(folder: Path, *, multilingual: bool = False, files: str = "new") -> Path:
-    """A checkpoint with Whisper's kind of vocabulary, in files of transformers 5 (`new`) or of old."""
+def save_bpe_checkpoint(
+    folder: Path, *, multilingual: bool = False, files: str = "new", **changes: Any
+) -> Path:
+    """A checkpoint with Whisper's kind of vocabulary, in files of transformers 5 (`new`) or of old.
+
+    `changes` are of its configuration.
+    """
     tokens = {"bos_token_id": IDS[SPECIAL[0]], "eos_token_id": IDS[SPECIAL[0]]}
     tokens |= {"pad_token_id": IDS[SPECIAL[0]], "decoder_start_token_id": IDS[SPECIAL[1]]}
-    save_checkpoint(folder, torch.float32, vocab_size=BPE + len(SPECIAL) + 5, **tokens)  # and 5 timestamps
+    tokens |= {"vocab_size": BPE + len(SPECIAL) + 5}  # 5 timestamps
+    save_checkpoint(folder, torch.float32, **{**tokens, **changes})
     (folder / "vocab.json").unlink()
     said = {"is_multilingual": multilingual, "suppress_tokens": [3], "begin_suppress_tokens": [4]}
     (folder / "generation_config.json").write_text(json.dumps(said))

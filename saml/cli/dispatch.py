@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 
-def run(path: str, options: dict[str, Any]) -> Any:
-    """Call the function "module:name" with all of `options` but its threads, which are set first; offline."""
+def run(path: str, options: dict[str, Any], *, offline: bool = True) -> Any:
+    """Call the function "module:name" with all of `options` but its threads, which are set first.
+
+    `offline`: libraries do not ask the Hugging Face hub; false for a command that may open a model there.
+    """
     limit_threads(options.pop("threads"))
-    stay_offline()
+    if offline:
+        stay_offline()
     return call(path, options)
 
 

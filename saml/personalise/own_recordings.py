@@ -1,26 +1,33 @@
-"""Adaptation of a finished experiment's models to a user's own recordings, with WER before and after.
+"""Adaptation of a model to a user's own recordings, with errors before and after and a verdict.
 
 `saml personalise` trains adapters only. It runs the stages that Snakemake would run for a target speaker
-(prepare-corpus, prepare-speaker, adapt, decode) with the experiment's settings and models, and writes outputs
-in the layout of an experiment. Cross-validation gives the WER of an adapter; the adapter to use is then
-trained without a test part. The experiment itself is not changed.
+(prepare-corpus, prepare-speaker, adapt, decode) with an experiment's settings and models, and writes outputs
+in the layout of an experiment. Cross-validation gives the errors of an adapter; the adapter to use is then
+trained without a test part. The experiment itself is not changed; an imported Whisper is laid out as one
+(`saml.personalise.bases`).
 """
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from saml.config.load import labels_in_models_style, load, save, stage_settings
+from saml.corpora.manifests import file_of, read_cuts
 from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
+from saml.personalise.bases import DEFAULTS, FRESH_ARM, arm_of, imported, is_experiment
+from saml.personalise.page import write_page
+from saml.personalise.resume import once
 from saml.personalise.speech import folder_section, prepare, remarks, speech_folder, spoken_by
+from saml.personalise.verdict import EXIT_STATUS, REFERENCE, Verdict, as_text, judge
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
 from saml.runtime import layout
 from saml.runtime.errors import SamlError
-from saml.runtime.files import read_json_object
+from saml.runtime.files import read_json_object, write_atomically
 from saml.runtime.layout import place
 from saml.runtime.text import plain_line
 from saml.stages.adapt import Speaker, adapt
@@ -30,11 +37,48 @@ from saml.stages.prepare import write_splits
 
 Config = Mapping[str, Any]
 
-# Relative to the repository, the working directory of the command as of Snakemake.
-DEFAULTS = Path("config/config.yaml")
+# Between two checkpoints of a training; one is written after each epoch in any case.
+CHECKPOINT_SECONDS = 60.0
 
 
 def personalise(
+    *,
+    base: str,
+    recordings: Path,
+    out: Path,
+    start: str = "auto",
+    arms: Sequence[str] | None = None,
+    **options: Any,
+) -> int:
+    """The command: personalise an experiment's models, or any Whisper, which is imported first.
+
+    Args:
+        base: the folder of an experiment's results, or a Whisper (see `saml.personalise.bases`).
+        recordings, out: see `adapt_to_recordings`, which takes `options` too.
+        start: of a Whisper: "shipped", the adapter that this package has for it; "none", no adapter; "auto",
+            the shipped one if there is one.
+        arms: see `adapt_to_recordings`; of a Whisper the one that `start` says.
+
+    Returns:
+        the exit status of the least favourable verdict (`saml.personalise.verdict`), 0 without one.
+
+    Raises:
+        SamlError: see `adapt_to_recordings` and `saml.personalise.bases`.
+    """
+    if is_experiment(base):
+        return adapt_to_recordings(results=Path(base), recordings=recordings, out=out, arms=arms, **options)
+    results = imported(base)
+    arm = arm_of(results, start)
+    if arm == FRESH_ARM:
+        print(
+            "no adapter that was pre-trained on other speakers is shipped for this model (or --start none): "
+            "the adapter starts from nothing, which takes more recordings to help, and may harm",
+            file=sys.stderr,
+        )
+    return adapt_to_recordings(results=results, recordings=recordings, out=out, arms=arms or [arm], **options)
+
+
+def adapt_to_recordings(
     *,
     results: Path,
     recordings: Path,
@@ -44,22 +88,30 @@ def personalise(
     folds: int = 5,
     seed: int | None = None,
     on_bad: str = "error",
-) -> None:
-    """Adapt arms of an experiment to speakers of a folder, and print their WER before and after.
+    always: bool = False,
+) -> int:
+    """Adapt arms of an experiment to speakers of a folder, and print errors before and after, and a verdict.
 
-    Each speaker and arm gets two adapters: a cross-validated one with a state per fold, which gives the WER,
-    and one to use, without a test part: one fold is its dev part, all others train it.
+    Each speaker and arm gets two adapters: a cross-validated one with a state per fold, which gives the
+    errors, and one to use, without a test part: one fold is its dev part, all others train it. Started again
+    after an interruption, it goes on where it was.
 
     Args:
         results: results/<experiment>, with its models and (for pre-trained arms) adapters.
         recordings: a folder as in the corpus `folder`, or a table in such a folder; roles are ignored.
         out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
-            run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record.
+            run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record;
+            `verdict.json` and `report.html` the verdicts.
         speakers: target speakers; None: all speakers of the recordings.
         arms: adapted arms of the experiment's configuration; None: all of its run_arms.
         folds: number of folds of the cross-validation.
         seed: one of the experiment's seeds; None: the first.
         on_bad: "error" stops at a recording that cannot be used, "drop" leaves it out.
+        always: train the adapter to use also where the tested one makes no fewer errors than the model
+            without it.
+
+    Returns:
+        the exit status of the least favourable verdict, 0 without one.
 
     Raises:
         SamlError: a file of the experiment is missing, or the recordings cannot be used.
@@ -80,23 +132,58 @@ def personalise(
     config |= {"target_speakers": wanted or spoken, "run_arms": [*bare, *arms], "seeds": [seed]}
     save(config, out / "config.yaml")
     prepare(config, out, config["target_speakers"], _model(results, config["arms"][[*arms, *bare][0]])[1])
+    verdicts: list[Verdict] = []
     for speaker in config["target_speakers"]:
-        tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
-        if labels_in_models_style(config):
-            _label(config, results, out, speaker)
-        for arm in arms:
-            record = "adaptation.jsonl"
-            _adapt(config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / record)
-        rows = [(arm, _decode(config, results, out, arm, speaker, 0)) for arm in bare]
-        rows += [(arm, _decode(config, results, out, arm, speaker, seed)) for arm in arms]
-        print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"]), *remarks(out, speaker)]))
-        print(f"{speaker}: training the adapters to use, on all recordings", file=sys.stderr)
-        _split_for_use(config, speaker, tested, to_use)
-        for arm in arms:
-            _adapt(
-                config, results, arm, speaker, seed, to_use, _to_use(out, speaker, arm, seed) / "run.jsonl"
-            )
-    print(f"\nAdapters to use  {out}/adapters/<speaker>/<arm>/seed{seed}/adapter.safetensors")
+        verdicts += _personalise_one(config, results, out, speaker, always=always)
+    if verdicts:
+        _write_verdicts(verdicts, out, config["target_speakers"])
+    return max((EXIT_STATUS[one.recommendation] for one in verdicts), default=0)
+
+
+def _personalise_one(
+    config: Config, results: Path, out: Path, speaker: str, *, always: bool
+) -> list[Verdict]:
+    """All steps for one speaker; the verdicts, one for each adapted arm, where `nf4` was decoded too."""
+    arms = [name for name in config["run_arms"] if config["arms"][name]["adapted"]]
+    bare = [name for name in config["run_arms"] if name not in arms]
+    (seed,) = config["seeds"]
+    tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
+    if labels_in_models_style(config):
+        _label(config, results, out, speaker)
+    for arm in arms:
+        _adapt(
+            config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / "adaptation.jsonl"
+        )
+    decoded = {arm: _decode(config, results, out, arm, speaker, 0) for arm in bare}
+    decoded |= {arm: _decode(config, results, out, arm, speaker, seed) for arm in arms}
+    rows = list(decoded.items())
+    print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"]), *remarks(out, speaker)]))
+    unadapted = {arm: decoded[arm] for arm in bare}
+    verdicts = [
+        judge(speaker, arm, {**unadapted, arm: decoded[arm]}) for arm in arms if REFERENCE in unadapted
+    ]
+    for verdict in verdicts:
+        print("\n".join(["", *as_text(verdict)]))
+    useful = [one.arm for one in verdicts if one.improves]
+    _split_for_use(config, speaker, tested, to_use)
+    for arm in arms:
+        place_to_use = _to_use(out, speaker, arm, seed)
+        if verdicts and arm not in useful and not always:
+            print(f"  no adapter to use is trained, as it would not help; --always trains it ({arm})")
+            continue
+        print(f"{speaker}: training the adapter to use, on all recordings ({arm})", file=sys.stderr)
+        _adapt(config, results, arm, speaker, seed, to_use, place_to_use / "run.jsonl")
+        print(f"  adapter to use: {place_to_use / 'adapter.safetensors'}")
+    return verdicts
+
+
+def _write_verdicts(verdicts: Sequence[Verdict], out: Path, speakers: Sequence[str]) -> None:
+    """verdict.json, and report.html with the audio of every recording."""
+    content = json.dumps([one.as_json() for one in verdicts], indent=2, ensure_ascii=False)
+    write_atomically(out / "verdict.json", f"{content}\n".encode())
+    cuts = [cut for speaker in speakers for cut in read_cuts(speech_folder(out, speaker) / "cuts.jsonl.gz")]
+    write_page(out / "report.html", verdicts, {cut.id: Path(file_of(cut)) for cut in cuts})
+    print(f"\nEvery sentence before and after  {out / 'report.html'}")
 
 
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
@@ -161,17 +248,23 @@ def _label(config: Config, results: Path, out: Path, speaker: str) -> None:
     """Write labels in the style of the experiment's base model."""
     folder = speech_folder(out, speaker)
     base = place(results, layout.MODEL, model="base")
-    label(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["decoding"]),
-        whose=speaker,
-        weights=base / "model.safetensors",
-        description=base / "model.json",
-        cuts=folder / "cuts.jsonl.gz",
-        labelled=folder / "labelled.jsonl.gz",
-        record=folder / "labels" / "run.jsonl",
-        corpus="folder",
-    )
+    settings = stage_settings(config, ["decoding"])
+    cuts, labelled = folder / "cuts.jsonl.gz", folder / "labelled.jsonl.gz"
+
+    def step() -> None:
+        label(
+            experiment=config["experiment"],
+            settings=settings,
+            whose=speaker,
+            weights=base / "model.safetensors",
+            description=base / "model.json",
+            cuts=cuts,
+            labelled=labelled,
+            record=folder / "labels" / "run.jsonl",
+            corpus="folder",
+        )
+
+    once(labelled, settings, [base / "model.json", cuts], step)
 
 
 def _adapt(
@@ -182,26 +275,35 @@ def _adapt(
     start: tuple[Path | None, Path | None] = (None, None)
     if config["arms"][arm]["pretrained"]:
         start = _pretrained(results, arm, seed)
+    cuts = splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz")
     own = Speaker(
         speaker=speaker,
-        cuts=splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz"),
+        cuts=cuts,
         splits=splits,
         out_adapter=record.parent / "adapter.safetensors",
         out_description=record.parent / "adapter.json",
         record=record,
     )
-    adapt(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm),
-        arm=arm,
-        speakers=[own],
-        seed=seed,
-        weights=weights,
-        description=description,
-        adapter=start[0],
-        adapter_description=start[1],
-        corpus="folder",
-    )
+    settings = stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm)
+
+    def step() -> None:
+        adapt(
+            experiment=config["experiment"],
+            settings=settings,
+            arm=arm,
+            speakers=[own],
+            seed=seed,
+            weights=weights,
+            description=description,
+            adapter=start[0],
+            adapter_description=start[1],
+            work=record.parent / layout.WORK,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            corpus="folder",
+        )
+
+    files = [description, cuts, splits, *([start[0]] if start[0] is not None else [])]
+    once(own.out_adapter, {**settings, "seed": seed}, files, step)
 
 
 def _decode(
@@ -221,16 +323,22 @@ def _decode(
         adapter_description=folder / "adapter.json" if adapted else None,
         adaptation_record=folder / "adaptation.jsonl" if adapted else None,
     )
-    decode(
-        experiment=config["experiment"],
-        settings=stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm),
-        arm=arm,
-        seed=seed,
-        weights=weights,
-        description=description,
-        decodings=[own],
-        corpus="folder",
-    )
+    settings = stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm)
+
+    def step() -> None:
+        decode(
+            experiment=config["experiment"],
+            settings=settings,
+            arm=arm,
+            seed=seed,
+            weights=weights,
+            description=description,
+            decodings=[own],
+            corpus="folder",
+        )
+
+    files = [path for path in (description, own.cuts, own.splits, own.adapter) if path is not None]
+    once(own.hypotheses, settings, files, step)
     return list(read_lines(folder / "hypotheses.jsonl"))
 
 

@@ -16,7 +16,7 @@ from saml.config.load import load, save
 from saml.corpora.split_files import read_splits
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
-from saml.personalise.own_recordings import personalise
+from saml.personalise.own_recordings import adapt_to_recordings
 from saml.runtime.errors import SamlError
 from saml.stages.prune import prune
 from saml.stages.quantise import quantise
@@ -87,7 +87,8 @@ def recordings(tmp_path: Path) -> Path:
 
 def run(experiment: Path, recordings: Path, **options: object) -> Path:
     out = experiment.parent / "own"
-    personalise(results=experiment, recordings=recordings, out=out, folds=3, **options)  # type: ignore[arg-type]
+    given = {"folds": 3, "always": True, **options}
+    adapt_to_recordings(results=experiment, recordings=recordings, out=out, **given)  # type: ignore[arg-type]
     return out
 
 
@@ -133,7 +134,7 @@ def test_the_adapter_to_use_is_trained_on_all_recordings(
 ) -> None:
     """It has one state, and can be used and pruned; its splits have no test part."""
     out = run(experiment, recordings, speakers=["ben b"], arms=["saml"])
-    assert f"{out}/adapters/<speaker>/<arm>/seed1/adapter.safetensors" in capsys.readouterr().out
+    assert f"{out}/adapters/ben%20b/saml/seed1/adapter.safetensors" in capsys.readouterr().out
     data, folder = out / "data" / "speakers" / "ben%20b", out / "adapters" / "ben%20b" / "saml" / "seed1"
     (fold,) = json.loads((data / "use.json").read_text())["folds"]
     assert sorted(fold["train"] + fold["dev"]) == [f"ben b-{index}" for index in range(6)]
@@ -186,9 +187,9 @@ def test_missing_files_are_named_before_anything_is_written(experiment: Path, re
     with pytest.raises(SamlError, match="--speakers: .*my voice has no speaker carl; it has anna, ben b"):
         run(experiment, recordings, speakers=["carl"])
     with pytest.raises(SamlError, match="--folds: 2 are too few for train, dev and test; choose 3 or more"):
-        personalise(results=experiment, recordings=recordings, out=experiment.parent / "own", folds=2)
+        adapt_to_recordings(results=experiment, recordings=recordings, out=experiment.parent / "own", folds=2)
     with pytest.raises(SamlError, match="an experiment with models of its own"):
-        personalise(results=experiment, recordings=recordings, out=experiment)
+        adapt_to_recordings(results=experiment, recordings=recordings, out=experiment)
     with pytest.raises(SamlError, match="my voice: no config.yaml"):
         run(recordings, recordings)
     shutil.rmtree(recordings)

@@ -95,6 +95,18 @@ def open_checkpoint(model: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(path, settings, tokeniser, config.get("rounded") if _is_ctranslate2(path) else None)
 
 
+def mel_bins(model: Mapping[str, Any]) -> int:
+    """The mel bins of the checkpoint that a config's `model` section names: 80, of the newest 128.
+
+    Raises SamlError as `open_checkpoint`.
+    """
+    path = checkpoint_path(model)
+    found = _config(path).get("num_mel_bins")
+    if type(found) is not int:
+        raise SamlError(f"{path}: its configuration has no num_mel_bins, so it is no Whisper")
+    return found
+
+
 def _is_ctranslate2(path: Path) -> bool:
     return path.is_dir() and find_weights(in_folder(path)).ctranslate2
 

@@ -1,0 +1,129 @@
+"""A base model to personalise: an experiment that has run, or somebody else's Whisper, imported once.
+
+An imported Whisper has a folder of its own in the cache, laid out as an experiment's results: config.yaml,
+models/base, models/nf4, and the adapters that this package ships for it. It is made once for each checkpoint
+and configuration.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import saml
+from saml.config.load import canonical, load, save, stage_settings
+from saml.models.checkpoints.hub import HUB, is_hub_name
+from saml.models.checkpoints.source import checkpoint_path, checksums
+from saml.models.checkpoints.transformers import mel_bins, open_checkpoint
+from saml.runtime import layout
+from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
+from saml.runtime.layout import place
+from saml.stages.import_base import import_base
+from saml.stages.quantise import quantise
+
+PACKAGE = Path(saml.__file__).resolve().parent
+# The defaults of all experiments, and what differs for a Whisper that is personalised.
+DEFAULTS = PACKAGE.parent / "config" / "config.yaml"
+WHISPER = Path(__file__).with_name("whisper.yaml")
+# Adapters that were pre-trained on other speakers, a folder for each.
+SHIPPED = PACKAGE / "shipped"
+
+PRETRAINED_ARM, FRESH_ARM = "pqm", "nf4-lora"
+
+
+def is_experiment(base: str) -> bool:
+    """Whether `base` is the folder of an experiment's results, and not a checkpoint."""
+    return (Path(base) / "config.yaml").is_file() and not (Path(base) / "config.json").is_file()
+
+
+def imported(base: str, cache: Path | None = None) -> Path:
+    """The folder of an imported Whisper; it is imported and quantised first where that has not been done.
+
+    Args:
+        base: a name on the hub (openai/whisper-tiny.en, with or without hf://), a folder of transformers' or
+            faster-whisper's, or a `.pt` of OpenAI's.
+        cache: where imported models lie; None: $XDG_CACHE_HOME/saml, else ~/.cache/saml.
+
+    Raises:
+        SamlError: there is no such model, it is damaged, or no Whisper with a vocabulary of its own.
+    """
+    config = configuration(base)
+    path = checkpoint_path(config["model"])
+    config["model"]["whisper"]["features"]["bins"] = mel_bins(config["model"])
+    opened = open_checkpoint(config["model"])
+    if opened.caution is not None:
+        print(f"warning: {path}: {opened.caution}", file=sys.stderr)
+    marks = canonical({"files": checksums(path), "model": {**config["model"]["whisper"], "checkpoint": None}})
+    name = f"{_readable(base)}-{hashlib.sha256(marks.encode()).hexdigest()[:12]}"
+    folder = (_cache() if cache is None else cache) / name
+    _make(config, folder)
+    save(config, folder / "config.yaml")
+    return folder
+
+
+def starts(folder: Path) -> bool:
+    """Whether there is an adapter to start from that was pre-trained on other speakers."""
+    return (place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1) / "adapter.json").is_file()
+
+
+def configuration(base: str) -> dict[str, Any]:
+    """The configuration of a Whisper that is personalised."""
+    config = load([DEFAULTS, WHISPER])
+    named = base if base.startswith(HUB) or Path(base).exists() or not is_hub_name(base) else f"{HUB}{base}"
+    config["model"]["whisper"]["checkpoint"] = named
+    return config
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saml"
+
+
+def _readable(base: str) -> str:
+    """The last part of a name, with letters that are safe in a path."""
+    last = Path(base.removeprefix(HUB).partition("@")[0]).name or "whisper"
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in last).lstrip(".")
+
+
+def _make(config: Mapping[str, Any], folder: Path) -> None:
+    """Import, quantise and find a shipped adapter, each where it has not been done."""
+    base, nf4 = (place(folder, layout.MODEL, model=model) for model in ("base", "nf4"))
+    if not (base / "model.json").is_file():
+        print(f"importing the model into {folder} (once)", file=sys.stderr)
+        import_base(
+            experiment=config["experiment"],
+            settings=stage_settings(config, ["model"]),
+            out_weights=base / "model.safetensors",
+            out_description=base / "model.json",
+            record=base / "run.jsonl",
+        )
+    if not (nf4 / "model.json").is_file():
+        quantise(
+            experiment=config["experiment"],
+            settings=stage_settings(config, ["quantisation"]),
+            weights=base / "model.safetensors",
+            description=base / "model.json",
+            out_weights=nf4 / "model.safetensors",
+            out_description=nf4 / "model.json",
+            record=nf4 / "run.jsonl",
+        )
+    wanted = read_json_object(nf4 / "model.json")["sha256"]
+    for found in sorted(SHIPPED.glob("*/adapter.json")):
+        if read_json_object(found).get("base_sha256") == wanted:
+            start = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1)
+            start.mkdir(parents=True, exist_ok=True)
+            for name in ("adapter.safetensors", "adapter.json"):
+                shutil.copyfile(found.with_name(name), start / name)
+
+
+def arm_of(folder: Path, start: str) -> str:
+    """The arm to adapt: from the shipped adapter, or from nothing; `start` is "auto", "shipped" or "none".
+
+    Raises SamlError where "shipped" is wanted and none is.
+    """
+    if start == "shipped" and not starts(folder):
+        raise SamlError("--start shipped: no adapter is shipped for this model; leave the option out")
+    return PRETRAINED_ARM if starts(folder) and start != "none" else FRESH_ARM

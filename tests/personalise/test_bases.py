@@ -1,0 +1,87 @@
+"""Any Whisper as the folder of an experiment, imported once."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from saml.adapters import AdaptedRecogniser
+from saml.adapters.store import save_adapter
+from saml.config.load import load, validate
+from saml.models.store import load_model
+from saml.personalise import bases
+from saml.personalise.bases import arm_of, configuration, imported, is_experiment
+from saml.runtime.errors import SamlError
+from saml.training.adapter_training import adapter_spec
+from tests.models.conftest import save_bpe_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save_bpe_checkpoint(tmp_path / "my whisper", max_source_positions=1500)
+
+
+def test_a_whisper_is_imported_and_quantised_once(checkpoint: Path, tmp_path: Path) -> None:
+    folder = imported(str(checkpoint), tmp_path / "cache")
+    assert folder.parent == tmp_path / "cache" and folder.name.startswith("my_whisper-")
+    _, content = load_model(folder / "models/nf4/model.safetensors", folder / "models/nf4/model.json")
+    assert content["precision"] == "nf4"
+    assert is_experiment(str(folder)) and not is_experiment(str(checkpoint))
+    written = (folder / "models/base/model.safetensors").stat().st_mtime_ns
+    assert imported(str(checkpoint), tmp_path / "cache") == folder
+    assert (folder / "models/base/model.safetensors").stat().st_mtime_ns == written
+    # Another file of that name is another model.
+    weights = load_file_and_change(checkpoint / "model.safetensors")
+    assert weights and imported(str(checkpoint), tmp_path / "cache") != folder
+
+
+def load_file_and_change(path: Path) -> bool:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    tensors["model.decoder.layer_norm.bias"] = tensors["model.decoder.layer_norm.bias"] + 1
+    save_file(tensors, path, metadata={"format": "pt"})
+    return True
+
+
+def test_its_configuration_is_valid(tmp_path: Path) -> None:
+    config = configuration("openai/whisper-tiny.en")
+    assert config["model"]["whisper"]["checkpoint"] == "hf://openai/whisper-tiny.en"
+    config["corpus"]["name"] = "folder"
+    config["partition"]["scheme"] = "folds"
+    validate(config, ROOT / "workflow/schemas/config.schema.yaml")
+
+
+def test_an_adapter_is_shipped_for_exactly_the_weights_that_it_was_trained_on(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bases, "SHIPPED", tmp_path / "shipped")
+    folder = imported(str(checkpoint), tmp_path / "cache")
+    assert arm_of(folder, "auto") == "nf4-lora"
+    with pytest.raises(SamlError, match="no adapter is shipped for this model"):
+        arm_of(folder, "shipped")
+    base, content = load_model(folder / "models/nf4/model.safetensors", folder / "models/nf4/model.json")
+    config = load([folder / "config.yaml"])
+    spec = adapter_spec({"arm": config["arms"]["pqm"], "adapters": config["adapters"]})
+    state = AdaptedRecogniser(base, spec, seed=1).state()
+    path = tmp_path / "shipped" / "tiny" / "adapter.safetensors"
+    save_adapter(path, path.with_suffix(".json"), spec=spec, folds=[state], base=content, origin={})
+    imported(str(checkpoint), tmp_path / "cache")
+    assert arm_of(folder, "auto") == "pqm" and arm_of(folder, "none") == "nf4-lora"
+    started = folder / "pretrained/pqm/seed1/adapter.safetensors"
+    assert started.read_bytes() == path.read_bytes()
+    # Of another model's weights it is not offered.
+    shutil.rmtree(folder / "pretrained")
+    description = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**description, "base_sha256": "0" * 64}))
+    imported(str(checkpoint), tmp_path / "cache")
+    assert arm_of(folder, "auto") == "nf4-lora"
+
+
+def test_what_is_no_whisper_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SamlError, match="there is no folder"):
+        imported(str(tmp_path / "missing"), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,97 @@
+"""The verdict against counts done by hand, and the page that shows it."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saml.evaluation.wer import count
+from saml.personalise.page import marked, write_page
+from saml.personalise.verdict import DO_NOT_USE, EXIT_STATUS, NO_DIFFERENCE, USE, Verdict, as_text, judge
+from saml.runtime.errors import SamlError
+
+SAID = ["The cat sat.", "On the mat.", "It was fat."]
+
+
+def lines(texts: list[str], guard: str = "") -> list[dict[str, Any]]:
+    return [
+        {
+            "utterance": f"u{index}",
+            "reference": said,
+            "hypothesis": text,
+            "guard": guard if index == 0 else "",
+            "counts": count(said, text, ["whisper"]),
+        }
+        for index, (said, text) in enumerate(zip(SAID, texts, strict=True))
+    ]
+
+
+BEFORE = ["the bat sat", "In a mat.", "It was fat."]  # 1 + 2 + 0 errors of 9 words
+AFTER = ["The cat sat.", "On the mat.", "It is fat."]  # 0 + 0 + 1
+
+
+def verdict(before: list[str] = BEFORE, after: list[str] = AFTER) -> Verdict:
+    return judge("ann", "pqm", {"fp32": lines(before), "nf4": lines(before, "context"), "pqm": lines(after)})
+
+
+def test_errors_and_sentences_are_counted() -> None:
+    found = verdict()
+    assert found.words == 9 and found.errors == {"fp32": 3, "nf4": 3, "pqm": 1}
+    assert found.reduction == pytest.approx(2 / 3)
+    assert (found.better, found.worse) == (2, 1)
+    assert found.formatted_before == pytest.approx(2 / 3) and found.formatted_after == 1.0
+    assert found.looped == {"fp32": 0, "nf4": 1, "pqm": 0} and found.improves
+    text = "\n".join(as_text(found))
+    assert "ann, pqm: 3 -> 1 of 9 words wrong (3 recordings)" in text
+    assert "sentences: 2 better, 1 worse, 0 the same" in text
+    assert "worse: u2 (0 -> 1 errors)" in text and "decoded again: nf4 1" in text
+
+
+def test_three_sentences_show_nothing_unless_all_agree() -> None:
+    """Drawn from three sentences, the third alone, which got worse, is drawn in one of 27 draws."""
+    assert verdict().recommendation == NO_DIFFERENCE
+    worse = ["the bat sad", "In a mad.", "It is cat."]
+    assert verdict(worse, SAID).recommendation == USE
+    assert verdict(SAID, worse).recommendation == DO_NOT_USE
+    assert verdict(SAID, SAID).recommendation == NO_DIFFERENCE
+    assert EXIT_STATUS == {USE: 0, NO_DIFFERENCE: 10, DO_NOT_USE: 11}
+    assert "so few recordings" in as_text(verdict())[-1] and "Do not use" in as_text(verdict(SAID, worse))[-1]
+
+
+def test_arms_must_have_the_same_recordings() -> None:
+    with pytest.raises(SamlError, match="compares with the arm nf4"):
+        judge("ann", "pqm", {"pqm": lines(AFTER)})
+    with pytest.raises(SamlError, match="other recordings than each other"):
+        judge("ann", "pqm", {"nf4": lines(BEFORE)[:2], "pqm": lines(AFTER)})
+
+
+def test_it_is_json() -> None:
+    content = json.loads(json.dumps(verdict().as_json()))
+    assert content["errors"]["pqm"] == 1 and content["sentences"][1]["before"] == "In a mat."
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "expected"),
+    [
+        ("the cat sat", "The cat sat.", "the cat sat"),  # capitals and marks are no errors
+        ("the bat sat", "The cat sat.", "the <del>cat</del> <mark>bat</mark> sat"),
+        ("the cat", "The cat sat.", "the cat <del>sat.</del>"),
+        ("the fat cat sat", "The cat sat.", "the <mark>fat</mark> cat sat"),
+        ("a <b> c", "a c", "a <mark>&lt;b&gt;</mark> c"),
+    ],
+)
+def test_differing_words_are_marked(text: str, reference: str, expected: str) -> None:
+    assert marked(text, reference) == expected
+
+
+def test_the_page_has_every_sentence_and_its_audio_and_nothing_outside(tmp_path: Path) -> None:
+    audio = tmp_path / "u0.wav"
+    audio.write_bytes(b"RIFF....")
+    write_page(tmp_path / "report.html", [verdict()], {"u0": audio})
+    page = (tmp_path / "report.html").read_text()
+    assert base64.b64encode(b"RIFF....").decode() in page and page.count("<article>") == 3
+    assert "3 &rarr; 1 of 9 words wrong" in page and "so few recordings" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)

@@ -13,6 +13,7 @@ from saml.models.store import load_model, read_description
 from saml.models.tokenisers.byte_level import WhisperTokeniser
 from saml.models.whisper import WhisperRecogniser
 from saml.runtime import layout
+from saml.runtime.cache import cache_folder
 from saml.runtime.errors import SamlError
 from saml.runtime.layout import factors, place, speaker_id
 from saml.stages.prune import prune
@@ -37,7 +38,8 @@ def open_source(adapter: Path, weights: Path | None = None, fold: int | None = N
 
     Args:
         adapter: adapter.safetensors, with adapter.json beside it.
-        weights: the model that it was trained on; None: the one of its experiment, found by the checksum.
+        weights: the model that it was trained on; None: the one of its experiment, or in the user's cache,
+            found by the checksum.
         fold: which state of an adapter that was trained by cross-validation.
 
     Raises:
@@ -72,15 +74,16 @@ def model_of(adapter: Path, weights: Path | None) -> Path:
 
 
 def _find_model(adapter: Path, description: Path) -> Path:
-    """The model of the experiment around an adapter that has the checksum in its description."""
+    """The model that an adapter names by checksum: of the experiment around it, or in the cache."""
     wanted = read_description(description).get("base_sha256")
-    for folder in adapter.resolve().parents:
+    cached = sorted(path for path in cache_folder().glob("*") if path.is_dir())
+    for folder in [*adapter.resolve().parents, *cached]:
         for found in sorted(folder.glob(f"{layout.pattern(layout.MODEL)}/model.json")):
             if json.loads(found.read_text()).get("sha256") == wanted:
                 return found.with_suffix(".safetensors")
     raise SamlError(
-        f"{adapter}: the model that it was trained on is in none of the folders above it; name it with "
-        "--weights"
+        f"{adapter}: the model that it was trained on is in none of the folders above it, and not in "
+        f"{cache_folder()}; name it with --weights"
     )
 
 

@@ -6,7 +6,6 @@ and configuration.
 """
 
 import hashlib
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from saml.models.checkpoints.hub import HUB, is_hub_name
 from saml.models.checkpoints.source import checkpoint_path, checksums
 from saml.models.checkpoints.transformers import mel_bins, open_checkpoint
 from saml.runtime import layout
+from saml.runtime.cache import cache_folder
 from saml.runtime.errors import SamlError
 from saml.runtime.files import read_json_object
 from saml.runtime.layout import place
@@ -46,7 +46,7 @@ def imported(base: str, cache: Path | None = None) -> Path:
     Args:
         base: a name on the hub (openai/whisper-tiny.en, with or without hf://), a folder of transformers' or
             faster-whisper's, or a `.pt` of OpenAI's.
-        cache: where imported models lie; None: $XDG_CACHE_HOME/saml, else ~/.cache/saml.
+        cache: where imported models lie; None: `cache_folder`.
 
     Raises:
         SamlError: there is no such model, it is damaged, or no Whisper with a vocabulary of its own.
@@ -59,7 +59,7 @@ def imported(base: str, cache: Path | None = None) -> Path:
         print(f"warning: {path}: {opened.caution}", file=sys.stderr)
     marks = canonical({"files": checksums(path), "model": {**config["model"]["whisper"], "checkpoint": None}})
     name = f"{_readable(base)}-{hashlib.sha256(marks.encode()).hexdigest()[:12]}"
-    folder = (_cache() if cache is None else cache) / name
+    folder = (cache_folder() if cache is None else cache) / name
     _make(config, folder)
     save(config, folder / "config.yaml")
     return folder
@@ -76,10 +76,6 @@ def configuration(base: str) -> dict[str, Any]:
     named = base if base.startswith(HUB) or Path(base).exists() or not is_hub_name(base) else f"{HUB}{base}"
     config["model"]["whisper"]["checkpoint"] = named
     return config
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saml"
 
 
 def _readable(base: str) -> str:

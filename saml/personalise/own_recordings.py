@@ -148,6 +148,12 @@ def _personalise_one(
     bare = [name for name in config["run_arms"] if name not in arms]
     (seed,) = config["seeds"]
     tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
+    cuts = read_cuts(speech_folder(out, speaker) / "cuts.jsonl.gz")
+    print(
+        f"{speaker}: {len(cuts)} recordings, {sum(cut.duration for cut in cuts):.0f} s; "
+        f"{config['partition']['folds']} adapters of {', '.join(arms)} are tested; results go to {out}",
+        file=sys.stderr,
+    )
     if labels_in_models_style(config):
         _label(config, results, out, speaker)
     for arm in arms:

@@ -29,15 +29,20 @@ def test_the_model_is_that_of_the_experiment_with_the_adapters_checksum(
     assert set(source.state) == set(adapted_by(results, adapter()).state())
 
 
-def test_elsewhere_the_model_has_to_be_named(results: Path, adapter: Adapter, tmp_path: Path) -> None:
+def test_elsewhere_the_model_is_named_or_in_the_cache(
+    results: Path, adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for suffix in (".safetensors", ".json"):
         shutil.copy(adapter().with_suffix(suffix), tmp_path)
     alone = tmp_path / "adapter.safetensors"
-    with pytest.raises(SamlError, match="in none of the folders above it; name it with --weights"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SamlError, match="in none of the folders above it, and not in .*cache/saml; name it"):
         open_source(alone)
     assert open_source(alone, results / "models/nf4/model.safetensors").spec == LORA
     with pytest.raises(SamlError, match="belongs to another base model"):
         open_source(alone, results / "models/base/model.safetensors")
+    shutil.copytree(results / "models", tmp_path / "cache/saml/tiny/models")
+    assert open_source(alone).content["precision"] == "nf4"
 
 
 def test_of_a_cross_validation_one_has_to_be_chosen(adapter: Adapter) -> None:

@@ -65,6 +65,28 @@ def _arm(arm: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{section}.frozen is for arms with a router: this one has only LoRAs to train"
 
 
+def _starts(config: Config) -> Iterator[str]:
+    """An arm that starts from another's pre-training names an arm that has one, of the same shape."""
+    arms = config["arms"]
+    for name, arm in arms.items():
+        named = arm["pretrained"] if arm["adapted"] else False
+        if not isinstance(named, str):
+            continue
+        if named not in arms:
+            yield f"arms.{name}.pretrained: {_unknown_arm(named, arms)}"
+        elif not (arms[named]["adapted"] and arms[named]["pretrained"] is True):
+            yield f"arms.{name}.pretrained: {named!r} is no arm with a pre-training of its own"
+        else:
+            ours, theirs = ({**adapters_of(config, one), **_shape(one)} for one in (arm, arms[named]))
+            for key in ours:
+                if ours[key] != theirs[key]:
+                    yield f"arms.{name}.pretrained: {named!r} has another {key}"
+
+
+def _shape(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: arm[key] for key in ("precision", "experts", "routed")}
+
+
 def _mixture(config: Config, arm: Mapping[str, Any]) -> Iterator[str]:
     """What is for mixtures only, and what needs one route for a whole utterance."""
     if not arm["adapted"]:
@@ -137,7 +159,7 @@ def without_initial_speakers(config: Config, arms: Iterable[str]) -> Iterator[st
         if name not in config["arms"]:
             continue  # _run_arms says so
         arm = config["arms"][name]
-        if not arm["adapted"] or arm["experts"] == 1 or not arm["pretrained"]:
+        if not arm["adapted"] or arm["experts"] == 1 or arm["pretrained"] is not True:
             continue
         experts, start = arm["experts"], adapters_of(config, arm)["experts_from"]
         if start == "lora":
@@ -218,6 +240,7 @@ def _ablation(config: Config) -> Iterator[str]:
 
 CHECKS = (
     _arms,
+    _starts,
     _run_arms,
     _speakers,
     _roles,

@@ -245,6 +245,12 @@ def adapters_of(config: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, 
     return merged_with_arm({"adapters": config["adapters"], "arm": arm}, "adapters")
 
 
+def start_of(arms: Mapping[str, Any], name: str) -> str:
+    """The arm whose pre-training the pre-trained arm `name` starts from: its own, or that of another arm."""
+    named = arms[name]["pretrained"]
+    return named if isinstance(named, str) else name
+
+
 def _merge(section: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(section)
     for key, value in own.items():

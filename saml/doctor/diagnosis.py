@@ -13,7 +13,7 @@ from typing import Any
 from saml.compat.optional import load
 from saml.config.libraries import wanted
 from saml.config.load import labels_in_models_style, validate
-from saml.config.settings import adapters_of
+from saml.config.settings import adapters_of, start_of
 from saml.doctor import machine
 from saml.doctor.machine import Line, first_line
 from saml.models.checkpoints.source import is_given, weights_of
@@ -200,9 +200,14 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
     """Jobs of each stage of a new experiment: arms x speakers x seeds, and the jobs that these depend on."""
     arms = [config["arms"][name] for name in config["run_arms"]]
     adapted = sum(arm["adapted"] for arm in arms)
-    pretrained = [arm for arm in arms if arm["adapted"] and arm["pretrained"]]
+    starts = {start_of(config["arms"], name): name for name in config["run_arms"] if _starts(config, name)}
+    pretrained = [config["arms"][name] for name in starts]
     mixtures = [arm for arm in pretrained if arm["experts"] > 1]
-    routers = sum(adapters_of(config, arm)["routes_from"] == "router" for arm in mixtures)
+    routers = sum(
+        adapters_of(config, arm)["routes_from"] == "router"
+        for arm in arms
+        if arm["adapted"] and arm["pretrained"] is True and arm["experts"] > 1
+    )
     speakers, seeds = len(config["target_speakers"]), len(config["seeds"])
     unadapted = len(arms) - adapted
     trained = not is_given(config["model"])
@@ -224,3 +229,9 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "figures": 1,
         "transcripts": 1,
     }
+
+
+def _starts(config: Mapping[str, Any], name: str) -> bool:
+    """Whether an arm starts from a pre-training."""
+    arm = config["arms"][name]
+    return bool(arm["adapted"] and arm["pretrained"])

@@ -84,7 +84,7 @@ def _experts(config: Config, trained_on: Sequence[str]) -> Iterator[Line]:
     """Whether every expert has an initial speaker, in every mixture that runs."""
     for name in config["run_arms"]:
         arm = config["arms"][name]
-        if not arm["adapted"] or not arm["pretrained"] or arm["experts"] == 1:
+        if not arm["adapted"] or arm["pretrained"] is not True or arm["experts"] == 1:
             continue
         start = adapters_of(config, arm)["experts_from"]
         if start == "lora":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from saml.config.load import labels_in_models_style, load, save, stage_settings
+from saml.config.settings import start_of
 from saml.corpora.manifests import file_of, read_cuts
 from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
@@ -123,7 +124,7 @@ def adapt_to_recordings(
     arms = _arms(config, arms)
     seed = config["seeds"][0] if seed is None else seed
     for arm in arms:
-        _check_files(results, config["arms"][arm], arm, seed)
+        _check_files(results, config, arm, seed)
     spoken, wanted = spoken_by(config), list(map(plain_line, speakers or ()))
     unknown = sorted(set(wanted) - set(spoken))
     if unknown:
@@ -221,10 +222,11 @@ def _arms(config: Config, wanted: Sequence[str] | None) -> list[str]:
     return list(wanted)
 
 
-def _check_files(results: Path, arm: Config, name: str, seed: int) -> None:
+def _check_files(results: Path, config: Config, name: str, seed: int) -> None:
+    arm = config["arms"][name]
     needed = list(_model(results, arm))
     if arm["pretrained"]:
-        needed += _pretrained(results, name, seed)
+        needed += _pretrained(results, start_of(config["arms"], name), seed)
     for path in needed:
         if not path.is_file():
             raise SamlError(
@@ -280,7 +282,7 @@ def _adapt(
     weights, description = _model(results, config["arms"][arm])
     start: tuple[Path | None, Path | None] = (None, None)
     if config["arms"][arm]["pretrained"]:
-        start = _pretrained(results, arm, seed)
+        start = _pretrained(results, start_of(config["arms"], arm), seed)
     cuts = splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz")
     own = Speaker(
         speaker=speaker,

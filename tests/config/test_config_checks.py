@@ -65,7 +65,7 @@ WRONG = [
     (put("adaptation.epochs", "ten"), "adaptation.epochs: 'ten' is not of type 'integer'"),
     (put("adaptation.epochs", 2.0), "adaptation.epochs: 2.0 is not of type 'integer'"),
     (put("adaptation.epochs", True), "adaptation.epochs: True is not of type 'integer'"),
-    (put("adaptation.epochs", 0), "adaptation.epochs: 0 is less than the minimum of 1"),
+    (put("adaptation.epochs", -1), "adaptation.epochs: -1 is less than the minimum of 0"),
     (
         put("adaptation", None),
         "adaptation: None is not of type 'object'; a key without a value is null",
@@ -196,6 +196,22 @@ WRONG = [
         "arms.pqm: adaptation.frozen is for arms with a router",
     ),
     (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of expert, router, null"),
+    (
+        put("arms.pqm-others.pretrained", "pmq"),
+        "arms.pqm-others.pretrained: 'pmq' is not an entry of arms; did",
+    ),
+    (
+        put("arms.pqm-others.pretrained", "nf4-lora"),
+        "arms.pqm-others.pretrained: 'nf4-lora' is no arm with a pre-training of its own",
+    ),
+    (
+        put("arms.pqm-others.pretrained", "pqm-wide"),
+        "arms.pqm-others.pretrained: 'pqm-wide' has another rank",
+    ),
+    (
+        put("arms.saml-collapsed.experts", 5),
+        "arms.saml-collapsed.pretrained: 'saml-joint' has another experts",
+    ),
     (put("arms.pqm.shared", "lora"), "arms.pqm: shared is for arms with several experts"),
     (put("arms.saml.experts_from", "speakers"), "arms.saml.experts_from: 'speakers' is not one of initial_"),
     (

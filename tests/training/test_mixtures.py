@@ -122,3 +122,10 @@ def test_a_cluster_may_have_several_speakers(made: Path) -> None:
     pretrained(made, "clusters")
     groups = json.loads((made / "clusters.experts.json").read_text())["initial_speakers"]
     assert [len(group) for group in groups] == [2, 1] and sorted(sum(groups, [])) == ["d", "e", "f"]
+
+
+def test_without_an_epoch_an_adapter_is_as_pretraining_left_it(made: Path) -> None:
+    arm = {**run.PQM_ARM, "pretrained": "pqm", "adaptation": {"epochs": 0}}
+    run.adapt(made, "others", arm, "pqm")
+    start, own = (load_file(made / f"{name}.safetensors") for name in ("pqm", "others"))
+    assert all(torch.equal(own[name], start[name]) for name in start)

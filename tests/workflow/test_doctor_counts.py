@@ -21,6 +21,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "several seeds": {"seeds": [1, 2, 3]},
     "no adaptation": {"run_arms": ["fp32"]},
     "no mixture": {"run_arms": ["nf4", "pqm", "nf4-lora"], "seeds": [4, 5]},
+    "another arm's pre-training": {"run_arms": ["nf4", "pqm-others", "saml-collapsed", "saml-joint"]},
+    "routes from a table": {"run_arms": ["nf4", "saml-table"]},
     "a given base": GIVEN,
     "labels in the model's style": {
         **GIVEN,

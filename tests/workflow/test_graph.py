@@ -256,3 +256,19 @@ def test_tracking_never_fails_a_run(finished: Project) -> None:
 def _section(project: Project, name: str) -> dict[str, object]:
     config = yaml.safe_load((project.folder / "config" / "config.yaml").read_text())
     return dict(config[name])
+
+
+def test_an_arm_may_start_from_another_arms_pretraining(fresh: Project) -> None:
+    """One pre-training for both; all three ways to adapt take its files."""
+    fresh.configure(run_arms=["pqm", "pqm-others", "saml-collapsed"])
+    for together in (1, 2):
+        outcome = fresh.dry_run("all", "--config", f"speakers_together={together}")
+        assert outcome.jobs["pretrain"] == 2 and outcome.jobs["initialise_experts"] == 1
+        assert "routes" not in outcome.jobs  # saml-collapsed has a router before adaptation only
+    outcome = fresh.dry_run("all", "--printshellcmds")
+    (call,) = [
+        line
+        for line in outcome.text.splitlines()
+        if "adapt " in line and SPEAKERS[0] in line and "--arm pqm-others" in line
+    ]
+    assert "--adapter results/test/pretrained/pqm/seed1/adapter.safetensors" in call

@@ -8,8 +8,8 @@ rule adapt:
         cuts=f"{SPEECH}/{TRAINING_CUTS}",
         features=f"{SPEECH}/features.bin",
         splits=f"{SPEECH}/splits.json",
-        adapter=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),
-        adapter_description=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.json"),
+        adapter=started(f"{PRETRAINED}/adapter.safetensors"),
+        adapter_description=started(f"{PRETRAINED}/adapter.json"),
     output:
         out_adapter=f"{ADAPTED}/adapter.safetensors",
         out_description=f"{ADAPTED}/adapter.json",

@@ -13,7 +13,7 @@ try:
     from saml.cli.stage_table import STAGES
     from saml.config import load as configuration
     from saml.config.checks import without_initial_speakers
-    from saml.config.settings import adapters_of
+    from saml.config.settings import adapters_of, start_of
     from saml.models.checkpoints import source as base_checkpoint
     from saml.doctor import staleness
     from saml.runtime import layout
@@ -45,7 +45,9 @@ RATES = [rate_name(rate) for rate in config["tuning"]["grid"]]
 ARMS = config["arms"]
 ADAPTED_ARMS = [arm for arm in ARMS if ARMS[arm]["adapted"]]
 UNADAPTED_ARMS = [arm for arm in ARMS if not ARMS[arm]["adapted"]]
-PRETRAINED_ARMS = [arm for arm in ADAPTED_ARMS if ARMS[arm].get("pretrained", False)]
+# Arms that start from a pre-training, and those of them that have one of their own.
+STARTED_ARMS = [arm for arm in ADAPTED_ARMS if ARMS[arm].get("pretrained", False)]
+PRETRAINED_ARMS = [arm for arm in STARTED_ARMS if ARMS[arm]["pretrained"] is True]
 MIXTURES = [arm for arm in PRETRAINED_ARMS if ARMS[arm]["experts"] > 1]
 # The arms whose routes are computed from speech, by routers.
 ROUTED_ARMS = [

@@ -22,6 +22,17 @@ def only_for(arms, file, group=None):
     return of_job
 
 
+def started(template):
+    """A file of the pre-training that the job's arm starts from; other jobs have none."""
+
+    def of_job(wildcards):
+        if wildcards.arm not in STARTED_ARMS:
+            return []
+        return template.format(**{**wildcards, "arm": start_of(ARMS, wildcards.arm)})
+
+    return of_job
+
+
 def model(file):
     """A file of the model that the job's arm builds on."""
     return lambda wildcards: f"{folder(layout.MODEL, model=model_of(wildcards.arm))}/{file}"

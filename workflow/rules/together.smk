@@ -42,8 +42,8 @@ for number, group in enumerate(GROUPS, start=1):
             cuts=expand(f"{SPEECH}/{TRAINING_CUTS}", speaker=group),
             features=expand(f"{SPEECH}/features.bin", speaker=group),
             splits=expand(f"{SPEECH}/splits.json", speaker=group),
-            adapter=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.safetensors"),
-            adapter_description=only_for(PRETRAINED_ARMS, f"{PRETRAINED}/adapter.json"),
+            adapter=started(f"{PRETRAINED}/adapter.safetensors"),
+            adapter_description=started(f"{PRETRAINED}/adapter.json"),
         output:
             out_adapter=expand(f"{ADAPTED}/adapter.safetensors", speaker=group, allow_missing=True),
             out_description=expand(f"{ADAPTED}/adapter.json", speaker=group, allow_missing=True),

@@ -118,8 +118,8 @@ use rule adapt as tune_adaptation with:
         cuts=f"{SPEECH}/{TRAINING_CUTS}",
         features=f"{SPEECH}/features.bin",
         splits=f"{SPEECH}/splits.json",
-        adapter=only_for(PRETRAINED_ARMS, f"{TRIAL_START}/adapter.safetensors"),
-        adapter_description=only_for(PRETRAINED_ARMS, f"{TRIAL_START}/adapter.json"),
+        adapter=started(f"{TRIAL_START}/adapter.safetensors"),
+        adapter_description=started(f"{TRIAL_START}/adapter.json"),
     output:
         out_adapter=f"{TRIAL_ADAPTATION}/adapter.safetensors",
         out_description=f"{TRIAL_ADAPTATION}/adapter.json",

@@ -59,9 +59,10 @@ def export(
         return
     model = source.base
     if into == "fp32":
-        full, _ = load_model(full_precision_of(weights), full_precision_of(weights).with_suffix(".json"))
-        assert isinstance(full, WhisperRecogniser)
-        model = full
+        whole = full_precision_of(weights)
+        recogniser, _ = load_model(whole, whole.with_suffix(".json"))
+        assert isinstance(recogniser, WhisperRecogniser)
+        model = recogniser
     merge(model, source.spec, source.state)
     if to == "transformers":
         write_huggingface(model, out)

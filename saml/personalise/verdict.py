@@ -17,6 +17,8 @@ from saml.evaluation.wer import errors, reference_units, relative_reduction
 from saml.runtime.errors import SamlError
 
 SCORER = "whisper"
+# The arm that an adapter is compared with: the four-bit model without one.
+REFERENCE = "nf4"
 DRAWS, SEED = 10_000, 1
 WORST = 3  # sentences that are shown
 
@@ -35,7 +37,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Sentence:
-    """A recording before and after, with its word errors; `fold` says which adapter transcribed it."""
+    """A recording before and after, with its word errors."""
 
     utterance: str
     reference: str
@@ -85,9 +87,6 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """All of it, for a program."""
         return asdict(self)
-
-
-REFERENCE = "nf4"
 
 
 def judge(speaker: str, arm: str, decoded: Mapping[str, Lines]) -> Verdict:

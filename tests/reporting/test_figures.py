@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from results_tree import ARMS, Tree, run
 
 from saml.reporting import style
+from saml.reporting.before_after import POOLED, counts
 from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import loss_curves, mean_curve
 from saml.reporting.figures import FIGURES, figures, reductions, wer_by_arm
@@ -239,3 +241,9 @@ def test_the_figure_of_speakers_counts_who_got_better(small: Tree) -> None:
     found.wer.loc[chosen & (found.wer["speaker"] == "b o"), "insertions"] = 1
     titles = [axes.get_title() for axes in FIGURES["before_after"](found).axes]
     assert titles[1] == "1 better, 1 worse, 0 the same"
+
+
+def test_a_speaker_with_the_same_wer_is_neither_better_nor_worse() -> None:
+    before = pd.Series({POOLED: 30.0, "ann": 20.0, "bob": 40.0, "eve": 30.0, "joe": 10.0})
+    after = pd.Series({POOLED: 20.0, "ann": 20.0, "bob": 10.0, "eve": 10.0, "joe": 20.0})
+    assert counts(before, after) == (2, 1, 1)

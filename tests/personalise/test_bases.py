@@ -1,13 +1,14 @@
 """Any Whisper as the folder of an experiment, imported once."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from saml.adapters import AdaptedRecogniser
-from saml.adapters.store import save_adapter
+from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.load import load, validate
 from saml.models.store import load_model
 from saml.personalise import bases
@@ -17,6 +18,7 @@ from saml.training.adapter_training import adapter_spec
 from tests.models.conftest import save_bpe_checkpoint
 
 ROOT = Path(__file__).parents[2]
+TINY_EN = os.environ.get("SAML_TEST_TINY_EN", "")
 
 
 @pytest.fixture
@@ -85,3 +87,26 @@ def test_what_is_no_whisper_is_named(tmp_path: Path) -> None:
     with pytest.raises(SamlError, match="there is no folder"):
         imported(str(tmp_path / "missing"), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TINY_EN, reason="SAML_TEST_TINY_EN names no folder with OpenAI's tiny.en")
+def test_the_shipped_adapter_is_that_of_the_real_model(tmp_path: Path) -> None:
+    folder = imported(TINY_EN, tmp_path / "cache")
+    assert arm_of(folder, "auto") == "pqm"
+    weights = folder / "models/nf4/model.safetensors"
+    base, content = load_model(weights, weights.with_suffix(".json"))
+    start = folder / "pretrained/pqm/seed1/adapter.safetensors"
+    stored = load_adapter(start, start.with_suffix(".json"), content)
+    config = load([folder / "config.yaml"])
+    spec = adapter_spec({"arm": config["arms"]["pqm"], "adapters": config["adapters"]})
+    refuse_other_spec(stored, spec, start, "pqm")
+    AdaptedRecogniser(base, stored.spec, seed=1).load_state(stored.folds[0])
+
+
+def test_what_is_shipped_is_small_and_has_its_origin() -> None:
+    files = [path for path in bases.SHIPPED.rglob("*") if path.is_file()]
+    assert files and all(path.stat().st_size < 1 << 20 for path in files)
+    for path in bases.SHIPPED.glob("*/adapter.json"):
+        assert path.parent.name in (bases.SHIPPED / "README.md").read_text()
+        assert "/" not in json.dumps(json.loads(path.read_text())["settings"])  # no path of a machine

@@ -30,7 +30,7 @@ PACKAGE = Path(saml.__file__).resolve().parent
 DEFAULTS = PACKAGE.parent / "config" / "config.yaml"
 WHISPER = Path(__file__).with_name("whisper.yaml")
 # Adapters that were pre-trained on other speakers, a folder for each.
-SHIPPED = PACKAGE / "shipped"
+SHIPPED = Path(__file__).with_name("shipped")
 
 PRETRAINED_ARM, FRESH_ARM = "pqm", "nf4-lora"
 

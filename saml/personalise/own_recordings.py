@@ -13,33 +13,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saml.config.load import labels_in_models_style, load, save, stage_settings
+from saml.config.load import labels_in_models_style, load, save
 from saml.config.settings import start_of
 from saml.corpora.manifests import file_of, read_cuts
-from saml.corpora.splits import split_for_use
 from saml.evaluation.wer import error_rate, pool
 from saml.personalise.bases import DEFAULTS, FRESH_ARM, arm_of, imported, is_experiment
 from saml.personalise.page import write_page
-from saml.personalise.resume import once
 from saml.personalise.speech import folder_section, prepare, remarks, speech_folder, spoken_by
+from saml.personalise.steps import (
+    adapt_speaker,
+    decode_speaker,
+    folder_to_use,
+    label_speaker,
+    model_of,
+    pretrained_of,
+    split_to_use,
+    tested_folder,
+)
 from saml.personalise.verdict import EXIT_STATUS, REFERENCE, Verdict, as_text, judge
-from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
 from saml.runtime import layout
 from saml.runtime.errors import SamlError
-from saml.runtime.files import read_json_object, write_atomically
+from saml.runtime.files import write_atomically
 from saml.runtime.layout import place
 from saml.runtime.text import plain_line
-from saml.stages.adapt import Speaker, adapt
-from saml.stages.decode import Decoding, decode
-from saml.stages.label import label
-from saml.stages.prepare import write_splits
 
 Config = Mapping[str, Any]
-
-# Between two checkpoints of a training; one is written after each epoch in any case.
-CHECKPOINT_SECONDS = 60.0
 
 
 def personalise(
@@ -132,7 +132,7 @@ def adapt_to_recordings(
     bare = [name for name in config["run_arms"] if not config["arms"][name]["adapted"]]
     config |= {"target_speakers": wanted or spoken, "run_arms": [*bare, *arms], "seeds": [seed]}
     save(config, out / "config.yaml")
-    prepare(config, out, config["target_speakers"], _model(results, config["arms"][[*arms, *bare][0]])[1])
+    prepare(config, out, config["target_speakers"], model_of(results, config["arms"][[*arms, *bare][0]])[1])
     verdicts: list[Verdict] = []
     for speaker in config["target_speakers"]:
         verdicts += _personalise_one(config, results, out, speaker, always=always)
@@ -156,13 +156,19 @@ def _personalise_one(
         file=sys.stderr,
     )
     if labels_in_models_style(config):
-        _label(config, results, out, speaker)
+        label_speaker(config, results, out, speaker)
     for arm in arms:
-        _adapt(
-            config, results, arm, speaker, seed, tested, _folder(out, speaker, arm, seed) / "adaptation.jsonl"
+        adapt_speaker(
+            config,
+            results,
+            arm,
+            speaker,
+            seed,
+            tested,
+            tested_folder(out, speaker, arm, seed) / "adaptation.jsonl",
         )
-    decoded = {arm: _decode(config, results, out, arm, speaker, 0) for arm in bare}
-    decoded |= {arm: _decode(config, results, out, arm, speaker, seed) for arm in arms}
+    decoded = {arm: decode_speaker(config, results, out, arm, speaker, 0) for arm in bare}
+    decoded |= {arm: decode_speaker(config, results, out, arm, speaker, seed) for arm in arms}
     rows = list(decoded.items())
     print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"]), *remarks(out, speaker)]))
     unadapted = {arm: decoded[arm] for arm in bare}
@@ -172,14 +178,14 @@ def _personalise_one(
     for verdict in verdicts:
         print("\n".join(["", *as_text(verdict)]))
     useful = [one.arm for one in verdicts if one.improves]
-    _split_for_use(config, speaker, tested, to_use)
+    split_to_use(config, speaker, tested, to_use)
     for arm in arms:
-        place_to_use = _to_use(out, speaker, arm, seed)
+        place_to_use = folder_to_use(out, speaker, arm, seed)
         if verdicts and arm not in useful and not always:
             print(f"  no adapter to use is trained, as it would not help; --always trains it ({arm})")
             continue
         print(f"{speaker}: training the adapter to use, on all recordings ({arm})", file=sys.stderr)
-        _adapt(config, results, arm, speaker, seed, to_use, place_to_use / "run.jsonl")
+        adapt_speaker(config, results, arm, speaker, seed, to_use, place_to_use / "run.jsonl")
         print(f"  adapter to use: {place_to_use / 'adapter.safetensors'}")
     return verdicts
 
@@ -224,138 +230,15 @@ def _arms(config: Config, wanted: Sequence[str] | None) -> list[str]:
 
 def _check_files(results: Path, config: Config, name: str, seed: int) -> None:
     arm = config["arms"][name]
-    needed = list(_model(results, arm))
+    needed = list(model_of(results, arm))
     if arm["pretrained"]:
-        needed += _pretrained(results, start_of(config["arms"], name), seed)
+        needed += pretrained_of(results, start_of(config["arms"], name), seed)
     for path in needed:
         if not path.is_file():
             raise SamlError(
                 f"{path}: arm {name} needs this file; create it with "
                 f"snakemake --cores all {path} (with the experiment's --configfile)"
             )
-
-
-def _model(results: Path, arm: Config) -> tuple[Path, Path]:
-    folder = place(results, layout.MODEL, model=layout.model_name(arm["precision"]))
-    return folder / "model.safetensors", folder / "model.json"
-
-
-def _pretrained(results: Path, arm: str, seed: int) -> tuple[Path, Path]:
-    folder = place(results, layout.PRETRAINED, arm=arm, seed=seed)
-    return folder / "adapter.safetensors", folder / "adapter.json"
-
-
-def _split_for_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
-    """Write the splits of the adapter to use, from those of the cross-validation."""
-    splits = read_json_object(tested)
-    utterances = [utterance for part in splits["folds"][0].values() for utterance in part]
-    write_splits(split_for_use(speaker, utterances, config["partition"], splits.get("copies", ())), to_use)
-
-
-def _label(config: Config, results: Path, out: Path, speaker: str) -> None:
-    """Write labels in the style of the experiment's base model."""
-    folder = speech_folder(out, speaker)
-    base = place(results, layout.MODEL, model="base")
-    settings = stage_settings(config, ["decoding"])
-    cuts, labelled = folder / "cuts.jsonl.gz", folder / "labelled.jsonl.gz"
-
-    def step() -> None:
-        label(
-            experiment=config["experiment"],
-            settings=settings,
-            whose=speaker,
-            weights=base / "model.safetensors",
-            description=base / "model.json",
-            cuts=cuts,
-            labelled=labelled,
-            record=folder / "labels" / "run.jsonl",
-            corpus="folder",
-        )
-
-    once(labelled, settings, [base / "model.json", cuts], step)
-
-
-def _adapt(
-    config: Config, results: Path, arm: str, speaker: str, seed: int, splits: Path, record: Path
-) -> None:
-    """Adapt to `splits`; the adapter is written beside `record`."""
-    weights, description = _model(results, config["arms"][arm])
-    start: tuple[Path | None, Path | None] = (None, None)
-    if config["arms"][arm]["pretrained"]:
-        start = _pretrained(results, start_of(config["arms"], arm), seed)
-    cuts = splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz")
-    own = Speaker(
-        speaker=speaker,
-        cuts=cuts,
-        splits=splits,
-        out_adapter=record.parent / "adapter.safetensors",
-        out_description=record.parent / "adapter.json",
-        record=record,
-    )
-    settings = stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm)
-
-    def step() -> None:
-        adapt(
-            experiment=config["experiment"],
-            settings=settings,
-            arm=arm,
-            speakers=[own],
-            seed=seed,
-            weights=weights,
-            description=description,
-            adapter=start[0],
-            adapter_description=start[1],
-            work=record.parent / layout.WORK,
-            checkpoint_seconds=CHECKPOINT_SECONDS,
-            corpus="folder",
-        )
-
-    files = [description, cuts, splits, *([start[0]] if start[0] is not None else [])]
-    once(own.out_adapter, {**settings, "seed": seed}, files, step)
-
-
-def _decode(
-    config: Config, results: Path, out: Path, arm: str, speaker: str, seed: int
-) -> list[dict[str, Any]]:
-    """Decode the test parts; returns the hypotheses as read from the written file."""
-    weights, description = _model(results, config["arms"][arm])
-    adapted = config["arms"][arm]["adapted"]
-    folder = _folder(out, speaker, arm, seed)
-    own = Decoding(
-        hypotheses=folder / "hypotheses.jsonl",
-        record=folder / "run.jsonl",
-        speaker=speaker,
-        cuts=speech_folder(out, speaker) / "cuts.jsonl.gz",
-        splits=speech_folder(out, speaker) / "splits.json",
-        adapter=folder / "adapter.safetensors" if adapted else None,
-        adapter_description=folder / "adapter.json" if adapted else None,
-        adaptation_record=folder / "adaptation.jsonl" if adapted else None,
-    )
-    settings = stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm)
-
-    def step() -> None:
-        decode(
-            experiment=config["experiment"],
-            settings=settings,
-            arm=arm,
-            seed=seed,
-            weights=weights,
-            description=description,
-            decodings=[own],
-            corpus="folder",
-        )
-
-    files = [path for path in (description, own.cuts, own.splits, own.adapter) if path is not None]
-    once(own.hypotheses, settings, files, step)
-    return list(read_lines(folder / "hypotheses.jsonl"))
-
-
-def _folder(out: Path, speaker: str, arm: str, seed: int) -> Path:
-    return place(out, layout.ADAPTED, speaker=speaker, arm=arm, seed=seed)
-
-
-def _to_use(out: Path, speaker: str, arm: str, seed: int) -> Path:
-    return place(out, layout.TO_USE, speaker=speaker, arm=arm, seed=seed)
 
 
 def _report(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from saml.personalise import own_recordings
+from saml.personalise import steps
 from saml.personalise.own_recordings import personalise
 from saml.personalise.resume import once
 from saml.personalise.verdict import EXIT_STATUS
@@ -53,7 +53,7 @@ def test_a_whisper_is_personalised_judged_and_not_adapted_twice(
         raise AssertionError("done before")
 
     for name in ("adapt", "decode", "label"):
-        monkeypatch.setattr(own_recordings, name, never)
+        monkeypatch.setattr(steps, name, never)
     assert personalise(**given) == status  # type: ignore[arg-type]
     (recordings / "5.txt").write_text("the mat\n")
     with pytest.raises(AssertionError, match="done before"):

@@ -1,0 +1,151 @@
+"""The steps of a personalisation for one speaker: the pipeline's own stages, each done once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saml.config.load import labels_in_models_style, stage_settings
+from saml.config.settings import start_of
+from saml.corpora.splits import split_for_use
+from saml.personalise.resume import once
+from saml.personalise.speech import speech_folder
+from saml.reporting.hypotheses import read_lines
+from saml.runtime import layout
+from saml.runtime.files import read_json_object
+from saml.runtime.layout import place
+from saml.stages.adapt import Speaker, adapt
+from saml.stages.decode import Decoding, decode
+from saml.stages.label import label
+from saml.stages.prepare import write_splits
+
+Config = Mapping[str, Any]
+
+# Between two checkpoints of a training; one is written after each epoch in any case.
+CHECKPOINT_SECONDS = 60.0
+
+
+def model_of(results: Path, arm: Config) -> tuple[Path, Path]:
+    """The weights that an arm builds on, and their description."""
+    folder = place(results, layout.MODEL, model=layout.model_name(arm["precision"]))
+    return folder / "model.safetensors", folder / "model.json"
+
+
+def pretrained_of(results: Path, arm: str, seed: int) -> tuple[Path, Path]:
+    """An arm's pre-trained adapter, and its description."""
+    folder = place(results, layout.PRETRAINED, arm=arm, seed=seed)
+    return folder / "adapter.safetensors", folder / "adapter.json"
+
+
+def split_to_use(config: Config, speaker: str, tested: Path, to_use: Path) -> None:
+    """Write the splits of the adapter to use, from those of the cross-validation."""
+    splits = read_json_object(tested)
+    utterances = [utterance for part in splits["folds"][0].values() for utterance in part]
+    write_splits(split_for_use(speaker, utterances, config["partition"], splits.get("copies", ())), to_use)
+
+
+def label_speaker(config: Config, results: Path, out: Path, speaker: str) -> None:
+    """Write labels in the style of the experiment's base model."""
+    folder = speech_folder(out, speaker)
+    base = place(results, layout.MODEL, model="base")
+    settings = stage_settings(config, ["decoding"])
+    cuts, labelled = folder / "cuts.jsonl.gz", folder / "labelled.jsonl.gz"
+
+    def step() -> None:
+        label(
+            experiment=config["experiment"],
+            settings=settings,
+            whose=speaker,
+            weights=base / "model.safetensors",
+            description=base / "model.json",
+            cuts=cuts,
+            labelled=labelled,
+            record=folder / "labels" / "run.jsonl",
+            corpus="folder",
+        )
+
+    once(labelled, settings, [base / "model.json", cuts], step)
+
+
+def adapt_speaker(
+    config: Config, results: Path, arm: str, speaker: str, seed: int, splits: Path, record: Path
+) -> None:
+    """Adapt to `splits`; the adapter is written beside `record`."""
+    weights, description = model_of(results, config["arms"][arm])
+    start: tuple[Path | None, Path | None] = (None, None)
+    if config["arms"][arm]["pretrained"]:
+        start = pretrained_of(results, start_of(config["arms"], arm), seed)
+    cuts = splits.parent / ("labelled.jsonl.gz" if labels_in_models_style(config) else "cuts.jsonl.gz")
+    own = Speaker(
+        speaker=speaker,
+        cuts=cuts,
+        splits=splits,
+        out_adapter=record.parent / "adapter.safetensors",
+        out_description=record.parent / "adapter.json",
+        record=record,
+    )
+    settings = stage_settings(config, ["arm", "adapters", "adaptation", "partition.enrolment"], arm)
+
+    def step() -> None:
+        adapt(
+            experiment=config["experiment"],
+            settings=settings,
+            arm=arm,
+            speakers=[own],
+            seed=seed,
+            weights=weights,
+            description=description,
+            adapter=start[0],
+            adapter_description=start[1],
+            work=record.parent / layout.WORK,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            corpus="folder",
+        )
+
+    files = [description, cuts, splits, *([start[0]] if start[0] is not None else [])]
+    once(own.out_adapter, {**settings, "seed": seed}, files, step)
+
+
+def decode_speaker(
+    config: Config, results: Path, out: Path, arm: str, speaker: str, seed: int
+) -> list[dict[str, Any]]:
+    """Decode the test parts; returns the hypotheses as read from the written file."""
+    weights, description = model_of(results, config["arms"][arm])
+    adapted = config["arms"][arm]["adapted"]
+    folder = tested_folder(out, speaker, arm, seed)
+    own = Decoding(
+        hypotheses=folder / "hypotheses.jsonl",
+        record=folder / "run.jsonl",
+        speaker=speaker,
+        cuts=speech_folder(out, speaker) / "cuts.jsonl.gz",
+        splits=speech_folder(out, speaker) / "splits.json",
+        adapter=folder / "adapter.safetensors" if adapted else None,
+        adapter_description=folder / "adapter.json" if adapted else None,
+        adaptation_record=folder / "adaptation.jsonl" if adapted else None,
+    )
+    settings = stage_settings(config, ["arm", "decoding", "scoring.scorers"], arm)
+
+    def step() -> None:
+        decode(
+            experiment=config["experiment"],
+            settings=settings,
+            arm=arm,
+            seed=seed,
+            weights=weights,
+            description=description,
+            decodings=[own],
+            corpus="folder",
+        )
+
+    files = [path for path in (description, own.cuts, own.splits, own.adapter) if path is not None]
+    once(own.hypotheses, settings, files, step)
+    return list(read_lines(folder / "hypotheses.jsonl"))
+
+
+def tested_folder(out: Path, speaker: str, arm: str, seed: int) -> Path:
+    """The folder of the adapter that is tested, and of its hypotheses."""
+    return place(out, layout.ADAPTED, speaker=speaker, arm=arm, seed=seed)
+
+
+def folder_to_use(out: Path, speaker: str, arm: str, seed: int) -> Path:
+    """The folder of the adapter to use."""
+    return place(out, layout.TO_USE, speaker=speaker, arm=arm, seed=seed)

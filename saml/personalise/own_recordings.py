@@ -158,15 +158,8 @@ def _personalise_one(
     if labels_in_models_style(config):
         label_speaker(config, results, out, speaker)
     for arm in arms:
-        adapt_speaker(
-            config,
-            results,
-            arm,
-            speaker,
-            seed,
-            tested,
-            tested_folder(out, speaker, arm, seed) / "adaptation.jsonl",
-        )
+        record = tested_folder(out, speaker, arm, seed) / "adaptation.jsonl"
+        adapt_speaker(config, results, arm, speaker, seed, tested, record)
     decoded = {arm: decode_speaker(config, results, out, arm, speaker, 0) for arm in bare}
     decoded |= {arm: decode_speaker(config, results, out, arm, speaker, seed) for arm in arms}
     rows = list(decoded.items())

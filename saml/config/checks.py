@@ -66,9 +66,9 @@ def _arm(arm: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _starts(config: Config) -> Iterator[str]:
-    """An arm that starts from another's pre-training names an arm that has one, of the same shape."""
+    """An arm that runs from another's pre-training names an arm that has one, of the same shape."""
     arms = config["arms"]
-    for name, arm in arms.items():
+    for name, arm in ((name, arms[name]) for name in config["run_arms"] if name in arms):
         named = arm["pretrained"] if arm["adapted"] else False
         if not isinstance(named, str):
             continue

@@ -34,6 +34,16 @@ def put(path: str, value: Any) -> Callable[[Config], None]:
     return change
 
 
+def running(arm: str, key: str, value: Any) -> Callable[[Config], None]:
+    """A change of an arm, which is run."""
+
+    def change(config: Config) -> None:
+        config["run_arms"] = ["fp32", arm]
+        config["arms"][arm][key] = value
+
+    return change
+
+
 def folder_corpus(**roles: list[str]) -> Callable[[Config], None]:
     """A change to a folder corpus with these roles."""
 
@@ -197,19 +207,19 @@ WRONG = [
     ),
     (put("adaptation.frozen", "all"), "adaptation.frozen: 'all' is not one of expert, router, null"),
     (
-        put("arms.pqm-others.pretrained", "pmq"),
+        running("pqm-others", "pretrained", "pmq"),
         "arms.pqm-others.pretrained: 'pmq' is not an entry of arms; did",
     ),
     (
-        put("arms.pqm-others.pretrained", "nf4-lora"),
+        running("pqm-others", "pretrained", "nf4-lora"),
         "arms.pqm-others.pretrained: 'nf4-lora' is no arm with a pre-training of its own",
     ),
     (
-        put("arms.pqm-others.pretrained", "pqm-wide"),
+        running("pqm-others", "pretrained", "pqm-wide"),
         "arms.pqm-others.pretrained: 'pqm-wide' has another rank",
     ),
     (
-        put("arms.saml-collapsed.experts", 5),
+        running("saml-collapsed", "experts", 5),
         "arms.saml-collapsed.pretrained: 'saml-joint' has another experts",
     ),
     (put("arms.pqm.shared", "lora"), "arms.pqm: shared is for arms with several experts"),

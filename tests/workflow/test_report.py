@@ -71,6 +71,7 @@ def test_tables_and_figures_are_reached_by_clicking(seen: dict[str, list[str]]) 
         ],
         "2 Speakers": [
             "Figure: WER by speaker and arm",
+            "Figure: before and after adaptation",
             "Table: by speaker and arm, with intervals",
             "Table: counts by speaker, arm and seed",
         ],

@@ -46,7 +46,7 @@ def before_after(report: Report) -> Figure:
     style.title(
         figure,
         "Who benefits? WER of each speaker before and after adaptation",
-        f"Scorer {report.scorers[0]}, {seeds}. Blue: fewer errors; orange: more. Black: all words together. "
+        f"Scorer {report.scorers[0]}, {seeds}. Blue: fewer errors; orange: more. Black: all words together.\n"
         f"{caveat(len(report.speakers))}",
     )
     return figure

@@ -64,7 +64,7 @@ def _run(
 ) -> Callable[[], None]:
     """Decodes every tuning speaker with the speaker's own adapter and notes errors under `name`."""
     from saml.decoding.transcription import Search, best_outputs
-    from saml.evaluation.wer import count, error_rate, pool
+    from saml.evaluation.wer import count, error_rate, pool, reference_units
 
     search = Search(**{**config["decoding"], "ctc_weight": 0.0})
 
@@ -78,7 +78,7 @@ def _run(
             pairs = zip(cuts, outputs, strict=True)
             counts += [count(cut.supervisions[0].text, output.text, ["released"]) for cut, output in pairs]
         total = pool(one["released"]["words"] for one in counts)
-        found[name] = {"words": total["words"], "WER %": 100 * error_rate(total), "looped": looped}
+        found[name] = {"words": reference_units(total), "WER %": 100 * error_rate(total), "looped": looped}
 
     return run
 

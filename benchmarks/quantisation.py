@@ -98,7 +98,7 @@ def _run(
 ) -> Callable[[], None]:
     """Sets the weights, decodes everything and notes under `name` what came out."""
     from saml.decoding.transcription import Search, best_outputs
-    from saml.evaluation.wer import count, error_rate, pool
+    from saml.evaluation.wer import count, error_rate, pool, reference_units
 
     search = Search(beams=beams, batch_seconds=120.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True)
 
@@ -109,7 +109,7 @@ def _run(
         counts = [count(cut.supervisions[0].text, output.text, ["released"]) for cut, output in pairs]
         total = pool(one["released"]["words"] for one in counts)
         found[name] = {
-            "words": sum(total.values()) - total["insertions"],
+            "words": reference_units(total),
             "WER %": 100 * error_rate(total),
             "looped": sum(bool(output.guard) for output in outputs),
             "MB": megabytes,

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from saml.adapters.layer import MixtureLinear, Route
 from saml.adapters.router import CrossRouter, Router, RouteTable
 from saml.adapters.rows import Rows
-from saml.adapters.sites import FEED_FORWARD, find_sites, replace_module
+from saml.adapters.sites import FEED_FORWARD, find_sites
 from saml.adapters.spec import AdapterSpec
-from saml.models.recogniser import Encoded, Recogniser, as_module
+from saml.models.recogniser import Encoded, Recogniser, as_module, replace_module
 from saml.runtime.errors import SamlError
 
 DECODER = ("decoder_self", "cross")

@@ -28,9 +28,3 @@ def find_sites(recogniser: Recogniser, sites: dict[str, str]) -> list[tuple[str,
             )
         found += matching
     return found
-
-
-def replace_module(root: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` in the place of the submodule `name` of `root`."""
-    parent, _, child = name.rpartition(".")
-    setattr(root.get_submodule(parent), child, module)

@@ -57,21 +57,79 @@ def unpack(
 
     Raises SamlError when a tensor is missing or has the wrong size or type for that shape.
     """
+    codes, absmax = _read(stored, name, shape, block_size=block_size, double=double)
+    return _values(codes, absmax, shape, block_size)
+
+
+class Packed(nn.Module):
+    """A weight `(rows, columns)` that stays packed; rows of it are de-quantised when they are asked for.
+
+    Its tensors are no part of a network's state: they come from the file, and nothing changes them.
+    """
+
+    codes: Tensor
+    absmax: Tensor
+
+    def __init__(self, codes: Tensor, absmax: Tensor, shape: torch.Size, block_size: int) -> None:
+        """The codes `(rows, columns / 2)` uint8, and the scale of each block, `(rows, columns / block)`."""
+        super().__init__()
+        self.register_buffer("codes", codes.view(shape[0], -1), persistent=False)
+        self.register_buffer("absmax", absmax.view(shape[0], -1), persistent=False)
+        self._columns, self._block_size = shape[1], block_size
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """The float32 rows from `start` to `stop`, `(stop - start, columns)`."""
+        return self._values(self.codes[start:stop], self.absmax[start:stop])
+
+    def chosen(self, rows: Tensor) -> Tensor:
+        """The float32 rows with the indices `(chosen,)`: `(chosen, columns)`."""
+        return self._values(self.codes[rows], self.absmax[rows])
+
+    def _values(self, codes: Tensor, absmax: Tensor) -> Tensor:
+        shape = torch.Size((len(codes), self._columns))
+        return _values(codes.flatten(), absmax.flatten(), shape, self._block_size)
+
+
+def keep(
+    stored: Mapping[str, Tensor], name: str, shape: torch.Size, *, block_size: int, double: bool
+) -> Packed | None:
+    """The weight that `pack` stored as `name`, still packed; None where a row is not of whole blocks.
+
+    Raises SamlError as `unpack` does.
+    """
+    if shape[1] % block_size:
+        return None
+    codes, absmax = _read(stored, name, shape, block_size=block_size, double=double)
+    return Packed(codes, absmax, shape, block_size)
+
+
+def _read(
+    stored: Mapping[str, Tensor], name: str, shape: torch.Size, *, block_size: int, double: bool
+) -> tuple[Tensor, Tensor]:
+    """The codes and the float32 scales of a stored weight."""
     blocks = -(-shape.numel() // block_size)
     absmax_type = torch.uint8 if double else torch.float32
     codes = _stored(stored, name, torch.uint8, -(-shape.numel() // 2))
     absmax = _stored(stored, f"{name}.absmax", absmax_type, blocks)
-    nested = None
-    offset = None
     if double:
         scales = _stored(stored, f"{name}.scales", torch.float32, 1 + -(-blocks // _NESTED_BLOCK))
-        offset = scales[0]
-        nested = bnb.QuantState(
-            absmax=scales[1:].contiguous(),
-            blocksize=_NESTED_BLOCK,
-            code=bnb.create_dynamic_map().to(codes.device),
-            dtype=torch.float32,
-        )
+        absmax = _scales(absmax, scales)
+    return codes, absmax
+
+
+def _scales(absmax: Tensor, scales: Tensor) -> Tensor:
+    """The scale of each block, from scales that are quantised themselves."""
+    nested = bnb.QuantState(
+        absmax=scales[1:].contiguous(),
+        blocksize=_NESTED_BLOCK,
+        code=bnb.create_dynamic_map().to(absmax.device),
+        dtype=torch.float32,
+    )
+    return bnb.dequantize_blockwise(absmax, nested) + scales[0]
+
+
+def _values(codes: Tensor, absmax: Tensor, shape: torch.Size, block_size: int) -> Tensor:
+    """The float32 weight of `shape`, by bitsandbytes."""
     state = bnb.QuantState(
         absmax=absmax,
         shape=shape,
@@ -79,8 +137,6 @@ def unpack(
         code=bnb.get_4bit_type("nf4", device=codes.device),
         quant_type="nf4",
         dtype=torch.float32,
-        offset=offset,
-        state2=nested,
     )
     return bnb.dequantize_4bit(codes.reshape(-1, 1), state).reshape(shape)
 

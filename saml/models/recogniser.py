@@ -159,3 +159,9 @@ def as_module(recogniser: Recogniser) -> nn.Module:
     """The recogniser as the torch module that it also is."""
     assert isinstance(recogniser, nn.Module)
     return recogniser
+
+
+def replace_module(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` in the place of the submodule `name` of `root`."""
+    parent, _, child = name.rpartition(".")
+    setattr(root.get_submodule(parent), child, module)

@@ -71,13 +71,19 @@ def save_model(
     write_atomically(description, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, Any]]:
+def load_model(
+    weights: Path, description: Path, *, packed: bool = False
+) -> tuple[Recogniser, dict[str, Any]]:
     """A recogniser in evaluation mode, NF4 weights de-quantised once to float32, and its description.
+
+    With `packed`, those of linear layers and embeddings stay packed (see `saml.models.packed`).
 
     Raises SamlError when a file is missing or damaged, or weights and description do not belong together.
     """
     refuse_missing(weights)
     content = read_description(description)
+    if packed and content.get("precision") != "nf4":
+        raise SamlError(f"{weights}: is in full precision; only a model in NF4 has packed weights")
     tokenizer = description.with_name(TOKENIZER)
     with as_described(description, weights, tokenizer):
         tokeniser = read_tokeniser(tokenizer, content["tokeniser"])
@@ -85,8 +91,8 @@ def load_model(weights: Path, description: Path) -> tuple[Recogniser, dict[str, 
         with torch.device("meta"):  # neither memory nor random numbers for weights that are read
             recogniser = rebuild(content, tokeniser)
         if content["precision"] == "nf4":
-            state = _dequantise(recogniser, state, content["quantisation"])
-    _fill(recogniser, state, weights)
+            state = _dequantise(recogniser, state, content["quantisation"], packed=packed)
+    _fill(recogniser, state, weights, tied=not packed)
     as_module(recogniser).eval()
     return recogniser, content
 
@@ -153,25 +159,32 @@ def _described_bytes(path: Path, sha256: str) -> bytes:
 
 
 def _dequantise(
-    recogniser: Recogniser, state: dict[str, Tensor], quantisation: Mapping[str, Any]
+    recogniser: Recogniser, state: dict[str, Tensor], quantisation: Mapping[str, Any], *, packed: bool
 ) -> dict[str, Tensor]:
+    """What the network is to be filled with; with `packed` it has got the other weights."""
     # Imported here for start-up: bitsandbytes takes a second, and full-precision models do without.
     from saml.models.nf4 import quantisable, unpack
+    from saml.models.packed import keep_packed
 
-    own = as_module(recogniser).state_dict()
+    own = {name: tensor.shape for name, tensor in as_module(recogniser).state_dict().items()}
+    quantised = quantisable(recogniser)
+    kept = keep_packed(recogniser, state, **quantisation) if packed else set()
     unpacked = {
-        name: unpack(state, name, own[name].shape, **quantisation) for name in quantisable(recogniser)
+        name: unpack(state, name, own[name], **quantisation) for name in quantised if name not in kept
     }
     plain = {
         name: tensor
         for name, tensor in state.items()
-        if name not in unpacked and name.removesuffix(".absmax").removesuffix(".scales") not in unpacked
+        if name.removesuffix(".absmax").removesuffix(".scales") not in quantised
     }
     return {**plain, **unpacked}
 
 
-def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path) -> None:
-    """Give a network that was built on the meta device its values. Raises SamlError where they do not fit."""
+def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path, *, tied: bool) -> None:
+    """Give a network that was built on the meta device its values; `tied`: tie the weights that it ties.
+
+    Raises SamlError where they do not fit.
+    """
     expected = stored(recogniser)
     for name in sorted(expected.keys() ^ state.keys()):
         raise SamlError(
@@ -189,5 +202,6 @@ def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path) -
         name: torch.zeros((), dtype=torch.long) for name in module.state_dict() if name.endswith(_COUNTERS)
     }
     module.load_state_dict(values, strict=False, assign=True)  # all but tied and computed tensors
-    recogniser.network.tie_weights()
+    if tied:
+        recogniser.network.tie_weights()
     recogniser.fill_computed()

@@ -48,7 +48,7 @@ BPE = 256 + 15  # ordinary tokens of the tiny vocabulary: the bytes and 15 merge
 IDS = {name: BPE + number for number, name in enumerate(SPECIAL)}
 
 
-def whisper_tokeniser() -> Any:
+def whisper_tokeniser(special: list[str] = SPECIAL) -> Any:
     """transformers' own tokeniser of Whisper, with 15 merges learned here and its special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import WhisperTokenizer
@@ -60,7 +60,7 @@ def whisper_tokeniser() -> Any:
     learned.train_from_iterator([" it's the cat that sat on the mat, the cat's hat"] * 9, trainer)
     model = json.loads(learned.to_str())["model"]
     merges = [tuple(merge) for merge in model["merges"]]
-    return WhisperTokenizer(model["vocab"], merges, additional_special_tokens=SPECIAL[1:])
+    return WhisperTokenizer(model["vocab"], merges, additional_special_tokens=special[1:])
 
 
 def save_bpe_checkpoint(

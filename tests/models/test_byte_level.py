@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from saml.decoding.transcription import Search, transcribe
 from saml.models.checkpoints.tokeniser_files import read_tokenizer
@@ -58,6 +60,39 @@ def test_the_prompt_is_that_of_transformers(tmp_path: Path, multilingual: bool) 
     assert list(ours.prompt) == theirs.prefix_tokens
     # all special tokens but the end, timestamps without a name, and what generation_config.json names
     assert set(ours.never) == {3} | set(range(BPE + 1, BPE + 15)) and ours.never_first == (4,)
+
+
+TEN = ["en", "de", "zh", "ja", "fr", "es", "pt", "sw", "haw", "yue"]
+
+
+def test_prompts_of_ten_languages_are_those_of_transformers() -> None:
+    """By code and by name, to transcribe and to translate."""
+    special = [SPECIAL[0], SPECIAL[1], *(f"<|{code}|>" for code in TEN), *SPECIAL[4:]]
+    theirs = whisper_tokeniser(special)
+    own = Tokenizer.from_str(theirs.backend_tokenizer.to_str())
+    ours = WhisperTokeniser(own, size=BPE + len(special), multilingual=True)
+    prompts = set()
+    for code in TEN:
+        for task in ("transcribe", "translate"):
+            theirs.set_prefix_tokens(language=code, task=task, predict_timestamps=False)
+            for name in (code, LANGUAGES[code], LANGUAGES[code].title()):
+                ours.choose(name, task)
+                assert list(ours.prompt) == theirs.prefix_tokens
+            prompts.add(ours.prompt)
+    assert len(prompts) == 20
+    for unknown in ("fi", "klingon", "transcribe"):  # transformers knows the first, this model does not
+        with pytest.raises(SamlError, match=f"does not know the language '{unknown}'"):
+            ours.choose(unknown, "transcribe")
+
+
+def test_an_english_model_takes_english_only(tmp_path: Path) -> None:
+    ours = opened(save_bpe_checkpoint(tmp_path / "bpe"))
+    before = ours.prompt
+    ours.choose("english", "transcribe")
+    assert ours.prompt == before
+    for language, task in (("de", "transcribe"), ("en", "translate")):
+        with pytest.raises(SamlError, match="knows English only"):
+            ours.choose(language, task)
 
 
 def test_the_style_of_texts_is_a_setting(tmp_path: Path) -> None:

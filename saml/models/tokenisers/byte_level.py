@@ -64,6 +64,33 @@ class WhisperTokeniser:
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True  # their names in a text are text
 
+    def choose(self, language: str, task: str) -> None:
+        """Name the language that is spoken, and the task, in the prompt.
+
+        Args:
+            language: a code ("de") or an English name ("german").
+            task: "transcribe", or "translate" into English.
+
+        Raises:
+            SamlError: the model knows English only and this is something else, or does not know the language.
+        """
+        # Imported here for start-up: it brings transformers along, and hardly anybody needs it.
+        from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+        code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+        if not self.multilingual:
+            if (code, task) != ("en", "transcribe"):
+                raise SamlError(
+                    f"this Whisper knows English only, and does not {task} {language!r}; use a multilingual "
+                    "one, such as openai/whisper-base"
+                )
+            return
+        names = (START, f"<|{code}|>", f"<|{task}|>", NO_TIMESTAMPS)
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        if code not in TO_LANGUAGE_CODE.values() or not ids.keys() >= set(names):
+            raise SamlError(f"this Whisper does not know the language {language!r}, or not how to {task} it")
+        self.prompt = tuple(ids[name] for name in names)
+
     @property
     def never(self) -> tuple[int, ...]:
         """Tokens that a search may not take: special ones but the end, empty ones, the checkpoint's own."""

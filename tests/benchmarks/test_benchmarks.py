@@ -23,6 +23,7 @@ APART = [
     "adapted_context",
     "quantisation",
     "scaled_adapters",
+    "transcription",
 ]
 SCRIPTS = [*everything.ALL, *APART]
 

@@ -14,7 +14,7 @@ import pytest
 SAML = Path(__file__).parents[1] / "saml"
 
 LAYERS = """
-    cli personalise transcribe export doctor tuning reporting stages decoding training tracking config corpora
+    cli transcribe personalise export doctor tuning reporting stages decoding training tracking config corpora
     adapters models features audio evaluation compat runtime
 """.split()
 

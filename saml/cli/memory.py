@@ -10,7 +10,7 @@ _BATCHES = {
     "decoding": "batch_seconds",
 }
 _BY_HAND = {
-    "transcribe": "give fewer or shorter recordings at a time, or lower --beams",
+    "transcribe": "give --memory low, or lower --beams",
     "personalise": "close other programs, or use a machine with more",
 }
 

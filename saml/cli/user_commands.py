@@ -1,5 +1,6 @@
 """The commands for recordings of one's own: adapt, shrink and export adapters, write down what is said."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -106,25 +107,78 @@ def _add_transcribe(commands: Any) -> None:
     command = commands.add_parser(
         "transcribe",
         help="write down what is said in recordings",
-        description="Print a line for each recording: its file, a tab, its text. A recording is one "
-        "utterance of some seconds, in any format that libsndfile reads.",
+        description="Write down what is said in recordings of any length and format. One that is longer than "
+        "the model takes is cut at pauses. Prints a line for each recording: its file, a tab, its text.",
     )
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
-    command.add_argument("--weights", required=True, type=Path, metavar="PATH", help=PATHS["weights"])
     command.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="recordings; - for standard input"
+    )
+    _add_model(command)
+    output = command.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        dest="style",
+        choices=("text", "srt", "vtt", "json"),
+        default="text",
+        help="text, subtitles, or JSON with times (default text)",
+    )
+    output.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write a file for each recording here, not to the terminal"
+    )
+    output.add_argument(
+        "--longest",
+        type=float,
+        metavar="SECONDS",
+        help="of a segment; shorter ones suit subtitles (default: what the model takes, 30 for Whisper)",
+    )
+    search = command.add_argument_group("decoding")
+    search.add_argument("--language", help="that is spoken, for a multilingual Whisper (default: English)")
+    search.add_argument(
+        "--task",
+        choices=("transcribe", "translate"),
+        default="transcribe",
+        help="for a multilingual Whisper: translate into English (default transcribe)",
+    )
+    search.add_argument("--beams", type=positive, default=4, help="hypotheses kept (default 4)")
+    search.add_argument(
+        "--memory",
+        choices=("normal", "low"),
+        default="normal",
+        help="low: keep four-bit weights packed; needs less memory and more time (default normal)",
+    )
+    add_threads(command)
+    command.set_defaults(
+        run=lambda options: run("saml.transcribe.command:print_transcripts", options, offline=False)
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    """Add the options that say which model and adapters transcribe."""
+    model = command.add_argument_group("model (default: the one that the adapter was trained on)")
+    model.add_argument(
+        "--base",
+        metavar="BASE",
+        help="a Whisper, as for `saml personalise`",
+    )
+    model.add_argument("--weights", type=Path, metavar="PATH", help=PATHS["weights"])
+    model.add_argument(
         "--description", type=Path, metavar="PATH", help="its description (default: as --weights, but .json)"
     )
-    command.add_argument("--adapter", type=Path, metavar="PATH", help="adapter to that model (safetensors)")
-    command.add_argument(
+    model.add_argument("--adapter", type=Path, metavar="PATH", help="adapter to that model (safetensors)")
+    model.add_argument(
         "--adapter-description",
         type=Path,
         metavar="PATH",
         help="its description (default: as --adapter, but .json)",
     )
-    command.add_argument("--fold", type=int, default=0, help="of an adapter trained in folds (default 0)")
-    command.add_argument("--beams", type=positive, default=4, help="hypotheses kept (default 4)")
-    add_threads(command)
-    command.set_defaults(run=lambda options: run("saml.transcribe.recordings:print_texts", options))
+    model.add_argument(
+        "--adapters",
+        type=Path,
+        metavar="TABLE",
+        help="in place of FILE and --adapter: a table with the columns file and adapter, separated by tabs; "
+        "all are decoded in the same batches",
+    )
+    model.add_argument("--fold", type=int, default=0, help="of an adapter trained in folds (default 0)")
 
 
 def _add_export(commands: Any) -> None:

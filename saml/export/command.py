@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+from saml.adapters.base_model import model_of
 from saml.export.ctranslate2 import write_ctranslate2
 from saml.export.ggml import QUANTISATIONS, write_ggml
 from saml.export.huggingface import write_huggingface
 from saml.export.merged import merge
 from saml.export.peft import write_peft
-from saml.export.source import full_precision_of, model_of, open_source
+from saml.export.source import full_precision_of, open_source
 from saml.models.store import load_model
 from saml.models.whisper import WhisperRecogniser
 from saml.runtime.errors import SamlError
@@ -50,7 +51,7 @@ def export(
     if quantise is not None and quantise not in QUANTISE[to]:
         known = ", ".join(QUANTISE[to]) or "nothing: leave it out"
         raise SamlError(f"--quantise {quantise}: --to {to} takes {known}")
-    weights = model_of(adapter, weights)
+    weights = model_of(adapter) if weights is None else weights
     source = open_source(adapter, weights, fold)
     out.mkdir(parents=True, exist_ok=True)
     if to == "peft":

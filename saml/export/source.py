@@ -1,19 +1,18 @@
 """What is exported: an adapter as one LoRA, and the Whisper that it was trained on."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saml.adapters.base_model import model_of
 from saml.adapters.spec import AdapterSpec
 from saml.adapters.store import State, StoredAdapter, load_adapter
 from saml.models.recogniser import Recogniser
-from saml.models.store import load_model, read_description
+from saml.models.store import load_model
 from saml.models.tokenisers.byte_level import WhisperTokeniser
 from saml.models.whisper import WhisperRecogniser
 from saml.runtime import layout
-from saml.runtime.cache import cache_folder
 from saml.runtime.errors import SamlError
 from saml.runtime.layout import factors, place, speaker_id
 from saml.stages.prune import prune
@@ -48,7 +47,7 @@ def open_source(adapter: Path, weights: Path | None = None, fold: int | None = N
             speaker's recordings are not found.
     """
     description = adapter.with_suffix(".json")
-    weights = _find_model(adapter, description) if weights is None else weights
+    weights = model_of(adapter) if weights is None else weights
     base, content = load_model(weights, weights.with_suffix(".json"))
     stored = load_adapter(adapter, description, content)
     if stored.spec.experts > 1:
@@ -66,25 +65,6 @@ def full_precision_of(weights: Path) -> Path:
             f"{found}: there is no full-precision model beside {weights}; merge into the quantised one"
         )
     return found
-
-
-def model_of(adapter: Path, weights: Path | None) -> Path:
-    """The model that an adapter was trained on: the one given, or that of its experiment."""
-    return _find_model(adapter, adapter.with_suffix(".json")) if weights is None else weights
-
-
-def _find_model(adapter: Path, description: Path) -> Path:
-    """The model that an adapter names by checksum: of the experiment around it, or in the cache."""
-    wanted = read_description(description).get("base_sha256")
-    cached = sorted(path for path in cache_folder().glob("*") if path.is_dir())
-    for folder in [*adapter.resolve().parents, *cached]:
-        for found in sorted(folder.glob(f"{layout.pattern(layout.MODEL)}/model.json")):
-            if json.loads(found.read_text()).get("sha256") == wanted:
-                return found.with_suffix(".safetensors")
-    raise SamlError(
-        f"{adapter}: the model that it was trained on is in none of the folders above it, and not in "
-        f"{cache_folder()}; name it with --weights"
-    )
 
 
 def _collapsed(adapter: Path, weights: Path, content: dict[str, Any]) -> StoredAdapter:

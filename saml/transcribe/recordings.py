@@ -1,128 +1,143 @@
-"""Transcription of audio files with a model and an optional adapter.
+"""Transcription of recordings with a model and optional adapters.
 
-`saml transcribe` prints one line per recording, its file and its text. Audio is processed as in the pipeline:
-any format of docs/audio-files.md, converted to 16 kHz mono, log-mel features as in the model's description.
+Audio is processed as in the pipeline: any format of docs/audio-files.md, converted to 16 kHz mono, log-mel
+features as in the model's description. A recording that is longer than a segment may be is cut at pauses.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from lhotse import MonoCut
 
 from saml.audio import SAMPLING_RATE
-from saml.audio.reader import read_audio
 from saml.corpora.audio import describe
-from saml.corpora.utterance_checks import warn
-from saml.decoding.transcription import Search, adapted, best_outputs, load_given
-from saml.features.log_mel import SHORTEST_SECONDS, LogMel, LogMelConfig, feature_config
+from saml.decoding.transcription import Output, Search, best_outputs
+from saml.features.log_mel import LogMel
 from saml.features.store import ArchiveWriter, store_features
-from saml.models.recogniser import Recogniser, as_module
-from saml.models.store import load_model
-from saml.runtime.devices import device, make_deterministic
-from saml.runtime.errors import SamlError, about
+from saml.runtime.devices import make_deterministic
+from saml.runtime.errors import SamlError
+from saml.runtime.progress import Progress
+from saml.transcribe.models import Transcriber
+from saml.transcribe.reading import Recorded, read_recording
+from saml.transcribe.segments import Segment, speech_segments
+from saml.transcribe.writing import Spoken, Transcript
 
-# A Conformer takes what it was trained on, and this in any case: its memory grows with the square.
-_LONGEST_SECONDS = 20.0
+# Recordings that are transcribed together, at most; they are written when they are done.
+_SECONDS_TOGETHER = 900.0
+# Less speech is transcribed before anybody asks how far it is.
+_SECONDS_WITHOUT_PROGRESS = 60.0
 
 
-def transcribe_files(
-    *,
-    files: Sequence[Path],
-    weights: Path,
-    description: Path | None = None,
-    adapter: Path | None = None,
-    adapter_description: Path | None = None,
-    fold: int = 0,
-    beams: int = 4,
-    guard: bool = True,
-) -> list[tuple[Path, str]]:
-    """The text of each of `files`, in their order.
+@dataclass(frozen=True)
+class Recording:
+    """A recording to transcribe, and the index of its adapter."""
+
+    path: Path
+    adapter: int = 0
+
+
+def transcripts(
+    transcriber: Transcriber, recordings: Sequence[Recording], search: Search, longest: float
+) -> Iterator[Transcript]:
+    """The transcripts of recordings, in their order, those that are short many at a time.
 
     Args:
-        files: recordings of one utterance each.
-        weights: the model.
-        description: its JSON; None: the file beside `weights` with the suffix .json.
-        adapter: an adapter of this model, or None.
-        adapter_description: its JSON; None: the file beside `adapter` with the suffix .json.
-        fold: index of the adapter's fold, if it was trained with cross-validation.
-        beams: hypotheses kept; 1 is greedy search.
-        guard: decode texts that repeat themselves again (see `saml.decoding.looping`).
+        transcriber: the model.
+        recordings: of any length.
+        search: of the decoding.
+        longest: seconds of a segment; a recording of at most this length is one segment.
 
     Raises:
-        SamlError: a file is not audio or is too long for the model, or model and adapter do not match.
+        SamlError: at the end, naming every recording that could not be read; the others are transcribed.
     """
-    base, content = load_model(weights, description or weights.with_suffix(".json"))
-    if adapter is not None:
-        adapter_description = adapter_description or adapter.with_suffix(".json")
     make_deterministic()
-    stored = load_given(adapter, adapter_description, content)
-    recogniser: Recogniser = base
-    if stored is None:
-        as_module(base).to(device())
-    else:
-        if not 0 <= fold < len(stored.folds):
-            raise SamlError(f"{adapter}: there is no fold {fold}; it has {len(stored.folds)}, counted from 0")
-        with_adapter = adapted(base, stored)
-        with about(stored.path):
-            with_adapter.load_state(stored.folds[fold])
-        recogniser = with_adapter
-    features = feature_config({"family": content["family"], content["family"]: content["settings"]})
+    failed: list[str] = []
+    done = 0
     with tempfile.TemporaryDirectory(prefix="saml-") as folder:
-        cuts = list(_cuts(files, features, _longest(content, features), Path(folder)))
-        outputs = best_outputs(recogniser, cuts, _search(beams, guard), whole_context=stored is None)
-    return [(path, output.text) for path, output in zip(files, outputs, strict=True)]
+        for group in _groups(recordings, Path(folder), failed):
+            yield from _transcribe(transcriber, group, search, longest, Path(folder))
+            done += len(group)
+    if failed:
+        others = f" | the other {done} are transcribed" if done else ""
+        raise SamlError(" | ".join(failed) + others)
 
 
-def _search(beams: int, guard: bool) -> Search:
-    """The search of the default configuration."""
-    return Search(beams=beams, batch_seconds=120, max_tokens_per_second=30.0, ctc_weight=0.0, guard=guard)
+def _groups(
+    recordings: Sequence[Recording], folder: Path, failed: list[str]
+) -> Iterator[list[tuple[Recorded, int]]]:
+    """Neighbouring recordings, each with its adapter, until they have enough speech; one at least."""
+    group: list[tuple[Recorded, int]] = []
+    seconds = 0.0
+    for recording in recordings:
+        try:
+            read = read_recording(recording.path, folder)
+        except SamlError as error:
+            failed.append(str(error))
+            continue
+        if group and seconds + read.seconds > _SECONDS_TOGETHER:
+            yield group
+            group, seconds = [], 0.0
+        group.append((read, recording.adapter))
+        seconds += read.seconds
+    if group:
+        yield group
 
 
-def print_texts(**options: object) -> None:
-    """Run `transcribe_files` and print a line per file, with a tab between file and text."""
-    for path, text in transcribe_files(**options):  # type: ignore[arg-type]
-        print(f"{path}\t{text}")
+def _transcribe(
+    transcriber: Transcriber,
+    group: Sequence[tuple[Recorded, int]],
+    search: Search,
+    longest: float,
+    folder: Path,
+) -> list[Transcript]:
+    """The transcripts of a group, decoded in the same batches."""
+    pieces: list[tuple[int, Segment]] = []
+    for index, (recorded, _) in enumerate(group):
+        pieces += [(index, segment) for segment in _segments(recorded, longest)]
+    archive = folder / "features.bin"
+    with ArchiveWriter(archive) as features:
+        extractor = LogMel(transcriber.features)
+        cuts = [
+            _cut(group[index][0], segment, f"{number:08d}", extractor, features)
+            for number, (index, segment) in enumerate(pieces)
+        ]
+    adapters = [group[index][1] for index, _ in pieces] if transcriber.adapted else None
+    outputs = _decode(transcriber, cuts, search, adapters)
+    spoken: list[list[Spoken]] = [[] for _ in group]
+    for (index, segment), output in zip(pieces, outputs, strict=True):
+        start, end = segment.start / SAMPLING_RATE, segment.stop / SAMPLING_RATE
+        spoken[index].append(Spoken(start, end, output.text, output.guard))
+    archive.unlink()
+    return [
+        Transcript(recorded.path, recorded.seconds, own)
+        for (recorded, _), own in zip(group, spoken, strict=True)
+    ]
 
 
-def _cuts(files: Sequence[Path], config: LogMelConfig, longest: float, folder: Path) -> Iterator[MonoCut]:
-    """A cut with features for each file; features are written to `folder`."""
-    extractor = LogMel(config)
-    with ArchiveWriter(folder / "features.bin") as archive:
-        for index, path in enumerate(files):
-            samples = _read(path, longest)
-            recording = describe(path, f"{index:06d}", len(samples))
-            cut = MonoCut(
-                id=recording.id, start=0.0, duration=recording.duration, channel=0, recording=recording
-            )
-            yield store_features(cut, samples, extractor, archive)
+def _segments(recorded: Recorded, longest: float) -> list[Segment]:
+    if recorded.seconds <= longest:
+        return [Segment(0, len(recorded.samples))]
+    return speech_segments(recorded.samples, longest)
 
 
-def _read(path: Path, longest: float) -> np.ndarray:
-    """The audio of a file, `(samples,)` at 16 kHz. Of a file that is too long no more than that is kept."""
-    blocks: list[np.ndarray] = []
-    kept = 0
-
-    def keep(block: np.ndarray) -> None:
-        nonlocal kept
-        if kept <= longest * SAMPLING_RATE:
-            blocks.append(block)
-            kept += len(block)
-
-    audio = read_audio(path, keep)
-    warn(path, audio.warning)
-    if audio.seconds < SHORTEST_SECONDS:
-        raise SamlError(f"{path}: lasts {audio.seconds:.3f} s, which is too short for speech")
-    if audio.seconds > longest:
-        raise SamlError(
-            f"{path}: lasts {audio.seconds:.1f} s, longer than the model takes ({longest:g} s); cut "
-            "it at pauses"
-        )
-    return np.concatenate(blocks)
+def _cut(
+    recorded: Recorded, segment: Segment, name: str, extractor: LogMel, archive: ArchiveWriter
+) -> MonoCut:
+    """A cut with features for a segment."""
+    samples = recorded.samples[segment.start : segment.stop].numpy()
+    recording = describe(recorded.path, name, len(samples))
+    cut = MonoCut(id=name, start=0.0, duration=recording.duration, channel=0, recording=recording)
+    return store_features(cut, samples, extractor, archive)
 
 
-def _longest(content: Mapping[str, Any], config: LogMelConfig) -> float:
-    """The longest recording in seconds that a model takes: Whisper's context, or what it was trained on."""
-    return config.pad_seconds or max(content.get("longest_seconds") or 0.0, _LONGEST_SECONDS)
+def _decode(
+    transcriber: Transcriber, cuts: Sequence[MonoCut], search: Search, adapters: Sequence[int] | None
+) -> list[Output]:
+    """The output of each cut. A model without adapter hears its whole context, as in an experiment."""
+    recogniser, whole = transcriber.recogniser, not transcriber.adapted
+    if sum(cut.duration for cut in cuts) < _SECONDS_WITHOUT_PROGRESS:
+        return best_outputs(recogniser, cuts, search, None, adapters, whole_context=whole)
+    with Progress("transcribing, segments", len(cuts)) as progress:
+        return best_outputs(recogniser, cuts, search, progress, adapters, whole_context=whole)

@@ -19,7 +19,7 @@ from saml.evaluation.wer import count, error_rate, pool
 from saml.export.command import export
 from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
 from saml.models.store import load_model, save_model
-from saml.transcribe.recordings import transcribe_files
+from saml.transcribe.command import transcribe_files
 from tests.conftest import REAL_SPEECH
 from tests.export.conftest import LORA, random_state
 from tests.models.conftest import section
@@ -61,7 +61,7 @@ def files() -> list[Path]:
 def ours(adapter: Path, files: list[Path]) -> list[str]:
     """What `saml transcribe` writes down, by greedy search as the other programs."""
     weights = adapter.parents[4] / "models/base/model.safetensors"
-    return [text for _, text in transcribe_files(files=files, weights=weights, adapter=adapter, beams=1)]
+    return [one.text for one in transcribe_files(files=files, weights=weights, adapter=adapter, beams=1)]
 
 
 def rate(files: list[Path], texts: list[str]) -> float:

@@ -21,7 +21,7 @@ from saml.runtime.errors import SamlError
 from saml.stages.prune import prune
 from saml.stages.quantise import quantise
 from saml.training.adapter_training import adapter_spec
-from saml.transcribe.recordings import transcribe_files
+from saml.transcribe.command import transcribe_files
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +166,7 @@ def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordi
     folder = out / "speakers" / "anna" / "saml" / "seed1"
     for line in (folder / "hypotheses.jsonl").read_text().splitlines()[::2]:
         stored = json.loads(line)
-        [(_, text)] = transcribe_files(
+        [one] = transcribe_files(
             files=[recordings / f"{stored['utterance']}.wav"],
             weights=experiment / "models" / "nf4" / "model.safetensors",
             adapter=folder / "adapter.safetensors",
@@ -174,7 +174,7 @@ def test_the_adapter_transcribes_what_it_was_tested_on(experiment: Path, recordi
             beams=2,
         )
         # The stage was limited to ten tokens.
-        assert stored["hypothesis"] and text.startswith(stored["hypothesis"][:9])
+        assert stored["hypothesis"] and one.text.startswith(stored["hypothesis"][:9])
 
 
 def test_missing_files_are_named_before_anything_is_written(experiment: Path, recordings: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
 from saml.models.tokenisers.characters import END, START
 from saml.runtime.errors import SamlError
-from saml.transcribe.recordings import transcribe_files
+from saml.transcribe.command import transcribe_files
+from saml.transcribe.writing import Transcript
 
 SPEC = AdapterSpec(experts=2, feed_forward_experts=1, rank=1, alpha=4.0, dropout=0.0, routed=True)
 ROOM = 40  # a recording of one second: at most 10 + 30 tokens
@@ -59,6 +61,11 @@ def speech(tmp_path: Path) -> list[Path]:
     return files
 
 
+def texts_of(files: list[Path], **options: Any) -> list[str]:
+    """What is written down of each file."""
+    return [one.text for one in transcribe_files(files=files, **options)]
+
+
 def greedy(recogniser: Recogniser, path: Path) -> str:
     """The most likely token at each step, without cache, batch or stored features."""
     samples, rate = soundfile.read(path, dtype="float32")
@@ -81,10 +88,10 @@ def test_the_text_equals_greedy_decoding_step_by_step(model: Path, speech: list[
     base, _ = load_model(model, model.with_suffix(".json"))
     expected = greedy(base, speech[0])
     assert len(expected) > 3
-    [(path, text)] = transcribe_files(files=speech[:1], weights=model, beams=1, guard=False)
-    assert (path, text) == (speech[0], expected)
-    beams = [transcribe_files(files=speech, weights=model, beams=beams, guard=False) for beams in (1, 4)]
-    assert beams[0][0] == (path, text) and beams[0] != beams[1]
+    [one] = transcribe_files(files=speech[:1], weights=model, beams=1, guard=False)
+    assert (one.path, one.text, one.seconds) == (speech[0], expected, 1.0)
+    beams = [texts_of(speech, weights=model, beams=beams, guard=False) for beams in (1, 4)]
+    assert beams[0][0] == expected and beams[0] != beams[1]
 
 
 def test_an_adapter_is_used_and_its_folds_differ(model: Path, adapter: Path, speech: list[Path]) -> None:
@@ -93,23 +100,21 @@ def test_an_adapter_is_used_and_its_folds_differ(model: Path, adapter: Path, spe
     texts = []
     for fold, state in enumerate(load_adapter(adapter, adapter.with_suffix(".json"), content).folds):
         adapted.load_state(state)
-        [(_, text)] = transcribe_files(
-            files=speech[:1], weights=model, adapter=adapter, fold=fold, beams=1, guard=False
-        )
+        [text] = texts_of(speech[:1], weights=model, adapter=adapter, fold=fold, beams=1, guard=False)
         assert text == greedy(adapted, speech[0])
         texts.append(text)
-    [(_, bare)] = transcribe_files(files=speech[:1], weights=model, beams=1, guard=False)
+    [bare] = texts_of(speech[:1], weights=model, beams=1, guard=False)
     assert len({*texts, bare}) == 3
     with pytest.raises(SamlError, match="no fold 2; it has 2"):
-        transcribe_files(files=speech[:1], weights=model, adapter=adapter, fold=2)
+        texts_of(speech[:1], weights=model, adapter=adapter, fold=2)
 
 
 def test_files_keep_their_order_and_channels_do_not_matter(model: Path, speech: list[Path]) -> None:
     """The shortest file is first; the same samples in two channels have the same text."""
     files = [speech[2], speech[0], speech[1]]
-    texts = transcribe_files(files=files, weights=model)
-    assert [path for path, _ in texts] == files
-    assert texts[1][1] == texts[2][1] != texts[0][1]
+    found = list(transcribe_files(files=files, weights=model))
+    assert [one.path for one in found] == files
+    assert found[1].text == found[2].text != found[0].text
 
 
 def test_the_command_prints_a_line_a_file(
@@ -119,28 +124,23 @@ def test_the_command_prints_a_line_a_file(
     assert main(["transcribe", "--weights", str(model), "--beams", "1", *map(str, speech)]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [path for path, _ in lines] == [str(path) for path in speech]
-    assert lines[0][1] == transcribe_files(files=speech[:1], weights=model, beams=1)[0][1]
+    assert [lines[0][1]] == texts_of(speech[:1], weights=model, beams=1)
 
 
-def test_what_cannot_be_used_is_named(model: Path, adapter: Path, speech: list[Path], family: str) -> None:
+def test_what_cannot_be_used_is_named(model: Path, adapter: Path, speech: list[Path]) -> None:
     broken = speech[0].with_name("broken.wav")
     broken.write_bytes(speech[1].read_bytes()[:9000])
     with pytest.raises(SamlError, match="broken.wav: the file is truncated"):
-        transcribe_files(files=[broken], weights=model)
+        texts_of([broken], weights=model)
     with pytest.raises(SamlError, match="nowhere.wav: the file is missing"):
-        transcribe_files(files=[broken.with_name("nowhere.wav")], weights=model)
-    if family == "whisper":
-        long = speech[0].with_name("long.wav")
-        soundfile.write(long, np.tile([900, 900, -900, -900], 8_000).astype(np.int16), 16_000)
-        with pytest.raises(SamlError, match=r"long.wav: lasts 2.0 s, longer than the model takes \(1.4 s\)"):
-            transcribe_files(files=[long], weights=model)
+        texts_of([broken.with_name("nowhere.wav")], weights=model)
     other = model.with_name("other.safetensors")
     recogniser, _ = load_model(model, model.with_suffix(".json"))
     with torch.no_grad():
         next(iter(recogniser.parameters())).add_(1.0)  # type: ignore[attr-defined]
     save_model(recogniser, other, other.with_suffix(".json"))
     with pytest.raises(SamlError, match="belongs to another base model"):
-        transcribe_files(files=speech[:1], weights=other, adapter=adapter)
+        texts_of(speech[:1], weights=other, adapter=adapter)
 
 
 def test_an_adapter_that_does_not_fit_is_named(model: Path, adapter: Path, speech: list[Path]) -> None:
@@ -153,5 +153,38 @@ def test_an_adapter_that_does_not_fit_is_named(model: Path, adapter: Path, speec
     path = adapter.with_name("longer.safetensors")
     save_adapter(path, path.with_suffix(".json"), spec=SPEC, folds=[state], base=content, origin={})
     with pytest.raises(SamlError, match=r"longer\.safetensors: .*tensor '") as caught:
-        transcribe_files(files=speech[:1], weights=model, adapter=path)
+        texts_of(speech[:1], weights=model, adapter=path)
     assert name in str(caught.value)
+
+
+def test_recordings_that_cannot_be_read_do_not_stop_the_others(model: Path, speech: list[Path]) -> None:
+    broken = speech[0].with_name("broken.wav")
+    broken.write_bytes(speech[1].read_bytes()[:9000])
+    found: list[Transcript] = []
+    with pytest.raises(SamlError, match=r"broken\.wav: .*\| .*gone\.wav: .* \| the other 2 are transcribed"):
+        for one in transcribe_files(
+            files=[speech[0], broken, broken.with_name("gone.wav"), speech[1]], weights=model
+        ):
+            found.append(one)
+    assert [one.path for one in found] == speech[:2]
+
+
+def test_several_adapters_share_batches(model: Path, adapter: Path, speech: list[Path]) -> None:
+    """Each recording has the text that its own adapter gives alone; a table says which is whose."""
+    base, content = load_model(model, model.with_suffix(".json"))
+    stored = load_adapter(adapter, adapter.with_suffix(".json"), content)
+    paths = [adapter.with_name(f"{name}.safetensors") for name in ("anna", "ben")]
+    for path, state in zip(paths, stored.folds, strict=True):
+        save_adapter(path, path.with_suffix(".json"), spec=SPEC, folds=[state], base=content, origin={})
+    alone = [texts_of(speech[:1], weights=model, adapter=path, guard=False) for path in paths]
+    assert alone[0] != alone[1]
+    files = [speech[0], speech[1], speech[0]]
+    together = texts_of(files, weights=model, adapters=[paths[0], paths[1], paths[1]], guard=False)
+    assert together == [alone[0][0], alone[1][0], alone[1][0]]
+    with pytest.raises(SamlError, match="some recordings have no adapter"):
+        texts_of(files, weights=model, adapters=[paths[0], None, paths[1]])
+    other = AdapterSpec(experts=2, feed_forward_experts=1, rank=2, alpha=4.0, dropout=0.0, routed=True)
+    state = AdaptedRecogniser(base, other, seed=1).state()
+    save_adapter(paths[1], paths[1].with_suffix(".json"), spec=other, folds=[state], base=content, origin={})
+    with pytest.raises(SamlError, match=r"ben\.safetensors: is of another kind than .*anna\.safetensors"):
+        texts_of(files[:2], weights=model, adapters=paths)

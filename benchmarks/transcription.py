@@ -20,9 +20,9 @@ def main(given: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = arguments(__doc__)
     parser.set_defaults(repeats=1)
-    parser.add_argument("recording", type=Path, help="speech of some minutes")
+    parser.add_argument("recording", help="speech of some minutes")
     parser.add_argument(
-        "--models", nargs="+", type=Path, required=True, help="NF4 model.safetensors of Whispers"
+        "--models", nargs="+", required=True, help="NF4 model.safetensors of Whispers"
     )
     options = parser.parse_args(given)
     prepare(options)
@@ -46,7 +46,7 @@ def main(given: Sequence[str] | None = None) -> None:
             }
             for name, timing in timings.items()
         }
-        name = model.parents[2].name
+        name = Path(model).parents[2].name
         report.compare(name, timings, reference="float32", more=more)
         same = texts["normal"] == texts["low"]
         report.note(
@@ -56,10 +56,10 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def _command(
-    options: argparse.Namespace, model: Path, memory: str, texts: dict[str, str]
+    options: argparse.Namespace, model: str, memory: str, texts: dict[str, str]
 ) -> Callable[[], float]:
-    command = [sys.executable, "-m", "saml.cli.main", "transcribe", str(options.recording)]
-    command += ["--weights", str(model), "--memory", memory, "--threads", str(options.threads)]
+    command = [sys.executable, "-m", "saml.cli.main", "transcribe", options.recording]
+    command += ["--weights", model, "--memory", memory, "--threads", str(options.threads)]
 
     def run() -> float:
         texts[memory], peak = _run(command)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from saml.models.nf4 import Packed, keep
 from saml.models.recogniser import Recogniser, as_module, replace_module
 
-# Weights that are de-quantised at once, at most: 16 MB in float32. The output layer has many more.
-_AT_ONCE = 1 << 22
+# Weights that are de-quantised at once, at most: 4 MB in float32. The output layer has many more.
+_AT_ONCE = 1 << 20
 
 
 class PackedLinear(nn.Linear):

@@ -21,9 +21,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = arguments(__doc__)
     parser.set_defaults(repeats=1)
     parser.add_argument("recording", help="speech of some minutes")
-    parser.add_argument(
-        "--models", nargs="+", required=True, help="NF4 model.safetensors of Whispers"
-    )
+    parser.add_argument("--models", nargs="+", required=True, help="NF4 model.safetensors of Whispers")
     options = parser.parse_args(given)
     prepare(options)
     import soundfile

@@ -129,7 +129,7 @@ def _add_transcribe(commands: Any) -> None:
         "--longest",
         type=float,
         metavar="SECONDS",
-        help="of a segment; shorter ones suit subtitles (default: what the model takes, 30 for Whisper)",
+        help="of a segment; shorter ones suit subtitles (default: 12 with an adapter, else 30 for Whisper)",
     )
     search = command.add_argument_group("decoding")
     search.add_argument("--language", help="that is spoken, for a multilingual Whisper (default: English)")

@@ -13,6 +13,8 @@ from saml.transcribe.models import adapter_files, open_model, set_language
 from saml.transcribe.recordings import Recording, transcripts
 from saml.transcribe.writing import Transcript, place, written
 
+# An adapter knows utterances of some seconds: with longer segments it made more errors (RESULTS.md).
+_ADAPTED_SECONDS = 12.0
 # Seconds of speech in a batch, padding included, by --memory.
 _BATCH_SECONDS = {"normal": 120.0, "low": 30.0}
 
@@ -92,7 +94,7 @@ def transcribe_files(
         fold: index of the adapter's fold, if it was trained with cross-validation.
         beams: hypotheses kept; 1 is greedy search.
         guard: decode texts that repeat themselves again (see `saml.decoding.looping`).
-        longest: seconds of a segment, at most; None: as much as the model takes.
+        longest: seconds of a segment, at most; None: 12 with an adapter, else as much as the model takes.
         language: of a multilingual Whisper (see `set_language`).
         task: "transcribe", or "translate" into English.
         memory: "low": NF4 weights stay packed, and batches are small.
@@ -119,7 +121,8 @@ def transcribe_files(
     recordings = [
         Recording(path, indices[number] if adapters is not None else 0) for number, path in enumerate(files)
     ]
-    yield from transcripts(transcriber, recordings, search, longest or transcriber.longest)
+    usual = min(_ADAPTED_SECONDS, transcriber.longest) if transcriber.adapted else transcriber.longest
+    yield from transcripts(transcriber, recordings, search, longest or usual)
 
 
 def _weights(weights: Path | None, base: str | None, adapters: Sequence[Path], memory: str) -> Path:

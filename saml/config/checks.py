@@ -1,6 +1,6 @@
 """Checks of a configuration that a JSON schema cannot express: relations between its keys.
 
-Each check takes a configuration that has passed the schema and yields messages "<key path>: <problem>".
+Each check takes a configuration that has passed the schema and yields messages `<key path>: <problem>`.
 """
 
 import difflib

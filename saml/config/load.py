@@ -68,7 +68,7 @@ def validate(config: Mapping[str, Any], schema_path: Path, files: Sequence[Path]
         files: the files that `config` was read from, to quote what YAML made a number of.
 
     Raises:
-        SamlError: one line "config: <key path>: <problem>" for the first problem, with the number of others.
+        SamlError: one line `config: <key path>: <problem>` for the first problem, with the number of others.
     """
     _refuse_endless(config, "config")
     messages = [*repeated_keys(files), *key_messages(config, files)]

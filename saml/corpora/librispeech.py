@@ -1,4 +1,4 @@
-"""LibriSpeech in its official layout: <part>/<speaker>/<chapter>/ with FLAC files and one .trans.txt.
+"""LibriSpeech in its official layout: `<part>/<speaker>/<chapter>/` with FLAC files and one .trans.txt.
 
 Roles are assigned by `role_assignment`. A target speaker is read only when requested: another one changes
 nothing else.

@@ -1,4 +1,4 @@
-"""speechocean762 in its official layout: <part>/{wav.scp,text,utt2spk} as of Kaldi; parts train and test.
+"""speechocean762 in its official layout: `<part>/{wav.scp,text,utt2spk}` as of Kaldi; parts train and test.
 
 `wav.scp` decides which file belongs to an utterance. The text is the prompt; some speakers read something
 slightly different. A target speaker is read only when requested: another one changes nothing else.

@@ -23,7 +23,7 @@ _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: where it stands, as "<file>, line <number>", and its fields by column."""
+    """A row of a table: where it stands, as `<file>, line <number>`, and its fields by column."""
 
     place: str
     fields: dict[str, str]

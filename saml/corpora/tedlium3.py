@@ -1,8 +1,8 @@
-"""TED-LIUM 3 in its unpacked layout: <distribution>/<part>/{stm,sph}/<talk>.{stm,sph}. A talk is a speaker.
+"""TED-LIUM 3 in its unpacked layout: `<distribution>/<part>/{stm,sph}/<talk>.{stm,sph}`. A talk is a speaker.
 
 Both distributions, `legacy` and `speaker-adaptation`, divide talks into train, dev and test. Recordings are
 whole talks, supervisions are segments of them. Segments that are not to be scored, contain words unknown to
-the aligner (<unk>), or have no words, are left out and counted in the log; they do not count as bad input.
+the aligner (`<unk>`), or have no words, are left out and counted in the log; they do not count as bad input.
 """
 
 import sys

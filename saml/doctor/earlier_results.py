@@ -23,7 +23,7 @@ _CHECK = "results"
 
 
 def earlier_results(config: Mapping[str, Any], root: Path) -> Iterator[Line]:
-    """The findings on results/<experiment> in the folder `root`; none where nothing has run.
+    """The findings on `results/<experiment>` in the folder `root`; none where nothing has run.
 
     Of weights the header is compared with the size of the file; checkpoints of unfinished trainings are read.
     """

@@ -98,7 +98,7 @@ def adapt_to_recordings(
     after an interruption, it goes on where it was.
 
     Args:
-        results: results/<experiment>, with its models and (for pre-trained arms) adapters.
+        results: `results/<experiment>`, with its models and (for pre-trained arms) adapters.
         recordings: a folder as in the corpus `folder`, or a table in such a folder; roles are ignored.
         out: folder to write: `speakers/<speaker>/<arm>/seed<seed>/` has the tested adapter, hypotheses and
             run record, `adapters/<speaker>/<arm>/seed<seed>/` the adapter to use and its record;

@@ -59,7 +59,7 @@ def ablation(
     """Stage: write the table and draw it as output_dir/ablation.svg and .png.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: every arm of the questions: name to the config's entry.
         questions: the arms of each question, in order.

@@ -57,7 +57,7 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], see
 
 
 def loss_curves(record: Record, part: str) -> list[Curve]:
-    """The curves "<part>/loss" of a record: one, or one for each fold (named "<prefix>/<part>/loss")."""
+    """The curves `<part>/loss` of a record: one, or one for each fold (named `<prefix>/<part>/loss`)."""
     curves: dict[str, Curve] = {}
     for point in record.points:
         if f"/{point.name}".endswith(f"/{part}/loss"):

@@ -65,7 +65,7 @@ def embeddings(
     """Stage: write the table and draw the maps as output_dir/embeddings.svg and .png.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: the arms of the encoders: name to the config's entry.
         speakers: the speakers of the test utterances.

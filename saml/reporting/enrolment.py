@@ -10,8 +10,8 @@ enrolment.csv has one row per arm, number of utterances and scorer:
     rel, rel_low, rel_high, p, rel_speakers_low, rel_speakers_high, speakers_better, _worse, _equal
                             as in comparisons.csv: relative WER reduction against the reference
 
-The adaptations of each number are below results/<experiment>/enrolment/<number>, in the same layout as below
-results/<experiment> itself; those of the number used by the experiment are the experiment's own.
+The adaptations of each number are below `results/<experiment>/enrolment/<number>`, in the same layout as
+below `results/<experiment>` itself; those of the number used by the experiment are its own.
 """
 
 import json
@@ -63,7 +63,7 @@ def enrolment(
     """Stage: write the table and draw the curve as output_dir/enrolment.svg and .png.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: the arms of the curve and those that are not adapted: name to the config's entry.
         speakers: the target speakers.

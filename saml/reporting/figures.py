@@ -41,10 +41,10 @@ def figures(
     corpus: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Stage: draw every figure of `FIGURES` as output_dir/<name>.svg and .png.
+    """Stage: draw every figure of `FIGURES` as `output_dir/<name>.svg` and `.png`.
 
     Args:
-        results: results/<experiment>, for the run records of trainings.
+        results: `results/<experiment>`, for the run records of trainings.
         experiment: its name.
         wer, summary, comparisons: the tables.
         output_dir: where the figures go.

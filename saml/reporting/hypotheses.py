@@ -1,6 +1,6 @@
 """The hypotheses of an experiment: their files, and their counts as one long table.
 
-The layout (results/README.md), below results/<experiment>:
+The layout (results/README.md), below `results/<experiment>`:
 
     speakers/<speaker>/<arm>/seed<seed>/hypotheses.jsonl   test part; of adapted arms also held-out utterances
     speakers/<speaker>/<arm>/seed<seed>/adapter.{safetensors,json}

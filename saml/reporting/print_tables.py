@@ -25,7 +25,7 @@ def show(results: Path) -> None:
     """Print the results of an experiment, from its tables.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
 
     Raises:
         SamlError: there are no tables yet.

@@ -9,8 +9,8 @@ pruning.csv has one row per arm, scorer and number of experts kept, the whole mi
                             as in summary.csv; 95 % interval, utterances resampled within speakers
     rel, rel_low, ...       as in comparisons.csv: relative WER reduction against the whole mixture
 
-Pruned adapters and their hypotheses are below results/<experiment>/pruned/<kept>, in the same layout as the
-experiment's own below results/<experiment>. A collapsed mixture is one LoRA at the mean route.
+Pruned adapters and their hypotheses are below `results/<experiment>/pruned/<kept>`, in the same layout as the
+experiment's own below `results/<experiment>`. A collapsed mixture is one LoRA at the mean route.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ def pruning(
     """Stage: write the table and draw it as output_dir/pruning.svg and .png.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: the pruned mixtures: name to the config's entry.
         speakers: the speakers of the pruned adapters.

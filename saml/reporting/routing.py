@@ -69,7 +69,7 @@ def routing(
     """Stage: write the two tables and draw the weights as output_dir/routing.svg and .png.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: the arms with routers.
         speakers: the target speakers.

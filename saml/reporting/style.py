@@ -103,7 +103,7 @@ def placeholder(axes: Axes, text: str) -> None:
 
 
 def write(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write <name>.svg and <name>.png; the paths."""
+    """Write `<name>.svg` and `<name>.png`; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     figure.savefig(paths[0], metadata={"Date": None})

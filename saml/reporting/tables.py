@@ -57,7 +57,7 @@ def tabulate(
     """Stage: write the tables.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: the arms to tabulate, in the order of the tables' rows: name to the config's entry.
         speakers: the target speakers.

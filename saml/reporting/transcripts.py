@@ -41,7 +41,7 @@ def transcripts(
     """Stage: write every arm's transcripts and error statistics.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         experiment: its name.
         arms: name to the config's entry.
         speakers: the target speakers.

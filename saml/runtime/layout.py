@@ -1,4 +1,4 @@
-"""Where an experiment's results lie: the one place that knows the folders below results/<experiment>.
+"""Where an experiment's results lie: the one place that knows the folders below `results/<experiment>`.
 
 Each constant is a folder, relative to the experiment's, in which `{speaker}`, `{arm}`, `{seed}` and so on
 stand for a factor of the experiment. The rules of the workflow take the factors as wildcards; `place` fills

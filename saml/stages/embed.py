@@ -140,7 +140,7 @@ def _embeddings(
 
 
 def embeddings_table(found: Iterable[Embedding]) -> str:
-    """CSV with the columns adapter, utterance, v1, ..., v<width>, sorted by adapter and utterance."""
+    """CSV with the columns adapter, utterance, v1, ..., `v<width>`, sorted by adapter and utterance."""
     rows = sorted(found, key=lambda one: (one[0], one[1]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

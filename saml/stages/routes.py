@@ -123,7 +123,7 @@ def routes(
 
 
 def routes_table(found: Iterable[Routed], experts: int) -> str:
-    """CSV with the columns utterance, layer, expert1, ..., expert<experts>."""
+    """CSV with the columns utterance, layer, expert1, ..., `expert<experts>`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["utterance", "layer", *(f"expert{number + 1}" for number in range(experts))])

@@ -55,7 +55,7 @@ def publish(
     every: float = 20.0,
     until: Path | None = None,
 ) -> Counts:
-    """Publish every results/<experiment>/**/run.jsonl that is not in the store in its present form.
+    """Publish every `results/<experiment>/**/run.jsonl` that is not in the store in its present form.
 
     Args:
         results: the folder of all experiments, or of one.

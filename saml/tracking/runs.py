@@ -220,7 +220,7 @@ def artefacts(found: Found, results: Path) -> tuple[list[tuple[Path, str]], list
 
 
 def find_records(results: Path, experiment: str | None = None) -> Iterator[tuple[Path, Path]]:
-    """Every `run.jsonl` below results/<experiment>, with the experiment's folder, in order of path."""
+    """Every `run.jsonl` below `results/<experiment>`, with the experiment's folder, in order of path."""
     for root in sorted(results.iterdir()) if experiment is None else [results / experiment]:
         # The tracking store is beside the experiments; hidden folders hold checkpoints.
         if not root.is_dir() or root.name.startswith(".") or root.name == "mlflow":

@@ -46,7 +46,7 @@ def choose_start(
         settings: of the config's section `tuning` the keys `grid` and `speakers`.
         arm: name of the arm.
         seed: of the pre-trainings.
-        results: results/<experiment>, with the pre-trainings and the records of judge-rate.
+        results: `results/<experiment>`, with the pre-trainings and the records of judge-rate.
         out_adapter: output.
         out_description: output, its JSON.
         record: output, the run record: the mean loss at each rate.
@@ -93,7 +93,7 @@ def choose_rates(
         experiment: name of the experiment.
         settings: the config's section `tuning`, and `arms`: the arms that were tuned with their stages, such
             as {"saml": ["pretraining", "adaptation"]}.
-        results: results/<experiment>, with the trials.
+        results: `results/<experiment>`, with the trials.
         rates: output, the table.
         fragment: output, YAML that is merged over a configuration; without the stages of which every rate
             diverged.

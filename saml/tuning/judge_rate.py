@@ -64,7 +64,7 @@ def judge_rate(
         seed: of the trials.
         kind: which trials, "pretraining" or "adaptation".
         rate: which of the grid.
-        results: results/<experiment>, with the trials and the speakers' data.
+        results: `results/<experiment>`, with the trials and the speakers' data.
         weights: input, the model.
         description: input, its JSON.
         record: output, the run record: for each speaker `<speaker>/loss` and `<speaker>/accuracy`, or

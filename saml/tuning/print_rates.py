@@ -18,7 +18,7 @@ def show_rates(results: Path) -> None:
     """Print the results of the learning-rate sweep, from its table.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
 
     Raises:
         SamlError: there is no table yet, or it is of an older version that ranked by dev losses.

@@ -26,12 +26,12 @@ class _NotCached(Exception):
 
 
 def is_hub_name(named: str) -> bool:
-    """Whether `named` is <owner>/<name>[@<revision>], as models on the hub are called."""
+    """Whether `named` is `<owner>/<name>[@<revision>]`, as models on the hub are called."""
     return _NAME.fullmatch(named) is not None
 
 
 def hub_checkpoint(named: str, *, fetch: bool, own_vocabulary: bool) -> Path:
-    """The folder of `named`, hf://<owner>/<name>[@<revision>], with every file that is read of it.
+    """The folder of `named`, `hf://<owner>/<name>[@<revision>]`, with every file that is read of it.
 
     Where all of them are in the cache, no request is made; others are downloaded if `fetch`.
 

@@ -2,6 +2,7 @@
 # make test     install, run the tests (at most 10 minutes on 2 cores)
 # make test-system  install, run the tests that need root, apt or a daemon (a Slurm of this machine), or kill things
 # make bench    install, run the quick default of all benchmarks (a quarter of an hour)
+# make docs     install, build the documentation site and check its links; says which file to open
 # make install  make .venv with the pinned packages and saml itself; done again only when the pins change
 # make format   put the sources into the project's form
 # make clean    remove .venv and caches; results/ stays
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all test test-system bench install format clean
+.PHONY: all test test-system bench docs install format clean
 
 # Rules call `saml`, so the environment's programs come first.
 WITHIN := PATH="$(abspath $(VENV))/bin:$$PATH"
@@ -34,6 +35,11 @@ test-system: install
 
 bench: install
 	@$(WITHIN) python -m benchmarks $(ARGS)
+
+# The theme's advertisement for its successor is not about this site.
+docs: install
+	@$(WITHIN) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
+	@echo "Documentation: $(CURDIR)/build/site/index.html"
 
 install: $(VENV)/.saml
 

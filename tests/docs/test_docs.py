@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from saml.cli.main import command_line
 
 ROOT = Path(__file__).parents[2]
 # Pages, and the lab book: it keeps the commands of its revisions, so only its links are followed.
-LAB_BOOK = [ROOT / "RESULTS.md", *sorted((ROOT / "docs" / "lab-book").glob("*.md"))]
+LAB_BOOK = [
+    *(ROOT / name for name in ("RESULTS.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs" / "lab-book").glob("*.md")),
+]
 PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -26,10 +30,22 @@ def code(page: Path) -> Iterator[str]:
             yield line.split(" #")[0].strip()
 
 
+def headings(page: Path) -> set[str]:
+    """The names that a forge gives to a page's headings: lower case, no punctuation, hyphens for spaces."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", [*PAGES, *LAB_BOOK], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path, _, heading = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not heading or heading in headings(linked), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -47,9 +63,10 @@ def test_commands_are_understood() -> None:
         assert command_line().parse_args(shlex.split(line)[1:]).command == line.split()[1]
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    readme = PAGES[0].read_text(encoding="utf-8")
-    assert all(f"](docs/{page.name})" in readme for page in PAGES[2:])
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    named = re.findall(r"[\w./-]+\.md", str(navigation))
+    assert sorted(named) == sorted(page.relative_to(ROOT).as_posix() for page in [*PAGES, *LAB_BOOK])
 
 
 def test_the_readmes_table_has_the_numbers_of_results() -> None:

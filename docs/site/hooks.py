@@ -27,7 +27,8 @@ SHOWN = [
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the packages' pages to the navigation."""
     assert config.nav is not None
-    config.nav.append({"API": ["docs/api/index.md", *({name: f"docs/api/{name}.md"} for name in packages())]})
+    pages = [{"Overview": "docs/api/index.md"}, *({name: f"docs/api/{name}.md"} for name in packages())]
+    config.nav.append({"API": pages})
     return config
 
 

@@ -1,15 +1,19 @@
 """What the pages promise is there: links, configurations, commands with their flags."""
 
 import importlib.util
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from saml.cli.main import command_line
+from saml.models.recogniser import BaseRecogniser
+from saml.models.tokenisers.characters import CharacterTokeniser
 
 ROOT = Path(__file__).parents[2]
 # Pages, and the lab book: it keeps the commands of its revisions, so only its links are followed.
@@ -67,6 +71,25 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     named = re.findall(r"[\w./-]+\.md", str(navigation))
     assert sorted(named) == sorted(page.relative_to(ROOT).as_posix() for page in [*PAGES, *LAB_BOOK])
+
+
+def test_the_example_of_a_model_has_what_a_recogniser_needs() -> None:
+    """docs/adding-a-model.md is a page that others copy from; the protocol may have grown since."""
+    page = (ROOT / "docs/adding-a-model.md").read_text(encoding="utf-8")
+    (source,) = re.findall(
+        r'^```python title="saml/models/stacked.py"$\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
+    )
+    (settings,) = re.findall(r"^```yaml$\n(^  stacked:$.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    example: dict[str, Any] = {"__name__": "stacked"}
+    exec(compile(source, "stacked.py", "exec"), example)
+    own = yaml.safe_load(settings)["stacked"]
+    built = example["StackedRecogniser"](own, CharacterTokeniser(own["characters"]))
+    for name, member in inspect.getmembers(BaseRecogniser):
+        if not name.startswith("_"):
+            assert hasattr(built, name), name
+            if inspect.isfunction(member):
+                ours = inspect.signature(getattr(type(built), name)).parameters
+                assert list(ours) == list(inspect.signature(member).parameters), name
 
 
 def test_the_readmes_table_has_the_numbers_of_results() -> None:

@@ -72,7 +72,7 @@ def test_a_loaded_network_has_every_value_of_one_that_was_built(
             assert torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype, name
             assert found[name].requires_grad == tensor.requires_grad, name
     embedding = ours.get_parameter("network.model.decoder.embed_tokens.weight")
-    assert ours.get_parameter("network.proj_out.weight") is embedding
+    assert loaded.network.get_output_embeddings().weight is embedding
 
 
 def test_a_model_without_its_tokeniser(make_recogniser: Callable[[], Recogniser], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from saml.cli.arguments import PATHS
+from saml.cli.arguments import PATHS, positive
 from saml.cli.dispatch import call
 
 
@@ -12,7 +12,9 @@ def add(commands: Any) -> None:
     _add_show(commands)
     _add_show_published(commands)
     _add_show_rates(commands)
+    _add_progress(commands)
     _add_track(commands)
+    _add_mlflow(commands)
 
 
 def _add_show(commands: Any) -> None:
@@ -44,6 +46,25 @@ def _add_show_rates(commands: Any) -> None:
     command.set_defaults(run=lambda options: call("saml.tuning.print_rates:show_rates", options))
 
 
+def _add_progress(commands: Any) -> None:
+    command = commands.add_parser(
+        "progress",
+        help="print how far a run is",
+        description="Print how many jobs of a run of Snakemake are done, the time so far, the time left as "
+        "far as it is known, and the last line of each running job's log. A run prints the same every "
+        "minute; use this command from another terminal, in the folder in which Snakemake runs.",
+    )
+    command.add_argument("results", type=Path, help=PATHS["results"])
+    command.add_argument(
+        "--log", type=Path, metavar="PATH", help="log of Snakemake (default: the newest in .snakemake/log)"
+    )
+    command.add_argument("--follow", action="store_true", help="go on printing until interrupted")
+    command.add_argument(
+        "--every", type=float, default=60.0, metavar="SECONDS", help="between two reports (60)"
+    )
+    command.set_defaults(run=lambda options: call("saml.reporting.under_way:progress", options))
+
+
 def _add_track(commands: Any) -> None:
     command = commands.add_parser(
         "track",
@@ -64,8 +85,27 @@ def _add_track(commands: Any) -> None:
 
 def _track(options: dict[str, Any]) -> int:
     # Imported here for start-up: MLflow takes seconds.
+    from saml.tracking.interface import where_to_look
     from saml.tracking.publish import publish
 
-    counts = publish(options.pop("results"), **options)
-    print(counts)
+    results = options.pop("results")
+    counts = publish(results, **options)
+    print(counts, where_to_look(counts, results, options["store"]), sep="\n")
     return 0
+
+
+def _add_mlflow(commands: Any) -> None:
+    command = commands.add_parser(
+        "mlflow",
+        help="open MLflow's interface on the runs",
+        description="Publish new run records, print a link to the comparison of the runs, and start MLflow's "
+        "interface; Ctrl-C ends it. The files of the runs are found after the results folder was moved, too.",
+    )
+    command.add_argument("results", type=Path, help="results, or one experiment's folder in it")
+    command.add_argument(
+        "--store", help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else SQLite under results/mlflow)"
+    )
+    command.add_argument(
+        "--port", type=positive, default=5000, help="port at which the interface answers (default 5000)"
+    )
+    command.set_defaults(run=lambda options: call("saml.tracking.interface:open_interface", options))

@@ -126,6 +126,8 @@ def initialise_experts(
     save_adapter(out_adapter, out_description, spec=stored, folds=[state], base=content, origin=origin)
     run.score("utterances", budget)
     run.size("adapter", out_adapter.stat().st_size)
+    run.file(out_adapter)
+    run.file(out_description)
     run.write(record)
     checkpoints.remove()
 

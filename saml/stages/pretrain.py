@@ -122,6 +122,8 @@ def pretrain(
         run.score(f"dev/{name}", value)
     run.score("utterances", budget)
     run.size("adapter", out_adapter.stat().st_size)
+    run.file(out_adapter)
+    run.file(out_description)
     run.write(record)
     checkpoints.remove()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from saml.tracking import runs
+from saml.tracking import runs, views
+from saml.tracking.concerning import of_experiment
 from saml.tracking.mlflow_store import KEY, Draft, Known, Store
 
 LARGE = 100_000_000  # bytes; larger files are named in a tag instead of copied
@@ -17,12 +18,14 @@ class Group:
     """Adds records of `experiment` to the MLflow experiment `title`.
 
     A record stays a child of the pipeline run that wrote it, even if later pipeline runs find it unchanged.
-    Without a config, new records become children of the latest known pipeline run.
+    Without a config, new records become children of the latest known pipeline run. `page` is the part of an
+    address that opens the comparison of the runs in MLflow's interface.
     """
 
     def __init__(self, store: Store, title: str, experiment: str, config: Mapping[str, Any] | None) -> None:
         self._store = store
         self._id = store.experiment(title, experiment)
+        self.page = views.page(self._id)
         self._known = store.index(self._id)
         self._experiment = experiment
         self._config = config
@@ -85,7 +88,7 @@ class Group:
             start=start,
             end=end,
             tags={"experiment": self._experiment, "stage": "pipeline"},
-            parameters=runs.parameters(config or {}),
+            parameters=runs.parameters(of_experiment(config or {})),
             texts={} if text is None else {"config.yaml": text},
         )
         return self._store.write(self._id, draft)

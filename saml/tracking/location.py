@@ -1,4 +1,4 @@
-"""The default MLflow store; a separate module because naming it does not need MLflow."""
+"""Where an MLflow store and its artefacts are; a separate module because naming them does not need MLflow."""
 
 import os
 from pathlib import Path
@@ -7,3 +7,14 @@ from pathlib import Path
 def default_store(results: Path) -> str:
     """`MLFLOW_TRACKING_URI` if it is set, else an SQLite store below the results."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.absolute()}/mlflow/mlflow.db"
+
+
+def database(store: str) -> Path | None:
+    """The file of an SQLite store; None for servers and other databases."""
+    return Path(store.removeprefix("sqlite:///")) if store.startswith("sqlite:///") else None
+
+
+def artefacts(store: str) -> Path | None:
+    """The folder of the artefacts of an SQLite store, beside its file; None where a server keeps them."""
+    file = database(store)
+    return None if file is None else file.parent / "artifacts"

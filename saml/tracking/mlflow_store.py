@@ -5,10 +5,14 @@ prevents this (`exclusive`). On a server each publisher creates and completes it
 a publisher that then finds several complete runs of one key deletes all but the one with the smallest id, so
 that one is kept in any order of events. A run is complete once it has the tag `saml.content`, which is set
 last.
+
+Artefacts of an SQLite store lie beside it, and the store names them relative to whatever folder a server is
+started with (`--artifacts-destination`), so that the folder can be moved (see `saml.tracking.interface`).
 """
 
 import logging
 import os
+import shutil
 import socket
 import time
 from collections import defaultdict
@@ -29,14 +33,14 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+from mlflow.entities import Experiment, Param, Run  # noqa: E402
 from mlflow.entities import Metric as MlflowMetric  # noqa: E402
-from mlflow.entities import Param, Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from saml.tracking.runs import Metric, digest  # noqa: E402
-from saml.tracking.views import experiment_tags  # noqa: E402
+from saml.tracking.views import experiment_tags, views  # noqa: E402
 
 for _logger in ("mlflow", "alembic"):
     logging.getLogger(_logger).setLevel(logging.ERROR)
@@ -46,6 +50,7 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 
 KEY, CONTENT, CLAIM, PARENT = "saml.key", "saml.content", "saml.claim", "mlflow.parentRunId"
 _METRICS, _PARAMETERS = 1000, 100  # of one request
+_SERVED = "mlflow-artifacts:/"  # the folder of artefacts, wherever a server has it
 _ABANDONED = 600.0  # seconds after which an incomplete run on a server counts as abandoned
 
 
@@ -78,7 +83,10 @@ class Known:
 
 
 class Store:
-    """One MLflow store. `exclusive`: no other publisher can write to it now."""
+    """One MLflow store. `exclusive`: no other publisher can write to it now.
+
+    `artefacts` is the folder of the artefacts where no server keeps them.
+    """
 
     def __init__(self, uri: str, *, artefacts: Path | None = None, exclusive: bool = False) -> None:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -107,7 +115,7 @@ class Store:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            location = self._artefacts.resolve().as_uri() if self._artefacts else None
+            location = _SERVED if self._artefacts else None
             try:
                 tags = experiment_tags()
                 return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
@@ -118,7 +126,14 @@ class Store:
                     raise
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
+        self._renew_views(found)
         return str(found.experiment_id)
+
+    def _renew_views(self, found: Experiment) -> None:
+        """Give an experiment of an earlier version of saml the present views."""
+        for name, value in views().items():
+            if found.tags.get(name) != value:
+                self._client.set_experiment_tag(found.experiment_id, name, value)
 
     def index(self, experiment: str) -> dict[str, list[Known]]:
         """The runs of an experiment by key; incomplete runs of interrupted publishers are deleted."""
@@ -145,7 +160,7 @@ class Store:
         created = self._client.create_run(experiment, start_time=draft.start, tags=tags, run_name=draft.name)
         run = created.info.run_id
         try:
-            self._fill(run, draft)
+            self._fill(created, draft)
         except BaseException:
             # Best effort: a run that cannot be deleted now is found incomplete and deleted later.
             try:
@@ -183,19 +198,34 @@ class Store:
             if self._client.get_run(run).info.lifecycle_stage != "deleted":
                 raise
 
-    def _fill(self, run: str, draft: Draft) -> None:
+    def _fill(self, created: Run, draft: Draft) -> None:
+        run = created.info.run_id
         params = [Param(name, value) for name, value in draft.parameters.items()]
         points = [MlflowMetric(m.name, m.value, m.time, m.step) for m in draft.metrics]
         for part in _parts(params, _PARAMETERS):
             self._client.log_batch(run, params=part)
         for part in _parts(points, _METRICS):
             self._client.log_batch(run, metrics=part)
-        for path, folder in draft.artefacts:
-            self._client.log_artifact(run, str(path), folder or None)
-        for name, text in (draft.texts or {}).items():
-            self._client.log_text(run, text, name)
+        self._fill_artefacts(created, draft)
         self._client.set_terminated(run, status="FINISHED", end_time=draft.end)
         self._client.set_tag(run, CONTENT, draft.content)
+
+    def _fill_artefacts(self, created: Run, draft: Draft) -> None:
+        texts = draft.texts or {}
+        if self._artefacts is not None and created.info.artifact_uri.startswith(_SERVED):
+            home = self._artefacts / created.info.artifact_uri.removeprefix(_SERVED)
+            for path, folder in draft.artefacts:
+                (home / folder).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, home / folder / path.name)
+            for name, text in texts.items():
+                home.mkdir(parents=True, exist_ok=True)
+                (home / name).write_text(text, encoding="utf-8")
+            return
+        # A server, or an experiment of an earlier version of saml, whose artefacts have absolute paths.
+        for path, folder in draft.artefacts:
+            self._client.log_artifact(created.info.run_id, str(path), folder or None)
+        for name, text in texts.items():
+            self._client.log_text(created.info.run_id, text, name)
 
     def _arrived(self, experiment: str, draft: Draft) -> str | None:
         """A run with the same content that another publisher has written meanwhile, or None."""

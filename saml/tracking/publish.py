@@ -23,7 +23,7 @@ from saml.runtime.layout import TOP
 from saml.runtime.progress import Progress
 from saml.tracking import runs
 from saml.tracking.group import Group
-from saml.tracking.location import default_store
+from saml.tracking.location import artefacts, database, default_store
 from saml.tracking.lock import locked
 from saml.tracking.mlflow_store import STORE_ERRORS, Store
 
@@ -32,18 +32,22 @@ ATTEMPTS = 3  # to write a record to a store that answers
 
 @dataclass
 class Counts:
-    """Numbers of records published to `store`, by outcome; `problems` are lines to print."""
+    """Numbers of records published to `store`, by outcome; `problems` are lines to print.
+
+    `pages` are the ends of addresses in MLflow's interface, by title of the MLflow experiment.
+    """
 
     store: str
     published: int = 0
     replaced: int = 0
     unchanged: int = 0
     problems: list[str] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         done = f"{self.published} published, {self.replaced} replaced, {self.unchanged} unchanged"
         problems = f"; problems listed above: {len(self.problems)}" if self.problems else ""
-        return f"run records: {done}{problems}\nview at {_address(self.store)}"
+        return f"run records: {done}{problems}"
 
 
 def publish(
@@ -124,12 +128,11 @@ class Publisher:
         found, stamps = self._load()
         if not found:
             return
-        database = self._database()
-        folder = database.parent if database else self._results / "mlflow"
+        file = self._database()
+        folder = file.parent if file else self._results / "mlflow"
         try:
             with locked(folder / ".lock"):
-                artefacts = folder / "artifacts" if database else None
-                store = Store(self._uri, artefacts=artefacts, exclusive=database is not None)
+                store = Store(self._uri, artefacts=artefacts(self._uri), exclusive=file is not None)
                 self._publish(store, found, stamps)
         except STORE_ERRORS as error:
             reason = _reason(error)
@@ -181,7 +184,9 @@ class Publisher:
         with Progress("publishing run records", len(found)) as progress:
             for experiment, records in groups.items():
                 config = self._config_of(experiment)
-                group = Group(store, self._title(store, experiment, config), experiment, config)
+                title = self._title(store, experiment, config)
+                group = Group(store, title, experiment, config)
+                self.counts.pages[title] = group.page
                 for new in records:
                     self._publish_one(store, group, new)
                     self._seen[new.path] = stamps[new.path]
@@ -218,10 +223,9 @@ class Publisher:
 
     def _database(self) -> Path | None:
         """The file of an SQLite store, whose folder is created; None for servers and other databases."""
-        if not self._uri.startswith("sqlite:///"):
-            return None
-        path = Path(self._uri.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = database(self._uri)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def _remember_corpus(self, new: runs.Found) -> None:
@@ -244,15 +248,6 @@ class Publisher:
     def _report(self, problem: str) -> None:
         self.counts.problems.append(problem)
         _print_error(problem)
-
-
-def _address(store: str) -> str:
-    """The address at which the published runs can be viewed."""
-    if store.startswith(("http://", "https://")):
-        address = store.rstrip("/")
-    else:
-        address = f"http://127.0.0.1:5000 after: mlflow ui --backend-store-uri {store}"
-    return f"{address}\n(choose the experiment, then Training runs, then a comparison under Views)"
 
 
 def _scope(results: Path) -> tuple[Path, str | None]:

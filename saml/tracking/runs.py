@@ -16,6 +16,7 @@ from typing import Any
 
 from saml.runtime import layout
 from saml.runtime.errors import SamlError
+from saml.tracking.concerning import concerning
 from saml.tracking.lines import Record, parse_record
 
 # Names of the runs with tables and figures, by stage.
@@ -28,6 +29,8 @@ RESULTS = {
     "embeddings": "RESULTS encoder outputs",
 }
 # MLflow's limits: letters, digits and these in names; lengths of names, parameters and tags.
+# How a record appears in MLflow; raised when that changes, so that unchanged records are published again.
+_FORM = b"2"
 _UNFIT = re.compile(r"[^\w\-./: ]", re.ASCII)
 _NAME, _PARAMETER, _TAG = 250, 6000, 8000
 
@@ -72,7 +75,7 @@ def load(path: Path, root: Path) -> Found:
     except (OSError, UnicodeDecodeError) as error:
         raise SamlError(f"{path}: cannot read this run record ({error}); run its stage again") from None
     place = path.parent.relative_to(root).as_posix()
-    return Found(path, place, parse_record(text, path), hashlib.sha256(data).hexdigest()[:16])
+    return Found(path, place, parse_record(text, path), hashlib.sha256(_FORM + data).hexdigest()[:16])
 
 
 def digest(value: Any) -> str:
@@ -168,12 +171,12 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def record_parameters(found: Found) -> dict[str, str]:
-    """The settings of a run, and its factors too, because MLflow compares runs by parameters."""
+    """The settings that concern a run, and its factors, because MLflow compares runs by parameters."""
     own = found.record
     factors = {"arm": own.arm, "speaker": own.speaker, "seed": own.seed}
     # `arm` may also be the name of the arm's own section: its leaves are `arm.experts` and so on.
     chosen = {name: value for name, value in factors.items() if value is not None}
-    return {**parameters(own.settings), **parameters(chosen)}
+    return {**parameters(concerning(own)), **parameters(chosen)}
 
 
 def metrics(record: Record) -> list[Metric]:

@@ -9,6 +9,10 @@ import json
 from typing import Any
 
 _PREFIX = "mlflow.sharedViewState."
+# The view that links open.
+_FIRST = "saml-wer"
+# The arms of a speaker are neighbours: among the first 100 runs, all arms have the same speakers.
+_BY_SPEAKER = "tags.`speaker`"
 
 _COLUMNS = [
     "metrics.`wer/whisper`",
@@ -16,6 +20,7 @@ _COLUMNS = [
     "metrics.`wer/whisper/heldout`",
     "metrics.`bytes/adapter`",
     "params.`arm`",
+    "params.`learning_rate`",
     "params.`speaker`",
     "params.`seed`",
 ]
@@ -28,12 +33,20 @@ _ENROLMENT = [
 ]
 # For the arms of the default configuration; the run of the tables has a metric for each arm.
 _RESULTS = [f"metrics.`{arm}/wer/released`" for arm in ("fp32", "nf4", "nf4-lora", "pqm", "saml")]
+_TRAINING = [
+    "metrics.`final/dev/loss`",
+    "metrics.`dev/loss`",
+    "params.`arm`",
+    "params.`learning_rate`",
+    "params.`seed`",
+]
 _TUNING = [
     "metrics.`loss`",
     "metrics.`final/dev/loss`",
     "metrics.`diverged`",
     "tags.`trial`",
     "params.`arm`",
+    "params.`learning_rate`",
     "params.`speaker`",
 ]
 _BY_ARM = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
@@ -43,18 +56,39 @@ _BY_SIZE = {
 }
 
 
+def page(experiment: str) -> str:
+    """What follows a server's address in a link to the comparison of the runs of the experiment `experiment`.
+
+    Without the workflow type, MLflow 3 may open its pages for language models instead.
+    """
+    return f"/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={_FIRST}"
+
+
 def experiment_tags() -> dict[str, str]:
-    """Tags of an experiment: its kind, a description of its runs, and the saved views."""
+    """Tags of a new experiment: its kind, a description of its runs, and the saved views."""
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": (
-            "One parent run per pipeline run, with its config; below it one run per stage, arm, speaker and "
-            "seed. Under Training runs, the menu Views has the comparisons. The table starts with 100 runs: "
-            "press Load more until all are loaded before you read a mean over speakers. These means are "
-            "unweighted; the pooled WER of each arm is in the view Tables and figures."
+            "The menu beside the title has the saved comparisons; Tables and figures has the pooled WER of "
+            "each arm. The table shows 100 runs at first: press Load more before you read a mean over "
+            "speakers (unweighted). One parent run per pipeline run, with its config; below it one run per "
+            "stage, arm, speaker and seed. `learning_rate` is the rate that a run trained with."
         ),
-        **_view("saml-wer", "WER by arm and speaker", 'tags.stage = "decode"'),
-        **_view("saml-arms", "Mean over speakers, by arm", 'tags.stage = "decode"', groupBy=_BY_ARM),
+        **views(),
+    }
+
+
+def views() -> dict[str, str]:
+    """The tags that hold the saved views."""
+    return {
+        **_view(_FIRST, "WER by arm and speaker", 'tags.stage = "decode"', orderByKey=_BY_SPEAKER),
+        **_view(
+            "saml-arms",
+            "Mean over speakers, by arm",
+            'tags.stage = "decode"',
+            groupBy=_BY_ARM,
+            orderByKey=_BY_SPEAKER,
+        ),
         **_view(
             "saml-results",
             "Tables and figures",
@@ -68,7 +102,12 @@ def experiment_tags() -> dict[str, str]:
             selectedColumns=_ENROLMENT,
             groupBy=_BY_SIZE,
         ),
-        **_view("saml-training", "Training of the shared models", 'tags.stage LIKE "%train%"'),
+        **_view(
+            "saml-training",
+            "Training of the shared models",
+            'tags.stage LIKE "%train%"',
+            selectedColumns=_TRAINING,
+        ),
         **_view("saml-tuning", "Learning-rate sweep", 'tags.stage = "tuning"', selectedColumns=_TUNING),
     }
 

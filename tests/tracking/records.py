@@ -35,6 +35,12 @@ def write(results, arm, speaker, wer=0.5, points=3):
     return folder / "run.jsonl"
 
 
+def artefacts(results, run):
+    """The names of a run's files, in the folder in which `saml mlflow` lets MLflow look for them."""
+    home = results / "mlflow" / "artifacts" / run.info.run_id / "artifacts"
+    return {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+
+
 def all_runs(client, stage="decode"):
     """All runs of a stage, sorted by name."""
     experiments = [e.experiment_id for e in client.search_experiments()]

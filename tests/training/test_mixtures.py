@@ -15,6 +15,7 @@ from saml.adapters.spec import AdapterSpec
 from saml.models.store import load_model
 from saml.runtime.errors import SamlError
 from saml.stages.routes import mean_routes
+from saml.tracking import read_record
 from tests.training import conftest as run
 from tests.training.conftest import SAML_ARM
 
@@ -75,6 +76,14 @@ def test_one_lora_is_trained_on_everybody_and_kept_whole(made: Path) -> None:
     assert content["initial_speakers"] == [["d", "e", "f"]]
     assert content["spec"]["experts"] == 1 and content["spec"]["feed_forward_experts"] == 1
     assert AdapterSpec(**content["spec"]).shared == "nothing"
+
+
+def test_records_name_the_adapters_to_publish(made: Path) -> None:
+    """Of expert initialisation and of pre-training; MLflow shows these files."""
+    pretrained(made, "warm")
+    for name in ("warm.experts", "warm"):
+        record = read_record(made / f"{name}.run.jsonl")
+        assert {path.name for path in record.files} == {f"{name}.safetensors", f"{name}.json"}
 
 
 def test_experts_of_another_start_are_refused(made: Path) -> None:

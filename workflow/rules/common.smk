@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -290,3 +291,29 @@ def save_configuration():
         configuration.save(config, Path(RESULTS, "config.yaml"))
     except SamlError as error:
         logger.warning(error)
+
+
+# --- while a run goes on
+
+WATCHERS = []
+
+
+def show_progress():
+    """Print every minute how far the run is, in a process of its own, which ends with this one."""
+    if not workflow.is_main_process:
+        return
+    # In a session of its own, so that Ctrl-C is left to Snakemake.
+    watcher = subprocess.Popen(
+        ["saml", "progress", RESULTS, "--follow"],
+        env={**os.environ, "SAML_PARENT": str(os.getpid())},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    WATCHERS.append(watcher)
+
+
+def end_progress():
+    """No more reports: the run is over."""
+    for watcher in WATCHERS:
+        watcher.kill()
+        watcher.wait()

@@ -9,11 +9,18 @@ import pandas as pd
 from saml.reporting import published
 from saml.reporting.csv_tables import read_table
 from saml.reporting.pages import write_page
-from saml.reporting.wording import better_worse_equal, caveat, p_value, pair, percent, with_interval
+from saml.reporting.wording import (
+    better_worse_equal,
+    caveat,
+    key_result,
+    p_value,
+    pair,
+    percent,
+    with_interval,
+)
 from saml.runtime.errors import SamlError
 from saml.runtime.layout import TABLES
 from saml.tracking import read_record
-from saml.tracking.location import default_store
 
 HEAD = [
     *["arm", "WER %", "held-out %", "reduction vs fp32 %", "reduction vs nf4 %"],
@@ -32,7 +39,14 @@ def show(results: Path) -> None:
     """
     tables = results / TABLES
     summary, comparisons = read_table(tables / "summary.csv"), read_table(tables / "comparisons.csv")
-    print("\n".join([*_report(results.name, summary, comparisons), "", *_next(results)]))
+    lines = [
+        *_report(results.name, summary, comparisons),
+        "",
+        *_next(results),
+        "",
+        *_in_short(results, summary),
+    ]
+    print("\n".join(lines))
 
 
 def show_published(experiments: Sequence[Path], page: Path | None = None) -> None:
@@ -105,8 +119,17 @@ def _next(results: Path) -> list[str]:
         f"Tables   {results / 'tables'}",
         f"Figures  {results / 'figures'}",
         "Report   snakemake --report report.html (with the --configfile of this run, if it had one)",
-        f"Runs     mlflow ui --backend-store-uri {default_store(results.parent)}",
+        f"Runs     saml mlflow {results} (prints a link to their comparison)",
     ]
+
+
+def _in_short(results: Path, summary: pd.DataFrame) -> list[str]:
+    """Two sentences: the result of the last adapted arm, with its interval, and where to look."""
+    where = f"The tables are in {results / TABLES}; docs/reading-the-report.md says how to read them."
+    rows = summary[(summary["speaker_mb"] > 0) & (summary["scorer"] == summary["scorer"].iloc[0])]
+    if rows.empty:
+        return [where]
+    return textwrap.wrap(f"{key_result(rows.iloc[-1].to_dict())} {where}", 100)
 
 
 def _row(row: dict) -> list[str]:

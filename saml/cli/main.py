@@ -1,4 +1,4 @@
-"""One command per stage: `saml <stage> --help`.
+"""The command line: commands for people, and one command per stage.
 
 A command's flags are the keyword arguments of its function. They are imported only when
 their command runs.
@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from saml import __version__
-from saml.cli import report_commands, setup_commands, stage_commands, terminal, user_commands
+from saml.cli import terminal
+from saml.cli.groups import add_commands
 from saml.cli.memory import more_memory
 from saml.runtime.errors import SamlError, in_one_line
 from saml.runtime.watchdog import die_with_parent
@@ -49,14 +50,11 @@ def command_line() -> argparse.ArgumentParser:
     """The parser of all commands and their flags."""
     parser = argparse.ArgumentParser(
         prog="saml",
-        description="Personalise 4-bit speech recognisers with mixtures of LoRA experts. Every stage of the "
-        "pipeline is a command; Snakemake calls them, and so can you.",
+        description="Adapt 4-bit speech recognisers to a speaker, with LoRA or mixtures of LoRA experts, and "
+        "measure what it brings.",
     )
     parser.add_argument("--version", action="version", version=f"saml {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    # Commands for people first, then the stages.
-    for group in (user_commands, setup_commands, report_commands, stage_commands):
-        group.add(commands)
+    add_commands(parser)
     return parser
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ def options_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     """The names of a command's flags, as its help lists them."""
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
-    flags = re.findall(r"^ +(?:-h, )?--([a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    options = capsys.readouterr().out.partition("\nExample")[0]
+    flags = re.findall(r"^ +(?:-h, )?--([a-z-]+)", options, re.MULTILINE)
     return {flag.replace("-", "_") for flag in flags} - {"help"}
 
 
@@ -50,6 +52,46 @@ def test_flags_are_the_stages_own_arguments(stage: Stage, capsys: pytest.Capture
 def test_flags_of_prune_are_the_stages_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     flags = options_of("prune", capsys) - {"threads", "keep", "collapse"} | {"kept"}
     assert flags == parameters_of("saml.stages.prune:prune")
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_the_help_lists_every_command_once_and_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = help_of(capsys).split("\n\n")
+    starts = ("Use: ", "Run: ", "Inspect: ", "Stages ")
+    use, run, inspected, stages = (next(text for text in groups if text.startswith(s)) for s in starts)
+    listed = {text: re.findall(r"^  ([a-z][a-z-]+) ", text, re.MULTILINE) for text in groups}
+    assert set(listed[use]) == {"personalise", "transcribe", "export", "prune"}
+    assert set(listed[run]) == {"doctor", "download"}
+    assert {"show", "progress", "track", "mlflow"} <= set(listed[inspected])
+    assert listed[stages] == list(STAGES)
+    assert sorted(sum(listed.values(), [])) == sorted(all_commands())
+    assert all("Example:" in text for text in (use, run, inspected, stages))
+
+
+def all_commands() -> list[str]:
+    """What argparse itself accepts, from its refusal of another command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "saml.cli.main", "no-command"], capture_output=True, text=True
+    )
+    return re.findall(r"[a-z][a-z0-9-]+", done.stderr.rpartition("choose from")[2])
+
+
+@pytest.mark.parametrize("command", sorted({*all_commands()}))
+def test_every_command_has_an_example_that_its_flags_accept(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = help_of(capsys, command).partition("\nExample")[2].partition(":\n")[2]
+    lines = [line for line in example.replace("\\\n", " ").splitlines() if line.startswith("saml ")]
+    assert lines
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        accepted = cli.command_line().parse_args(arguments)
+        assert accepted.command == ("quantise" if command in STAGES else command)
 
 
 def test_help_imports_nothing_heavy() -> None:

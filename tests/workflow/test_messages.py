@@ -70,6 +70,22 @@ def test_results_of_another_version_are_named_and_kept(finished: Project) -> Non
     assert outcome.jobs == {}
 
 
+@pytest.mark.parametrize("failing", ["", "quantise"])
+def test_a_run_reports_its_progress_until_it_ends(fresh: Project, failing: str) -> None:
+    """One process for the whole run, which is gone afterwards, whether the run succeeds or not."""
+    outcome = fresh.snakemake("--cores", "2", "results/test/models/nf4/model.safetensors", FAIL=failing)
+    assert (outcome.status != 0) == bool(failing)
+    (line,) = (fresh.folder / "watchers").read_text(encoding="utf-8").splitlines()
+    process, *arguments = line.split()
+    assert arguments == ["progress", "results/test", "--follow"]
+    assert not Path("/proc", process).exists()
+
+
+def test_a_dry_run_reports_no_progress(fresh: Project) -> None:
+    fresh.dry_run("all")
+    assert not (fresh.folder / "watchers").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "speakers", "base"),
     [

@@ -28,6 +28,11 @@ ODD_FOLDER = "odd%27%20name%2F%24%28touch%20hurt%29%20%C3%A9"
 HERE = ["--max-jobs-per-timespan", "100/1s"]
 
 STAND_IN = r"""#!/bin/bash
+if [[ $1 == progress ]]; then  # goes on as long as Snakemake lets it; no job
+    echo $$ "$@" >> watchers
+    while kill -0 "$SAML_PARENT" 2> /dev/null; do sleep 0.2; done
+    exit
+fi
 { flock 9; printf '%s\x1f' "$@" >&9; printf '\x1e' >&9; } 9>> calls  # jobs run side by side
 if [[ -n $FAIL && "$*" == *"$FAIL"* ]]; then echo "saml: no luck today"; exit 1; fi
 make() {

@@ -302,13 +302,18 @@ def show_progress():
     """Print every minute how far the run is, in a process of its own, which ends with this one."""
     if not workflow.is_main_process:
         return
-    # In a session of its own, so that Ctrl-C is left to Snakemake.
-    watcher = subprocess.Popen(
-        ["saml", "progress", RESULTS, "--follow"],
-        env={**os.environ, "SAML_PARENT": str(os.getpid())},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    try:
+        # In a session of its own, so that Ctrl-C is left to Snakemake.
+        watcher = subprocess.Popen(
+            ["saml", "progress", RESULTS, "--follow"],
+            env={**os.environ, "SAML_PARENT": str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        # With --software-deployment-method conda, `saml` may be in the jobs' environment alone.
+        logger.warning(f"no reports of progress: {error}")
+        return
     WATCHERS.append(watcher)
 
 

@@ -174,7 +174,7 @@ def test_settings_that_lack_something(
         ("pretrain", "give the job more, or lower pretraining.batch_utterances"),
         ("decode", "give the job more, or lower decoding.batch_seconds"),
         ("quantise", "give the job more"),
-        ("transcribe", "give fewer or shorter recordings at a time, or lower --beams"),
+        ("transcribe", "give --memory low, or lower --beams"),
         ("show", "use a machine with more"),
     ],
 )

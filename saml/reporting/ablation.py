@@ -148,9 +148,10 @@ def ablation_figure(table: pd.DataFrame) -> Figure:
     """
     scorer = str(table["scorer"].iloc[0])
     rows = table[table["scorer"] == scorer]
-    figure, (left, right) = style.panels(2, 11.5, max(5.0, 1.8 + 0.24 * len(rows)))
+    figure, (left, right) = style.panels(2, 13, max(5.0, 1.8 + 0.24 * len(rows)))
     _by_size(left, of_sizes(rows))
     _by_question(right, rows)
+    style.legend(figure, left)
     speakers, seeds = int(table["speakers"].max()), int(table["seeds"].max())
     style.title(
         figure,
@@ -216,7 +217,6 @@ def _by_size(axes: Axes, arms: pd.DataFrame) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("thousand parameters in a speaker's adapter")
     axes.set_ylabel("WER, %")
-    axes.legend(loc="best", fontsize=8)
 
 
 def _by_question(axes: Axes, rows: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from saml.reporting import style
 from saml.runtime import layout
@@ -31,10 +32,15 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], see
     experts, pretrained = selected(layout.EXPERTS), selected(layout.PRETRAINED)
     adapted = [one for one in selected(layout.ADAPTED) if one.speaker in speakers]
     adapted_arms = [arm for arm in arms if any(one.arm == arm and loss_curves(one, "dev") for one in adapted)]
-    trainings = {"base model": [(one, style.INK, "") for one in base]}
-    if experts:
-        trainings["experts, by arm"] = [(one, colour[str(one.arm)], str(one.arm)) for one in experts]
-    trainings["pre-training, by arm"] = [(one, colour[str(one.arm)], str(one.arm)) for one in pretrained]
+    trainings = {
+        "base model": [(one, style.INK) for one in base],
+        "expert initialisation": [(one, colour[str(one.arm)]) for one in experts],
+        "pre-training": [(one, colour[str(one.arm)]) for one in pretrained],
+    }
+    # A given base model has no curves. Without any training at all, one panel says so.
+    trainings = {name: stages for name, stages in trainings.items() if any(map(_has_curves, stages))}
+    if not trainings and not adapted_arms:
+        trainings = {"": []}
     count = len(trainings) + len(adapted_arms)
     rows = -(-count // COLUMNS)
     figure, panels = style.panels(COLUMNS, 10, 1.0 + 2.5 * rows, rows=rows)
@@ -48,6 +54,10 @@ def draw_losses(results: Path, arms: Sequence[str], speakers: Sequence[str], see
         _adaptation(axes, arm, colour[arm], [one for one in adapted if one.arm == arm])
     for axes in panels[:count]:
         _from_zero(axes)
+    trained = {one.arm for one in [*experts, *pretrained]} | set(adapted_arms)
+    if named := [arm for arm in arms if arm in trained]:
+        handles = [Line2D([], [], color=colour[arm], lw=1.6, label=arm) for arm in named]
+        figure.legend(handles=handles, loc="outside right upper")
     style.title(
         figure,
         "Losses: does the dev loss still fall, or rise again?",
@@ -81,18 +91,16 @@ def _records(results: Path, template: str) -> Iterator[Record]:
         yield read_record(path)
 
 
-def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str, str]]) -> None:
-    """A panel of trainings, each a record with its colour and label."""
-    labels: set[str] = set()
-    for record, colour, label in stages:
+def _has_curves(stage: tuple[Record, str]) -> bool:
+    return any(loss_curves(stage[0], part) for part in ("train", "dev"))
+
+
+def _training(axes: Axes, name: str, stages: Sequence[tuple[Record, str]]) -> None:
+    """A panel of trainings, each a record with its colour."""
+    for record, colour in stages:
         for part, line in (("train", "--"), ("dev", "-")):
             for steps, values in loss_curves(record, part):
-                # One entry of the legend per label, for its first dev curve.
-                first = bool(label) and part == "dev" and label not in labels
-                labels |= {label} if first else set()
-                axes.plot(steps, values, line, color=colour, lw=1.6, label=label if first else None)
-    if labels:
-        axes.legend(fontsize=8, loc="best")
+                axes.plot(steps, values, line, color=colour, lw=1.6)
     _finish(axes, name)
 
 

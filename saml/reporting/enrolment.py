@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.reporting.agreement import about, scorers_of, with_other_verdicts
 from saml.reporting.csv_tables import read_table, write_table
 from saml.reporting.hypotheses import Arms, read_counts
 from saml.reporting.pages import enrolment_sections, write_page
@@ -172,29 +173,29 @@ def _page(folder: Path, table: pd.DataFrame, speakers: int) -> Path:
 
 
 def enrolment_curve(table: pd.DataFrame) -> Figure:
-    """WER against the number of training utterances, a line with its band for each arm, a panel per scorer.
+    """WER against the number of training utterances, a line with its band for each arm.
 
     Arms that are not adapted are horizontal lines.
     """
-    scorers, arms = list(dict.fromkeys(table["scorer"])), list(dict.fromkeys(table["arm"]))
-    figure, panels = style.panels(len(scorers), 10, 4.4, share=True)
+    shown, arms = with_other_verdicts(table), list(dict.fromkeys(table["arm"]))
+    figure, panels = style.panels(len(shown), 8.5 if len(shown) == 1 else 10, 4.4, share=True)
     colour = style.colours(arms)
-    for axes, scorer in zip(panels, scorers, strict=True):
+    for axes, scorer in zip(panels, shown, strict=True):
         rows = table[table["scorer"] == scorer]
         for arm in arms:
             _line(axes, rows[rows["arm"] == arm], colour[arm])
         _logarithmic(axes, sorted(set(rows["train_utterances"]) - {0.0}))
-        axes.set_title(f"scorer: {scorer}")
+        if len(shown) > 1:
+            axes.set_title(f"scorer: {scorer}")
         axes.set_xlabel("training utterances of the speaker")
     panels[0].set_ylabel("WER, %")
     panels[0].set_ylim(bottom=0)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+    style.legend(figure, panels[0])
     speakers, seeds = int(table["speakers"].max()), int(table["seeds"].max())
     style.title(
         figure,
         "Enrolment: how many training utterances does adaptation need?",
-        f"{number_of(seeds, 'seed')}. {caveat(speakers)} "
+        f"{about(scorers_of(table), shown)} {number_of(seeds, 'seed')}. {caveat(speakers)}\n"
         "Bands: 95 % bootstrap intervals, utterances resampled within speakers.",
     )
     return figure

@@ -4,7 +4,7 @@ Each function draws one figure; `FIGURES` names them. A figure without data (suc
 empty with a note, since a rule of the workflow expects its file.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saml.reporting import style
+from saml.reporting.agreement import with_other_order, with_other_verdicts
 from saml.reporting.before_after import before_after
+from saml.reporting.by_speaker import wer_by_speaker
 from saml.reporting.csv_tables import read_table
 from saml.reporting.curves import draw_losses
 from saml.reporting.report_data import Report
 from saml.reporting.tables import INTERVALS
+from saml.reporting.wer_by_size import wer_by_size
 from saml.reporting.wording import caveat
 from saml.runtime.progress import Progress
 from saml.tracking import RunRecord
@@ -76,12 +79,13 @@ def figures(
 
 
 def wer_by_arm(report: Report) -> Figure:
-    """WER of each arm with its interval, a panel per scorer."""
-    figure, panels = _per_scorer(report, len(report.arms))
+    """WER of each arm with its interval."""
+    shown = with_other_order(report.summary)
+    figure, panels = style.per_scorer(shown, report.arms)
     colour = style.colours(report.arms)
-    for axes, scorer in zip(panels, report.scorers, strict=True):
+    for axes, scorer in zip(panels, shown, strict=True):
         for row, arm in enumerate(report.arms):
-            rate = 100 * _summary(report, arm, scorer, "wer")
+            rate = report.rate(arm, scorer)
             low, high = report.whiskers(arm, "", scorer) or (rate, rate)
             axes.barh(row, rate, BAR, color=colour[arm])
             # On a white line, to be visible on a dark bar.
@@ -92,17 +96,18 @@ def wer_by_arm(report: Report) -> Figure:
             )
         axes.set_xlabel("WER, %")
     style.from_zero(panels, 1.15)
-    style.title(figure, "WER by arm: shorter is better", report.note())
+    style.title(figure, "WER by arm: shorter is better", report.note(shown))
     return figure
 
 
 def reductions(report: Report) -> Figure:
-    """Relative WER reductions between arms, with both intervals, a panel per scorer."""
+    """Relative WER reductions between arms, with both intervals."""
     table = report.comparisons
     names = list(dict.fromkeys(zip(table["arm_a"], table["arm_b"], strict=True)))
-    figure, panels = _per_scorer(report, len(names), [f"{a} against {b}" for a, b in names])
+    shown = with_other_verdicts(table) or report.scorers[:1]
+    figure, panels = style.per_scorer(shown, [f"{a} against {b}" for a, b in names])
     colour = style.colours(report.arms)
-    for axes, scorer in zip(panels, report.scorers, strict=True):
+    for axes, scorer in zip(panels, shown, strict=True):
         for row, (one, other) in enumerate(names):
             # Rows of every other reference on grey, to group them.
             if list(dict.fromkeys(reference for _, reference in names)).index(other) % 2:
@@ -120,62 +125,47 @@ def reductions(report: Report) -> Figure:
             style.placeholder(axes, "a single arm: no comparison")
     style.title(
         figure,
-        "Relative WER reductions: positive if the first arm is better; bars across 0 are not significant",
-        f"95 % intervals. Thick: utterances resampled. Thin: speakers too. {caveat(len(report.speakers))}",
+        "Relative WER reductions: right of 0 the first arm is better; bars across 0 are not significant",
+        f"95 % intervals. Thick: utterances resampled. Thin: speakers too. {report.about_scorers(shown)}\n"
+        f"{caveat(len(report.speakers))}",
     )
-    return figure
-
-
-def wer_by_speaker(report: Report) -> Figure:
-    """WER of each speaker under each arm, sorted by the WER under the first arm, highest at the top."""
-    scorers = report.scorers
-    sums = report.wer.groupby(["scorer", "speaker", "arm"])[["words", *style.ERRORS]].sum()
-    rate = 100 * sums[list(style.ERRORS)].sum(axis=1) / sums["words"]
-    first = rate.loc[scorers[-1]].xs(report.arms[0], level="arm")
-    speakers = [str(name) for name in first.sort_values(ascending=False, kind="stable").index]
-    figure, panels = _per_scorer(report, len(speakers), speakers, inches=0.062 * len(report.arms) + 0.12)
-    colour = style.colours(report.arms)
-    offsets = np.linspace(-0.38, 0.38, len(report.arms)) if len(report.arms) > 1 else [0.0]
-    for axes, scorer in zip(panels, scorers, strict=True):
-        for row, speaker in enumerate(speakers):
-            if row % 2:
-                axes.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
-            for arm, offset in zip(report.arms, offsets, strict=True):
-                value = float(rate.loc[(scorer, speaker, arm)])
-                low_high = report.whiskers(arm, speaker, scorer) or (value, value)
-                axes.plot(low_high, [row + offset] * 2, color=colour[arm], lw=1.1, alpha=0.6)
-                axes.plot(value, row + offset, "o", color=colour[arm], ms=4, label=arm if row == 0 else None)
-        axes.set_xlabel("WER, %")
-    # Some room on the right: if all speakers are equal, matplotlib leaves almost none.
-    style.from_zero(panels, 1.05)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
-    style.title(figure, "WER by speaker: for which speakers does an arm help?", report.note())
     return figure
 
 
 def error_types(report: Report) -> Figure:
-    """Substitutions, deletions and insertions per reference word, stacked, a panel per scorer."""
-    figure, panels = _per_scorer(report, len(report.arms))
-    kinds = list(style.ERRORS)
-    for axes, scorer in zip(panels, report.scorers, strict=True):
-        for row, arm in enumerate(report.arms):
-            rows = report.wer[(report.wer["scorer"] == scorer) & (report.wer["arm"] == arm)]
-            start = 0.0
-            for kind in kinds:
-                share = 100 * float(rows[kind].sum()) / float(rows["words"].sum())
-                label = kind if row == 0 else None
-                axes.barh(row, share, BAR, left=start, color=style.ERRORS[kind], label=label)
-                start += share
-        axes.set_xlabel("errors per 100 reference words")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+    """Substitutions, deletions and insertions per reference word, stacked; nothing for a single kind."""
+    kinds = [kind for kind in style.ERRORS if report.wer[kind].any()]
+    if len(kinds) < 2:
+        figure, (axes,) = style.panels(1, 8.5, 2)
+        what = f"all errors are {kinds[0]}: see WER by arm" if kinds else "no arm makes an error"
+        style.placeholder(axes, what)
+        axes.set_axis_off()
+        return figure
+    shown = with_other_order(report.summary)
+    figure, panels = style.per_scorer(shown, report.arms)
+    for axes, scorer in zip(panels, shown, strict=True):
+        rows = report.wer[report.wer["scorer"] == scorer]
+        _kinds(axes, rows.groupby("arm")[["words", *kinds]].sum().loc[report.arms])
+    style.legend(figure, panels[0])
     style.title(
         figure,
         "Kinds of error: which of them does adaptation remove?",
-        "Their sum is the WER. Many deletions: speech is skipped; many insertions: text without speech.",
+        f"{report.about_scorers(shown)} The sum of all kinds is the WER.\n"
+        "Many deletions: speech is skipped. Many insertions: text without speech.",
     )
     return figure
+
+
+def _kinds(axes: Axes, counts: pd.DataFrame) -> None:
+    """A row of bars for each arm, which is a row of `counts`: words, then errors of each kind."""
+    for row, (words, *errors) in enumerate(counts.to_numpy().tolist()):
+        start = 0.0
+        for kind, number in zip(counts.columns[1:], errors, strict=True):
+            share = 100 * number / words
+            label = kind if row == 0 else None
+            axes.barh(row, share, BAR, left=start, color=style.ERRORS[kind], label=label)
+            start += share
+    axes.set_xlabel("errors per 100 reference words")
 
 
 def loss_curves(report: Report) -> Figure:
@@ -188,11 +178,9 @@ def sizes(report: Report) -> Figure:
     figure, (axes,) = style.panels(1, 8.5, 1.5 + 0.42 * len(report.arms))
     colour = style.colours(report.arms)
     style.name_rows(axes, report.arms)
-    for row, arm in enumerate(report.arms):
-        model, speaker, ratio = (
-            _summary(report, arm, report.scorers[0], column)
-            for column in ("model_mb", "speaker_mb", "ratio_fp32")
-        )
+    by_arm = report.summary.drop_duplicates("arm").set_index("arm")[["model_mb", "speaker_mb", "ratio_fp32"]]
+    for row, (model, speaker, ratio) in enumerate(by_arm.loc[report.arms].to_numpy().tolist()):
+        arm = report.arms[row]
         axes.barh(row, model, BAR, color=colour[arm])
         axes.barh(row, speaker, BAR, left=model, color=colour[arm], alpha=0.45)
         text = f"{model:.2f} MB" + (f" + {speaker:.2f} per speaker" if speaker else "")
@@ -213,25 +201,10 @@ def sizes(report: Report) -> Figure:
 FIGURES: dict[str, Callable[[Report], Figure]] = {
     "wer_by_arm": wer_by_arm,
     "before_after": before_after,
+    "wer_by_size": wer_by_size,
     "reductions": reductions,
     "wer_by_speaker": wer_by_speaker,
     "error_types": error_types,
     "loss_curves": loss_curves,
     "sizes": sizes,
 }
-
-
-def _per_scorer(
-    report: Report, rows: int, names: Sequence[str] | None = None, inches: float = 0.42
-) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel per scorer side by side, each with `rows` rows: `names`, else the arms."""
-    figure, panels = style.panels(len(report.scorers), 10, 1.5 + inches * rows, share=True)
-    for axes, scorer in zip(panels, report.scorers, strict=True):
-        style.name_rows(axes, report.arms if names is None else names)
-        axes.set_title(f"scorer: {scorer}")
-    return figure, panels
-
-
-def _summary(report: Report, arm: str, scorer: str, column: str) -> float:
-    table = report.summary
-    return float(table[(table["arm"] == arm) & (table["scorer"] == scorer)][column].iloc[0])

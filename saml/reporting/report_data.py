@@ -1,10 +1,12 @@
 """What the figures of an experiment are drawn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from saml.reporting.agreement import about
 from saml.reporting.wording import caveat, number_of
 
 
@@ -46,10 +48,19 @@ class Report:
             return None
         return 100 * float(found["wer_low"].iloc[0]), 100 * float(found["wer_high"].iloc[0])
 
-    def note(self) -> str:
-        """The caveat under every figure of error rates."""
+    def rate(self, arm: str, scorer: str) -> float:
+        """The WER of an arm in per cent, words pooled over speakers and seeds."""
+        table = self.summary
+        return 100 * float(table[(table["arm"] == arm) & (table["scorer"] == scorer)]["wer"].iloc[0])
+
+    def about_scorers(self, shown: Sequence[str]) -> str:
+        """What a figure says of the scorers that it shows, and of those that it leaves out."""
+        return about(self.scorers, shown)
+
+    def note(self, shown: Sequence[str]) -> str:
+        """The caveat under every figure of error rates, of the scorers `shown`."""
         seeds = int(self.summary["seeds"].max())
-        text = f"{number_of(seeds, 'seed')}. {caveat(len(self.speakers))}"
+        text = f"{self.about_scorers(shown)} {number_of(seeds, 'seed')}. {caveat(len(self.speakers))}".strip()
         if self.intervals.empty:
             return text
-        return f"{text} Whiskers: 95 % bootstrap intervals, utterances resampled within speakers."
+        return f"{text}\nWhiskers: 95 % bootstrap intervals, utterances resampled within speakers."

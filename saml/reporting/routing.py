@@ -21,16 +21,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from saml.reporting import style
 from saml.reporting.csv_tables import read_by_speaker, write_table
 from saml.reporting.pages import router_sections, routing_sections, write_page
+from saml.reporting.routing_map import KINDS, kind_of, routing_map
 from saml.reporting.separation import speaker_separation
-from saml.reporting.wording import caveat
 from saml.runtime import layout
 from saml.runtime.layout import place
 from saml.runtime.progress import Progress
@@ -41,13 +39,6 @@ ROUTERS = [
     *["arm", "seed", "kind", "layers", "experts", "speakers", "utterances", "effective"],
     *["explained", "p", "accuracy", "chance"],
 ]
-KINDS = {
-    "encoder_self": "encoder self-attention",
-    "decoder_self": "decoder self-attention",
-    "cross": "cross-attention",
-}
-# Panels side by side.
-COLUMNS = 3
 
 
 def routing(
@@ -174,77 +165,8 @@ def _pages(folder: Path, by_speaker: pd.DataFrame, by_router: pd.DataFrame) -> l
     return paths
 
 
-def routing_map(weights: pd.DataFrame, routers: pd.DataFrame) -> Figure:
-    """Mean weights by speaker and expert: rows of panels per arm, a panel for each layer with routes.
-
-    Only the first seed is drawn: experts of different seeds do not correspond.
-    """
-    seed = int(weights["seed"].iloc[0])
-    speakers = list(dict.fromkeys(weights["speaker"]))
-    first = weights[weights["seed"] == seed]
-    arms = {str(arm): list(dict.fromkeys(group["layer"])) for arm, group in first.groupby("arm", sort=False)}
-    rows = {arm: -(-len(layers) // COLUMNS) for arm, layers in arms.items()}
-    height = 1.4 + sum(rows.values()) * (1.1 + 0.24 * len(speakers))
-    figure, panels = style.panels(COLUMNS, 10, height, rows=sum(rows.values()))
-    for arm, layers in arms.items():
-        own, panels = panels[: rows[arm] * COLUMNS], panels[rows[arm] * COLUMNS :]
-        by_kind = routers[(routers["arm"] == arm) & (routers["seed"] == seed)].set_index("kind")
-        for number, (axes, layer) in enumerate(zip(own, layers, strict=False)):
-            rows_of_layer = first[(first["arm"] == arm) & (first["layer"] == layer)]
-            grid = rows_of_layer.pivot(index="speaker", columns="expert", values="weight").loc[speakers]
-            _heat(axes, grid)
-            # The encoder's layers come first, in order.
-            name = KINDS.get(layer, f"encoder layer {number + 1}")
-            router: Any = by_kind.loc[_kind(layer)]
-            axes.set_title(f"{arm}: {name}\n{_summary(rows_of_layer, router)}", fontsize=8)
-            if number % COLUMNS:
-                axes.set_yticklabels([])
-        for axes in own[len(layers) :]:
-            axes.remove()
-    style.title(
-        figure,
-        "Routing: do different speakers use different experts?",
-        f"Per cent of the weight, before adaptation, seed {seed}; in the decoder all layers of a kind share "
-        f"their routes. {caveat(len(speakers))}",
-    )
-    return figure
-
-
-def _heat(axes: Axes, grid: pd.DataFrame) -> None:
-    """Speakers down, experts across, per cent in the cells."""
-    weights = grid.to_numpy()
-    # The scale depends on the number of experts, so that a uniform mixture is always pale.
-    darkest = max(float(weights.max()), min(1.0, 3 / weights.shape[1]))
-    axes.imshow(weights, vmin=0.0, vmax=darkest, cmap="Oranges", aspect="auto")
-    for (row, column), weight in np.ndenumerate(weights):
-        colour = "white" if weight > 0.6 * darkest else style.INK
-        axes.text(column, row, f"{100 * weight:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    style.name_rows(axes, list(grid.index))
-    axes.set_ylim(len(grid) - 0.5, -0.5)
-    axes.set_xticks(range(len(grid.columns)), [str(expert) for expert in grid.columns])
-    axes.set_xlabel("expert")
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-
-
-def _summary(layer: pd.DataFrame, router: pd.Series) -> str:
-    """The effective experts of a layer, and the accuracy of the speaker classifier on its router's routes."""
-    effective = float(layer.drop_duplicates("speaker")["effective"].mean())
-    text = f"{effective:.1f} of {router['experts']} effective experts"
-    if np.isnan(router["accuracy"]):
-        return text
-    layers = "all layers: " if router["layers"] > 1 else ""
-    rates = f"{100 * router['accuracy']:.0f} %, chance {100 * router['chance']:.0f} %"
-    return f"{text}\n{layers}speaker classified: {rates}"
-
-
 def _experts(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if str(name).startswith("expert")]
-
-
-def _kind(layer: str) -> str:
-    """The kind of router of a layer: all layers of the encoder share one."""
-    return layer if layer in KINDS else "encoder_self"
 
 
 def _kinds(routes: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
@@ -255,5 +177,5 @@ def _kinds(routes: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     layers = [str(layer) for layer in dict.fromkeys(routes["layer"])]
     yield "all", layers
     for kind in KINDS:
-        if own := [layer for layer in layers if _kind(layer) == kind]:
+        if own := [layer for layer in layers if kind_of(layer) == kind]:
             yield kind, own

@@ -73,6 +73,25 @@ def panels(
     return figure, list(axes.flat)
 
 
+def per_scorer(
+    scorers: Sequence[str], names: Sequence[str], inches: float = 0.42
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each of `scorers` side by side, with a row of `inches` for each name."""
+    width = 8.5 if len(scorers) == 1 else 10
+    figure, axes = panels(len(scorers), width, 1.5 + inches * len(names), share=True)
+    for panel, scorer in zip(axes, scorers, strict=True):
+        name_rows(panel, names)
+        if len(scorers) > 1:
+            panel.set_title(f"scorer: {scorer}")
+    return figure, axes
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """The legend of `axes` in a column of its own at the right, where it covers no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+
+
 def from_zero(panels: Sequence[Axes], room: float) -> None:
     """The x axes of panels that share them: from 0 to `room` times the largest value in any of them.
 

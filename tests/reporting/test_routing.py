@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from results_tree import Tree
 from sklearn.model_selection import StratifiedKFold
@@ -11,6 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from saml.corpora.registry import folder_name
 from saml.reporting import routing as module
 from saml.reporting.csv_tables import read_table
+from saml.reporting.routing_map import finding
 from saml.reporting.separation import speaker_separation
 from saml.runtime.errors import SamlError
 from saml.stages.routes import routes_table
@@ -190,6 +192,38 @@ def test_layers_are_not_averaged(routed: Tree) -> None:
     assert [text.get_text() for text in first.texts] == ["100", "0", "100", "0"]
     assert [text.get_text() for text in second.texts] == ["0", "100", "0", "100"]
     assert "1.0 of 2 effective experts" in first.get_title()
+
+
+@pytest.mark.parametrize(
+    ("effective", "accuracy", "p", "expected"),
+    [
+        (5.9, 0.1, 0.6, "saml mixes 5.9 of 6 experts almost evenly and does not separate speakers"),
+        (
+            3.0,
+            0.8,
+            0.001,
+            "saml mixes 3.0 of 6 experts and separates speakers (80 % recognised, chance 25 %)",
+        ),
+        (3.0, 0.2, 0.001, "saml mixes 3.0 of 6 experts and does not separate speakers"),
+        (1.1, 0.25, np.nan, "saml does not mix (1.1 of 6 experts) and routes all speech alike"),
+        (1.1, 0.8, 0.001, "saml does not mix (1.1 of 6 experts), yet its routes separate speakers"),
+        (5.0, np.nan, np.nan, "saml mixes 5.0 of 6 experts; there is too little speech to tell"),
+    ],
+)
+def test_the_finding_says_whether_it_mixes_and_separates(
+    effective: float, accuracy: float, p: float, expected: str
+) -> None:
+    row = {"arm": "saml", "seed": 1, "kind": "all", "experts": 6, "chance": 0.25}
+    other = {**row, "seed": 2, "effective": 1.0, "accuracy": 1.0, "p": 0.9}
+    own = {**row, "effective": effective, "accuracy": accuracy, "p": p}
+    assert finding("saml", pd.DataFrame([other, own]), 1).startswith(expected)
+
+
+def test_the_title_of_the_map_is_the_finding(routed: Tree) -> None:
+    tables = run(routed)
+    weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
+    title = " ".join(module.routing_map(weights, routers).get_suptitle().split())
+    assert title == f"Routing: {finding('saml', routers, 1)}"
 
 
 def test_files_are_listed(routed: Tree) -> None:

@@ -63,6 +63,7 @@ def seen(first_run: tuple[Project, object], tmp_path_factory: pytest.TempPathFac
 def test_tables_and_figures_are_reached_by_clicking(seen: dict[str, list[str]]) -> None:
     assert {folder: sorted(names) for folder, names in seen.items() if folder[0].isdigit()} == {
         "1 Word error rates": [
+            "Figure: WER against size",
             "Figure: WER by arm",
             "Figure: reductions between arms",
             "Table: arms in pairs",

@@ -63,6 +63,7 @@ TABLES = ["wer", "summary", "comparisons", "intervals"]
 FIGURES = [
     "wer_by_arm",
     "before_after",
+    "wer_by_size",
     "wer_by_speaker",
     "reductions",
     "error_types",

@@ -105,6 +105,12 @@ rule draw_figures:
             category="2 Speakers",
             labels={"what": "Figure: before and after adaptation"},
         ),
+        wer_by_size=report(
+            "<results>/figures/wer_by_size.svg",
+            caption="../report/wer_by_size.rst",
+            category="1 Word error rates",
+            labels={"what": "Figure: WER against size"},
+        ),
         wer_by_speaker=report(
             "<results>/figures/wer_by_speaker.svg",
             caption="../report/wer_by_speaker.rst",

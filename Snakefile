@@ -8,5 +8,6 @@ rule all:
         table_files,
         figure_files,
         expand(f"{RESULTS}/{{file}}", file=TRANSCRIPTS),
+        f"{RESULTS}/index.html",
     message:
         "The experiment is complete"

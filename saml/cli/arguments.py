@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from saml.runtime.errors import SamlError
 
 # What each path flag is, for --help. A command lists the names of its own.
@@ -38,6 +40,8 @@ PATHS = {
     "results": "an experiment's folder, results/<experiment>",
     "wer": "table of word error rates by arm, speaker and seed (csv)",
     "summary": "table of arms (csv)",
+    "index": "front page of the results (html)",
+    "key": "key number and figure (html)",
     "comparisons": "table of pairs of arms (csv)",
     "intervals": "table of word error rates with intervals, by arm and by speaker (csv)",
     "routing": "table of mean weights by speaker and expert (csv)",
@@ -57,15 +61,16 @@ PATHS = {
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object given on the command line, or in a file as @path.
+    """A JSON object given on the command line, or in a file as @path; without any `"` it is read as YAML.
 
     A key that is not there is an error that names it.
     """
     try:
-        content = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+        written = Path(text[1:]).read_text("utf-8") if text.startswith("@") else text
+        content = json.loads(written) if '"' in written else yaml.safe_load(written)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text}: cannot read this file ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError("not a JSON object")

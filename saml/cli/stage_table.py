@@ -217,6 +217,16 @@ _ALL = (
         notes=_CORPUS_AND_FAMILY,
     ),
     Stage(
+        "index",
+        "saml.reporting.index:index",
+        "the front page of the results: key number, examples, links",
+        inputs=("summary", "wer"),
+        outputs=("index", "key", "record"),
+        folders=("results",),
+        values=(Value("arms", "params", many=True, help="the arms of the tables"), SPEAKERS, SEEDS),
+        notes=_CORPUS_AND_FAMILY,
+    ),
+    Stage(
         "routing",
         "saml.reporting.routing:routing",
         "weights of the experts by speaker: tables and a figure",

@@ -123,6 +123,17 @@ def canonical(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def readable(settings: Mapping[str, Any], *, sort: bool = False) -> str:
+    """`settings` on one line as a person reads them, in YAML: `{draws: 10000, scorers: [released]}`.
+
+    For the jobs whose parameters stand in the report, which would show the quotation marks of JSON escaped.
+    The order of keys is kept, since that of arms is the order of a table's rows, or they are sorted.
+    """
+    plain = json.loads(json.dumps(settings))  # see `save`
+    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=sort, allow_unicode=True, width=math.inf)
+    return text.strip()
+
+
 def _section(config: Mapping[str, Any], name: str, arm: str | None) -> Any:
     if name == "arm":
         return config["arms"][arm]

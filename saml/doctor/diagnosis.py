@@ -228,6 +228,7 @@ def count_jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "tabulate": 1,
         "figures": 1,
         "transcripts": 1,
+        "index": 1,
     }
 
 

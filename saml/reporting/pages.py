@@ -1,7 +1,7 @@
 """Tables as HTML pages: rates in per cent with their intervals, one section per scorer.
 
 A page is a single HTML file without external resources, so that it opens in Snakemake's report and alone. It
-contains its table as CSV, for download.
+contains its table as CSV, for download. A click on a heading sorts its table.
 """
 
 import base64
@@ -14,39 +14,32 @@ from typing import Any
 import pandas as pd
 
 from saml.evaluation.wer import OPERATIONS
+from saml.reporting.html_page import document, in_frame
 from saml.reporting.wording import better_worse_equal, p_value, pair, percent, with_interval
 from saml.runtime.files import write_atomically
 
 # A page's sections: heading to table.
 Sections = Mapping[str, pd.DataFrame]
 
-STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2rem; }
-h1 { font-size: 1.25rem; margin: 0 0 .3rem; } h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-p { max-width: 46rem; margin: .3rem 0; color: #555; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .55rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-th { border-bottom: 2px solid #333; vertical-align: bottom; position: sticky; top: 0; background: #fff; }
-thead th { white-space: normal; }
-td { border-bottom: 1px solid #e6e6e6; } tbody tr:hover td { background: #f5f5f5; }
-"""
-
 
 def write_page(path: Path, title: str, note: str, sections: Sections, data: pd.DataFrame) -> None:
     """Write a page: `title`, an explanatory `note`, `sections`, and `data` for download."""
     text = data.to_csv(index=False, lineterminator="\n").encode()
     link = f"data:text/csv;base64,{base64.b64encode(text).decode()}"
-    body = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(note)}</p>"]
-    for heading, table in sections.items():
-        body.append(f"<h2>{html.escape(heading)}</h2>" if heading else "")
-        body.append(table.to_html(index=False, border=0, na_rep="-", justify="unset"))
+    body = [f"<h1>{html.escape(title)}</h1>", f'<p class="note">{html.escape(note)}</p>']
+    body += section_parts(sections)
     body.append(f'<p><a download="{path.stem}.csv" href="{link}">download as CSV</a></p>')
-    page = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
-    write_atomically(path, page.encode())
+    write_atomically(path, document(title, body))
+
+
+def section_parts(sections: Sections) -> list[str]:
+    """Headings and tables as HTML."""
+    parts = []
+    for heading, rows in sections.items():
+        parts.append(f"<h2>{html.escape(heading)}</h2>" if heading else "")
+        text = rows.to_html(index=False, border=0, na_rep="-", justify="unset", classes=["sortable"])
+        parts.append(in_frame(text))
+    return parts
 
 
 def summary_sections(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -139,7 +139,7 @@ def test_only_stages_that_open_a_given_checkpoint_may_ask_the_hub(
 def test_settings_from_a_file_and_what_they_must_be(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"a": 1}))
-    assert json_object(f"@{path}") == json_object('{"a": 1}') == {"a": 1}
+    assert json_object(f"@{path}") == json_object('{"a": 1}') == json_object("{a: 1}") == {"a": 1}
     for wrong in ("[1]", "{"):
         with pytest.raises(argparse.ArgumentTypeError, match="not a JSON object"):
             json_object(wrong)

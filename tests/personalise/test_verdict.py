@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saml.evaluation.wer import count
-from saml.personalise.page import marked, write_page
+from saml.personalise.page import write_page
 from saml.personalise.verdict import DO_NOT_USE, EXIT_STATUS, NO_DIFFERENCE, USE, Verdict, as_text, judge
 from saml.runtime.errors import SamlError
 
@@ -71,20 +71,6 @@ def test_arms_must_have_the_same_recordings() -> None:
 def test_it_is_json() -> None:
     content = json.loads(json.dumps(verdict().as_json()))
     assert content["errors"]["pqm"] == 1 and content["sentences"][1]["before"] == "In a mat."
-
-
-@pytest.mark.parametrize(
-    ("text", "reference", "expected"),
-    [
-        ("the cat sat", "The cat sat.", "the cat sat"),  # capitals and marks are no errors
-        ("the bat sat", "The cat sat.", "the <del>cat</del> <mark>bat</mark> sat"),
-        ("the cat", "The cat sat.", "the cat <del>sat.</del>"),
-        ("the fat cat sat", "The cat sat.", "the <mark>fat</mark> cat sat"),
-        ("a <b> c", "a c", "a <mark>&lt;b&gt;</mark> c"),
-    ],
-)
-def test_differing_words_are_marked(text: str, reference: str, expected: str) -> None:
-    assert marked(text, reference) == expected
 
 
 def test_the_page_has_every_sentence_and_its_audio_and_nothing_outside(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_the_graph_needs_no_audio(fresh: Project, name: str, monkeypatch: pytest
         "decode_heldout": 2,
         "tabulate": 1,
         "transcripts": 1,
+        "index": 1,
         "draw_figures": 1,
     }
     assert {job: outcome.jobs.get(job) for job in expected} == expected

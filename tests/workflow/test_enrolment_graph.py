@@ -58,4 +58,5 @@ def test_the_experiments_own_number_is_a_setting_of_its_adaptations_alone(finish
         "tabulate": 1,
         "draw_figures": 1,
         "transcripts": 1,
+        "index": 1,
     }

@@ -9,7 +9,7 @@ from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, opt
 NOTHING = "Nothing to be done"
 PLAIN = {"precision": "fp32", "adapted": True, "experts": 1, "pretrained": False, "routed": False}
 # What follows whenever a hypothesis changes.
-REPORTED = {"tabulate": 1, "draw_figures": 1, "transcripts": 1}
+REPORTED = {"tabulate": 1, "draw_figures": 1, "transcripts": 1, "index": 1}
 
 
 def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
@@ -31,6 +31,7 @@ def test_everything_runs_once(first_run: tuple[Project, Outcome]) -> None:
         "tabulate": 1,
         "draw_figures": 1,
         "transcripts": 1,
+        "index": 1,
     }
     assert [call[0] for call in project.calls()][-2:] == ["track", "show"]
     saved = yaml.safe_load((project.folder / "results" / "test" / "config.yaml").read_text())
@@ -155,7 +156,7 @@ def test_forcing_one_speaker_leaves_the_others_untouched(finished: Project) -> N
     ours = {name for name in before if name.startswith(f"speakers/{SPEAKERS[0]}/") and "seed1" in name}
     assert ours <= changed
     assert {name.split("/")[0] for name in changed - ours} == {
-        *("tables", "pages", "figures", "transcripts", "config.yaml")
+        *("tables", "pages", "figures", "transcripts", "index.html", "config.yaml")
     }
     assert finished.dry_run("all").jobs == {}
 
@@ -180,6 +181,7 @@ def test_another_speaker_runs_that_speaker_and_the_aggregation_only(finished: Pr
         "tabulate": 1,
         "draw_figures": 1,
         "transcripts": 1,
+        "index": 1,
     }
     assert all(s not in message for s in (SPEAKERS[0], ODD_FOLDER) for message in outcome.messages)
 
@@ -213,6 +215,7 @@ def test_another_arm_and_another_seed_run_what_they_need(finished: Project) -> N
         "tabulate": 1,
         "draw_figures": 1,
         "transcripts": 1,
+        "index": 1,
     }
 
 
@@ -221,9 +224,9 @@ def test_scorers_need_counts_and_statistics_do_not(finished: Project) -> None:
     rules = set(finished.dry_run("all").jobs)
     assert rules == {"decode", "decode_heldout", *REPORTED}
     finished.configure(scoring__draws=100)
-    assert set(finished.dry_run("all").jobs) == {"tabulate", "draw_figures"}
+    assert set(finished.dry_run("all").jobs) == {"tabulate", "draw_figures", "index"}
     finished.configure(scoring__error_stats="icefall")
-    assert set(finished.dry_run("all").jobs) == {"transcripts", "tabulate", "draw_figures"}
+    assert set(finished.dry_run("all").jobs) == set(REPORTED)
 
 
 def test_without_a_routed_arm_there_are_no_routes(finished: Project) -> None:

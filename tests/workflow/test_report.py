@@ -66,6 +66,7 @@ def test_tables_and_figures_are_reached_by_clicking(seen: dict[str, list[str]]) 
             "Figure: WER against size",
             "Figure: WER by arm",
             "Figure: reductions between arms",
+            "Key number and figure",
             "Table: arms in pairs",
             "Table: beside the published figures",
             "Table: summary by arm",

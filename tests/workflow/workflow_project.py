@@ -57,14 +57,14 @@ for argument in "$@"; do of_speakers "$argument"; done
 if [[ $1 == train-base || $1 == import-base ]]; then make results/test/models/base/tokenizer.json; fi
 if [[ $1 == quantise ]]; then make results/test/models/nf4/tokenizer.json; fi
 if [[ $1 == figures ]]; then
-    for name in wer_by_arm before_after wer_by_speaker reductions error_types loss_curves sizes; do
+    for name in wer_by_{arm,size,speaker} before_after reductions error_types loss_curves sizes; do
         make results/test/figures/$name.svg
         make results/test/figures/$name.png
     done
 fi
 transcripts() {
     while [[ $1 != --arms ]]; do shift; done
-    for arm in $(python3 -c 'import json, sys; print(*json.loads(sys.argv[1]))' "$2"); do
+    for arm in $(python3 -c 'import sys, yaml; print(*yaml.safe_load(sys.argv[1]))' "$2"); do
         for folder in results/test/transcripts/$arm/{released,whisper}; do
             for part in test heldout; do
                 for name in {ref,hyp}-$part.trn {recogs,errs}-$part.txt; do make $folder/$name; done
@@ -75,6 +75,14 @@ transcripts() {
 page() { for name in "$@"; do make results/test/pages/$name.html; done; }
 if [[ $1 == tabulate ]]; then page summary comparisons speakers counts errors sizes published; fi
 if [[ $1 == transcripts ]]; then transcripts "$@"; fi
+speaker_pages() {
+    while [[ $1 != --speakers ]]; do shift; done
+    while [[ $2 != --* && $# -gt 1 ]]; do
+        page "speakers/$(python3 -c 'import sys, urllib.parse as p; print(p.quote(sys.argv[1], ""))' "$2")"
+        shift
+    done
+}
+if [[ $1 == index ]]; then speaker_pages "$@"; fi
 if [[ $1 == routing ]]; then
     page routers routing
     make results/test/figures/routing.svg
@@ -192,7 +200,7 @@ def settings_of(call: list[str]) -> dict[str, Any]:
     """The settings that a stage was given."""
     text = option(call, "settings")
     assert text is not None
-    settings = json.loads(text)
+    settings = json.loads(text) if '"' in text else yaml.safe_load(text)
     assert isinstance(settings, dict)
     return settings
 

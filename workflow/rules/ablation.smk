@@ -42,9 +42,9 @@ rule ablation_table:
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=config["seeds"],
         arms=lambda wildcards: entries_of(ablation_arms()),
-        questions=lambda wildcards: json.dumps(config["ablation"]["questions"]),
+        questions=lambda wildcards: configuration.readable(config["ablation"]["questions"]),
         reference=lambda wildcards: optional(config["ablation"]["reference"]),
-        settings=settings("ablation"),
+        settings=readable_settings("ablation"),
     message:
         "Putting the arms of the ablation side by side"
     shell:
@@ -155,7 +155,7 @@ rule pruning:
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=config["seeds"],
         arms=lambda wildcards: entries_of(config["ablation"]["pruning"]),
-        settings=settings("pruning"),
+        settings=readable_settings("pruning"),
     message:
         "WER by number of experts kept"
     shell:
@@ -234,7 +234,7 @@ rule embeddings:
         speakers=lambda wildcards: list(first_speakers().values()),
         seeds=config["seeds"],
         arms=lambda wildcards: entries_of(config["ablation"]["embeddings"]),
-        settings=settings("embeddings"),
+        settings=readable_settings("embeddings"),
     message:
         "Drawing encoder outputs"
     shell:

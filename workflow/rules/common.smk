@@ -214,6 +214,12 @@ def settings(name, *more):
     return lambda wildcards: settings_as_json(sections, wildcards.get("arm"))
 
 
+def readable_settings(name):
+    """`settings` of a job whose parameters a person reads, in the report."""
+    chosen = configuration.stage_settings(config, STAGES[name].sections, None)
+    return configuration.readable(chosen, sort=True)
+
+
 def enrolled(name):
     """`settings`, with the number of training utterances that stands in the job's path."""
     sections = STAGES[name].sections
@@ -267,8 +273,8 @@ def optional(value):
 
 
 def entries_of(arms):
-    """The configuration's entries of these arms as JSON, in their order, which is that of the tables' rows."""
-    return json.dumps({arm: ARMS[arm] for arm in arms})
+    """The configuration's entries of these arms, in their order, which is that of the tables' rows."""
+    return configuration.readable({arm: ARMS[arm] for arm in arms})
 
 
 # --- when a run begins

@@ -90,7 +90,7 @@ rule enrolment_curve:
         sizes=enrolment_sizes(),
         own_size=lambda wildcards: optional(config["partition"]["enrolment"]),
         reference=lambda wildcards: optional(config["enrolment"]["reference"]),
-        settings=settings("enrolment"),
+        settings=readable_settings("enrolment"),
     message:
         "Drawing the enrolment curve"
     shell:

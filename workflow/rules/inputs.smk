@@ -179,9 +179,9 @@ def tuned_stages():
     }
 
 
-def tuning_as_json(wildcards):
+def tuning_settings(wildcards):
     """What is tuned and how: the settings of the choice."""
-    return configuration.canonical({"tuning": config["tuning"], "arms": tuned_stages()})
+    return configuration.readable({"tuning": config["tuning"], "arms": tuned_stages()}, sort=True)
 
 
 def all_judged(wildcards):

@@ -74,7 +74,7 @@ rule routing:
         arms=run_arms(ROUTED_ARMS),
         speakers=lambda wildcards: config["target_speakers"],
         seeds=config["seeds"],
-        settings=settings("routing"),
+        settings=readable_settings("routing"),
     message:
         "Drawing the routes"
     shell:

@@ -77,7 +77,7 @@ rule tabulate:
         speakers=lambda wildcards: config["target_speakers"],
         seeds=config["seeds"],
         arms=lambda wildcards: entries_of(config["run_arms"]),
-        settings=settings("tabulate"),
+        settings=readable_settings("tabulate"),
     message:
         "Making the tables"
     shell:

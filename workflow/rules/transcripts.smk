@@ -21,7 +21,7 @@ rule transcripts:
         speakers=lambda wildcards: config["target_speakers"],
         seeds=config["seeds"],
         arms=lambda wildcards: entries_of(config["run_arms"]),
-        settings=settings("transcripts"),
+        settings=readable_settings("transcripts"),
     message:
         "Writing transcripts"
     shell:

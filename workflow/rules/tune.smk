@@ -161,7 +161,7 @@ rule choose_rates:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=tuning_as_json,
+        settings=tuning_settings,
     message:
         "Tuning: choosing learning rates"
     shell:

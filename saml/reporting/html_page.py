@@ -15,6 +15,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6e6e6; }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem; }
 th { border-bottom: 2px solid #333; vertical-align: bottom; position: sticky; top: 0; background: #fff; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; } th:first-child { z-index: 1; }
 thead th { white-space: normal; } tbody tr:hover td { background: #f5f5f5; }
 .sortable th { cursor: pointer; } .sortable th:hover, .sortable th:focus { background: #eef4f8; }
 th[aria-sort=ascending]::after { content: " \\25b2"; } th[aria-sort=descending]::after { content: " \\25bc"; }

@@ -79,7 +79,8 @@ def key_figure(address: str) -> str:
 def key_fragment(number: KeyNumber | None, figure: Path) -> bytes:
     """Sentences and figure without a page around them, for the front of Snakemake's report."""
     inside = f"data:image/svg+xml;base64,{base64.b64encode(figure.read_bytes()).decode()}"
-    return "\n".join([*key_sentences(number), f"<p>{_image(inside)}</p>", ""]).encode()
+    parts = ['<meta charset="utf-8">', *key_sentences(number), f"<p>{_image(inside)}</p>", ""]
+    return "\n".join(parts).encode()
 
 
 def _image(address: str) -> str:

@@ -115,7 +115,9 @@ def _about_loops(summary: pd.DataFrame) -> list[str]:
 
 
 def _next(results: Path) -> list[str]:
+    front = results / "index.html"
     return [
+        *([f"Start    {front}"] if front.is_file() else []),
         f"Tables   {results / 'tables'}",
         f"Figures  {results / 'figures'}",
         "Report   snakemake --report report.html (with the --configfile of this run, if it had one)",

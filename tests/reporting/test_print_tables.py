@@ -28,6 +28,10 @@ def test_show_prints_the_table_the_caveat_and_where_to_look(
     for place in ("tables", "figures", "snakemake --report", f"saml mlflow {small.root}"):
         assert place in text
     assert max(map(len, lines[:20])) <= 100
+    assert "index.html" not in text
+    (small.root / "index.html").touch()
+    show(small.root)
+    assert f"Start    {small.root / 'index.html'}" in capsys.readouterr().out
 
 
 def test_outputs_that_looped_are_named_where_there_are_any(

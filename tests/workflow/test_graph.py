@@ -253,7 +253,7 @@ def test_tracking_never_fails_a_run(finished: Project) -> None:
     (finished.folder / "results/test/figures/sizes.svg").unlink()
     outcome = finished.snakemake("--cores", "1", "all", FAIL="track")
     assert outcome.status == 0, outcome.text
-    assert [call[0] for call in finished.calls()] == ["figures", "track", "show"]
+    assert [call[0] for call in finished.calls()] == ["figures", "index", "track", "show"]
 
 
 def _section(project: Project, name: str) -> dict[str, object]:

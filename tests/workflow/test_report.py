@@ -49,6 +49,7 @@ def seen(first_run: tuple[Project, object], tmp_path_factory: pytest.TempPathFac
     project = first_run[0].copy(folder / "project")
     made = project.snakemake("all", "--report", "report.html", "--cores", "1")
     assert made.status == 0, made.text
+    written = (project.folder / "results/test/pages/key.html").read_text(encoding="utf-8")
     head, _, tail = (project.folder / "report.html").read_text(encoding="utf-8").rpartition("</body>")
     (folder / "clicked.html").write_text(f"{head}{CLICKS}</body>{tail}", encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
@@ -56,7 +57,9 @@ def seen(first_run: tuple[Project, object], tmp_path_factory: pytest.TempPathFac
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
     found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
     assert found, "the clicks did not come to their end"
-    return dict(json.loads(html.unescape(found.group(1))))
+    key = {"key": " ".join(written.split())}
+    parameters = re.findall(r'"params": "((?:[^"\\]|\\.)*)"', head)
+    return {**json.loads(html.unescape(found.group(1))), **key, "parameters": parameters}
 
 
 @pytest.mark.slow
@@ -86,6 +89,18 @@ def test_tables_and_figures_are_reached_by_clicking(seen: dict[str, list[str]]) 
         "6 Training": ["Figure: loss curves"],
         "7 Sizes": ["Figure: by arm", "Table: by arm"],
     }
+
+
+@pytest.mark.slow
+def test_it_opens_with_the_key_number(seen: dict[str, str]) -> None:
+    assert " ".join(seen["start"].split()).startswith(seen["key"])
+
+
+@pytest.mark.slow
+def test_settings_beside_captions_need_no_escapes(seen: dict[str, list[str]]) -> None:
+    settings = [text.partition("settings=")[2] for text in seen["parameters"] if "settings=" in text]
+    assert settings and any("draws: 10000" in text for text in settings)
+    assert not [text for text in settings if "\\" in text]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from saml.reporting.wording import caveat, number_of
 
 BETTER, WORSE, EQUAL = "#0072b2", "#d55e00", "#888888"
 # Panels side by side; further arms stand in further rows.
-COLUMNS = 4
+COLUMNS = 3
 # The row of all words together among those of the speakers, whose ids are never empty.
 POOLED = ""
 
@@ -32,7 +32,7 @@ def before_after(report: Report) -> Figure:
     rates = _rates(report.wer[report.wer["scorer"] == report.scorers[0]])
     columns = min(COLUMNS, len(adapted))
     rows = -(-len(adapted) // columns)
-    figure, panels = style.panels(columns, max(6.5, 2.6 * columns), 0.9 + 4.1 * rows, rows=rows)
+    figure, panels = style.panels(columns, max(6.5, 3.2 * columns), 0.9 + 4.1 * rows, rows=rows)
     highest = float(rates[[reference, *adapted]].max().max())
     for axes in panels[len(adapted) :]:
         axes.set_visible(False)
@@ -86,6 +86,6 @@ def _lines(axes: Axes, before: pd.Series, after: pd.Series) -> None:
             fontweight="bold",
         )
     better, worse, same = counts(before, after)
-    axes.set_title(f"{better} better, {worse} worse, {same} the same")
-    axes.set_xlim(-0.45, 1.45)
+    axes.set_title(f"{better} better, {worse} worse, {same} the same", fontsize=9)
+    axes.set_xlim(-0.5, 1.5)
     axes.grid(axis="x", visible=False)

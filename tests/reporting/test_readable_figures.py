@@ -70,6 +70,28 @@ def test_names_of_speakers_do_not_overlap(report: Report, speakers: int) -> None
     assert not any(one.overlaps(other) for one, other in combinations(names, 2))
 
 
+def test_titles_and_numbers_of_many_arms_have_their_room(report: Report) -> None:
+    """Six adapted arms; the counts are the longest titles."""
+    arms = {"pqm": ["pqm", "pqm-wide", "nf4-lora"], "saml": ["saml", "saml-joint", "saml-output"]}
+    tables = [report.wer, report.summary, report.intervals]
+    for place, table in enumerate(tables):
+        copies = [table[table["arm"] == old].assign(arm=new) for old, names in arms.items() for new in names]
+        tables[place] = pd.concat([table[~table["arm"].isin(arms)], *copies])
+    wer, summary, intervals = tables
+    wide = many(Report(report.results, wer, summary, report.comparisons, intervals), 36)
+    figure = drawn("before_after", wide)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 6
+    assert {axes.get_title(loc="left") for axes in shown} >= {"0 better, 0 worse, 36 the same"}
+    counts = [found for axes in shown for found in axes.findobj(Text) if "the same" in found.get_text()]
+    titles = boxes(counts)
+    assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
+    assert all(box.x1 <= figure.bbox.x1 for box in titles)
+    for axes in shown:
+        inside = axes.get_window_extent()
+        assert all(inside.x0 < box.x0 and box.x1 < inside.x1 for box in boxes(list(axes.texts)))
+
+
 def test_one_panel_where_both_scorers_say_the_same(report: Report) -> None:
     for name in [*OF_RATES, "reductions", "wer_by_size"]:
         figure = drawn(name, report)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from saml.runtime.errors import SamlError
 
 # What each path flag is, for --help. A command lists the names of its own.
@@ -67,14 +65,25 @@ def json_object(text: str) -> dict[str, Any]:
     """
     try:
         written = Path(text[1:]).read_text("utf-8") if text.startswith("@") else text
-        content = json.loads(written) if '"' in written else yaml.safe_load(written)
+        content = json.loads(written) if '"' in written else _from_yaml(written)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text}: cannot read this file ({error.strerror})") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError("not a JSON object")
     return _with_path(content, "")
+
+
+def _from_yaml(text: str) -> Any:
+    """The content of YAML. Raises ValueError if it is none."""
+    # Only here: --help needs no YAML, and starts faster without.
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 class _Object(dict[str, Any]):

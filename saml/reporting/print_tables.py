@@ -8,11 +8,11 @@ import pandas as pd
 
 from saml.reporting import published
 from saml.reporting.csv_tables import read_table
+from saml.reporting.key_number import key_number
 from saml.reporting.pages import write_page
 from saml.reporting.wording import (
     better_worse_equal,
     caveat,
-    key_result,
     p_value,
     pair,
     percent,
@@ -126,12 +126,14 @@ def _next(results: Path) -> list[str]:
 
 
 def _in_short(results: Path, summary: pd.DataFrame) -> list[str]:
-    """Two sentences: the result of the last adapted arm, with its interval, and where to look."""
+    """Two sentences: the key number with its interval, and where to look."""
     where = f"The tables are in {results / TABLES}; docs/reading-the-report.md says how to read them."
-    rows = summary[(summary["speaker_mb"] > 0) & (summary["scorer"] == summary["scorer"].iloc[0])]
-    if rows.empty:
-        return [where]
-    return textwrap.wrap(f"{key_result(rows.iloc[-1].to_dict())} {where}", 100)
+    number = key_number(summary)
+    return (
+        [where]
+        if number is None
+        else textwrap.wrap(f"{number.sentence} {where}", 100, break_on_hyphens=False)
+    )
 
 
 def _row(row: dict) -> list[str]:

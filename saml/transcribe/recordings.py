@@ -60,7 +60,7 @@ def transcripts(
             yield from _transcribe(transcriber, group, search, longest, Path(folder))
             done += len(group)
     if failed:
-        others = f" | the other {done} are transcribed" if done else ""
+        others = f" | {done} of {len(recordings)} recordings are transcribed" if done else ""
         raise SamlError(" | ".join(failed) + others)
 
 

@@ -26,8 +26,9 @@ from saml.stages.import_base import import_base
 from saml.stages.quantise import quantise
 
 PACKAGE = Path(saml.__file__).resolve().parent
-# The defaults of all experiments, and what differs for a Whisper that is personalised.
-DEFAULTS = PACKAGE.parent / "config" / "config.yaml"
+# The defaults of all experiments (config/config.yaml: a link here, a copy in a wheel), and what differs for a
+# Whisper that is personalised.
+DEFAULTS = PACKAGE / "config" / "defaults.yaml"
 WHISPER = Path(__file__).with_name("whisper.yaml")
 # Adapters that were pre-trained on other speakers, a folder for each.
 SHIPPED = Path(__file__).with_name("shipped")

@@ -1,6 +1,11 @@
 """The pins agree wherever they stand, and so do the versions of saml."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -64,7 +69,39 @@ def test_python_versions_agree():
     assert f"sys.version_info < ({oldest.replace('.', ', ')})" in (ROOT / "Makefile").read_text()
 
 
-def test_data_files_go_into_the_package():
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["saml.evaluation"]
-    packed = {path for pattern in patterns for path in (ROOT / "saml" / "evaluation").glob(pattern)}
-    assert {path for path in (ROOT / "saml" / "evaluation" / "data").rglob("*") if path.is_file()} <= packed
+@pytest.mark.slow
+def test_a_wheel_has_all_files_and_finds_its_defaults(tmp_path):
+    """Installed elsewhere, without the repository."""
+    source = tmp_path / "source"
+    shutil.copytree(
+        ROOT / "saml", source / "saml", symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(ROOT / "config", source / "config")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    made, installed = tmp_path / "made", tmp_path / "installed"
+    how = ["--no-deps", "--no-index"]
+    subprocess.run([*pip, "wheel", *how, "--no-build-isolation", "-w", made, source], check=True)
+    (wheel,) = made.glob("*.whl")
+    subprocess.run([*pip, "install", *how, "--target", installed, wheel], check=True)
+    shutil.rmtree(source)
+    kept = {path.relative_to(ROOT / "saml") for path in (ROOT / "saml").rglob("*") if path.is_file()}
+    kept = {path for path in kept if "__pycache__" not in path.parts}
+    assert kept <= {path.relative_to(installed / "saml") for path in (installed / "saml").rglob("*")}
+    code = (
+        "import json, saml\n"
+        "from saml.config.load import load\n"
+        "from saml.personalise.bases import DEFAULTS\n"
+        "print(json.dumps([saml.__file__, load([DEFAULTS])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+    )
+    where, defaults = json.loads(done.stdout)
+    assert where.startswith(str(installed))
+    assert defaults == yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

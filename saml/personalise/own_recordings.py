@@ -18,19 +18,21 @@ from saml.config.settings import start_of
 from saml.corpora.manifests import file_of, read_cuts
 from saml.evaluation.wer import error_rate, pool
 from saml.personalise.bases import DEFAULTS, FRESH_ARM, arm_of, imported, is_experiment
+from saml.personalise.estimate import expected_seconds, in_words
 from saml.personalise.page import write_page
+from saml.personalise.resume import Step
 from saml.personalise.speech import folder_section, prepare, remarks, speech_folder, spoken_by
 from saml.personalise.steps import (
-    adapt_speaker,
-    decode_speaker,
-    folder_to_use,
-    label_speaker,
+    decode_step,
+    label_step,
     model_of,
     pretrained_of,
     split_to_use,
-    tested_folder,
+    tested_step,
+    to_use_step,
 )
 from saml.personalise.verdict import EXIT_STATUS, REFERENCE, Verdict, as_text, judge
+from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
 from saml.runtime import layout
@@ -133,12 +135,33 @@ def adapt_to_recordings(
     config |= {"target_speakers": wanted or spoken, "run_arms": [*bare, *arms], "seeds": [seed]}
     save(config, out / "config.yaml")
     prepare(config, out, config["target_speakers"], model_of(results, config["arms"][[*arms, *bare][0]])[1])
+    for speaker in config["target_speakers"]:
+        split_to_use(config, out, speaker)
+    _announce(config, results, out)
     verdicts: list[Verdict] = []
     for speaker in config["target_speakers"]:
         verdicts += _personalise_one(config, results, out, speaker, always=always)
     if verdicts:
         _write_verdicts(verdicts, out, config["target_speakers"])
     return max((EXIT_STATUS[one.recommendation] for one in verdicts), default=0)
+
+
+def _announce(config: Config, results: Path, out: Path) -> None:
+    """Say what was found, what will be written where, and how long it will take."""
+    for speaker in config["target_speakers"]:
+        cuts = read_cuts(speech_folder(out, speaker) / "cuts.jsonl.gz")
+        seconds = sum(cut.duration for cut in cuts)
+        words = sum(len(cut.supervisions[0].text.split()) for cut in cuts)
+        _say(f"{speaker}: {len(cuts)} recordings, {seconds:.0f} s, {words} words")
+    arms = ", ".join(name for name in config["run_arms"] if config["arms"][name]["adapted"])
+    _say(f"{config['partition']['folds']} adapters of {arms} are tested, each on recordings it has not heard")
+    _say(f"results go to {out}: report.html and verdict.json; the adapter to use into {out / 'adapters'}")
+    seconds = expected_seconds(config, results, out)
+    _say(f"this will take {in_words(seconds)} here" if seconds else "all of it is done already")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _personalise_one(
@@ -148,39 +171,38 @@ def _personalise_one(
     arms = [name for name in config["run_arms"] if config["arms"][name]["adapted"]]
     bare = [name for name in config["run_arms"] if name not in arms]
     (seed,) = config["seeds"]
-    tested, to_use = (speech_folder(out, speaker) / name for name in ("splits.json", "use.json"))
-    cuts = read_cuts(speech_folder(out, speaker) / "cuts.jsonl.gz")
-    print(
-        f"{speaker}: {len(cuts)} recordings, {sum(cut.duration for cut in cuts):.0f} s; "
-        f"{config['partition']['folds']} adapters of {', '.join(arms)} are tested; results go to {out}",
-        file=sys.stderr,
-    )
+    unadapted = {arm: _decoded(decode_step(config, results, out, arm, speaker, 0)) for arm in bare}
     if labels_in_models_style(config):
-        label_speaker(config, results, out, speaker)
+        whole = [lines for arm, lines in unadapted.items() if config["arms"][arm]["precision"] == "fp32"]
+        label_step(config, results, out, speaker, whole[0] if whole else None).do()
     for arm in arms:
-        record = tested_folder(out, speaker, arm, seed) / "adaptation.jsonl"
-        adapt_speaker(config, results, arm, speaker, seed, tested, record)
-    decoded = {arm: decode_speaker(config, results, out, arm, speaker, 0) for arm in bare}
-    decoded |= {arm: decode_speaker(config, results, out, arm, speaker, seed) for arm in arms}
+        tested_step(config, results, out, arm, speaker, seed).do()
+    decoded = dict(unadapted)
+    for arm in arms:
+        decoded[arm] = _decoded(decode_step(config, results, out, arm, speaker, seed))
     rows = list(decoded.items())
     print("\n".join(["", *_report(speaker, rows, config["scoring"]["scorers"]), *remarks(out, speaker)]))
-    unadapted = {arm: decoded[arm] for arm in bare}
     verdicts = [
         judge(speaker, arm, {**unadapted, arm: decoded[arm]}) for arm in arms if REFERENCE in unadapted
     ]
     for verdict in verdicts:
         print("\n".join(["", *as_text(verdict)]))
     useful = [one.arm for one in verdicts if one.improves]
-    split_to_use(config, speaker, tested, to_use)
     for arm in arms:
-        place_to_use = folder_to_use(out, speaker, arm, seed)
         if verdicts and arm not in useful and not always:
             print(f"  no adapter to use is trained, as it would not help; --always trains it ({arm})")
             continue
-        print(f"{speaker}: training the adapter to use, on all recordings ({arm})", file=sys.stderr)
-        adapt_speaker(config, results, arm, speaker, seed, to_use, place_to_use / "run.jsonl")
-        print(f"  adapter to use: {place_to_use / 'adapter.safetensors'}")
+        _say(f"{speaker}: training the adapter to use, on all recordings ({arm})")
+        step = to_use_step(config, results, out, arm, speaker, seed)
+        step.do()
+        print(f"  adapter to use: {step.output}")
     return verdicts
+
+
+def _decoded(step: Step) -> list[dict[str, Any]]:
+    """The hypotheses of a step of decoding, as read from the written file."""
+    step.do()
+    return list(read_lines(step.output))
 
 
 def _write_verdicts(verdicts: Sequence[Verdict], out: Path, speakers: Sequence[str]) -> None:

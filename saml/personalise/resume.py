@@ -1,7 +1,8 @@
 """Steps that are not done twice: after an interruption the command goes on where it was."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,36 @@ from saml.config.load import canonical
 from saml.runtime.files import checksum, write_atomically
 
 
-def once(
-    output: Path, settings: Mapping[str, Any], files: Iterable[Path], step: Callable[[], object]
-) -> None:
-    """Run `step`, which writes `output`, unless it has done so with these settings and contents of `files`.
+@dataclass(frozen=True)
+class Step:
+    """A step, which writes `output` from `files` with `settings`.
 
     What it was done with is kept beside the output, in a file of its own.
     """
-    inputs = {path.name: checksum(path) for path in files}
-    wanted = hashlib.sha256(canonical({"settings": settings, "files": inputs}).encode()).hexdigest()
-    done = output.with_name(f".{output.name}.done")
-    if output.is_file() and done.is_file() and done.read_text() == wanted:
-        return
-    done.unlink(missing_ok=True)
-    step()
-    write_atomically(done, wanted.encode())
+
+    output: Path
+    settings: Mapping[str, Any]
+    files: Sequence[Path]
+    run: Callable[[], object]
+
+    def is_done(self) -> bool:
+        """Whether the output is there, written with these settings and these contents of `files`."""
+        if not self.output.is_file() or not self._done.is_file():
+            return False
+        return all(path.is_file() for path in self.files) and self._done.read_text() == self._digest()
+
+    def do(self) -> None:
+        """Run the step, unless it is done."""
+        if self.is_done():
+            return
+        self._done.unlink(missing_ok=True)
+        self.run()
+        write_atomically(self._done, self._digest().encode())
+
+    @property
+    def _done(self) -> Path:
+        return self.output.with_name(f".{self.output.name}.done")
+
+    def _digest(self) -> str:
+        inputs = {path.name: checksum(path) for path in self.files}
+        return hashlib.sha256(canonical({"settings": self.settings, "files": inputs}).encode()).hexdigest()

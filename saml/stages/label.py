@@ -5,11 +5,11 @@ word that it recognises takes the form that it gave it (see `saml.corpora.labels
 transcripts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lhotse import CutSet
+from lhotse import CutSet, MonoCut
 
 from saml.config.settings import DecodingSettings, typed
 from saml.corpora.labels import in_models_style
@@ -69,10 +69,15 @@ def label(
         outputs = best_outputs(
             recogniser, chosen, typed(DecodingSettings, settings), progress, whole_context=True
         )
-    for cut, output in zip(chosen, outputs, strict=True):
-        supervision = cut.supervisions[0]
-        supervision.custom = {**(supervision.custom or {}), "transcript": supervision.text}
-        supervision.text = in_models_style(supervision.text, output.text)
-    write_manifest(CutSet.from_items(chosen), labelled)
+    write_labels(chosen, [output.text for output in outputs], labelled)
     run.score("utterances", len(chosen))
     run.write(record)
+
+
+def write_labels(cuts: Sequence[MonoCut], texts: Sequence[str], labelled: Path) -> None:
+    """Write `cuts` with their transcripts in the form that the model's own `texts` of them have."""
+    for cut, text in zip(cuts, texts, strict=True):
+        supervision = cut.supervisions[0]
+        supervision.custom = {**(supervision.custom or {}), "transcript": supervision.text}
+        supervision.text = in_models_style(supervision.text, text)
+    write_manifest(CutSet.from_items(cuts), labelled)

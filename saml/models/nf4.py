@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from saml.models.recogniser import Recogniser, as_module
+from saml.runtime.devices import one_thread
 from saml.runtime.errors import SamlError
 
 # On a CPU it warns that it lacks a compiled 4-bit product, which nothing here needs.
@@ -37,13 +38,17 @@ def quantisable(recogniser: Recogniser) -> list[str]:
 
 
 def pack(weight: Tensor, name: str, *, block_size: int, double: bool) -> dict[str, Tensor]:
-    """The stored tensors of one weight, by name (see the module's head)."""
-    codes, state = bnb.quantize_4bit(
-        weight.detach().float().contiguous(),
-        blocksize=block_size,
-        compress_statistics=double,
-        quant_type="nf4",
-    )
+    """The stored tensors of one weight, by name (see the module's head).
+
+    They are the same bytes with any number of threads: adapters know their model by its checksum.
+    """
+    with one_thread():
+        codes, state = bnb.quantize_4bit(
+            weight.detach().float().contiguous(),
+            blocksize=block_size,
+            compress_statistics=double,
+            quant_type="nf4",
+        )
     packed = {name: codes.flatten(), f"{name}.absmax": state.absmax}
     if double:
         packed[f"{name}.scales"] = torch.cat([state.offset.reshape(1), state.state2.absmax])

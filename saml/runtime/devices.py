@@ -1,6 +1,8 @@
 """The device to compute on, its precision, and seeds: what makes a run repeatable."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -34,6 +36,17 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     # fp32 is fp32: by default convolutions round to ten bits on a GPU, matrix products do not.
     torch.backends.cudnn.allow_tf32 = False
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: torch's sums of many numbers depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def seed_for(*factors: object) -> int:

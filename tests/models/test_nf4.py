@@ -45,6 +45,23 @@ def test_equals_bitsandbytes_bit_for_bit(block_size: int, double: bool, shape: t
     assert torch.equal(ours, bnb.dequantize_4bit(codes, state))
 
 
+def test_threads_change_no_byte() -> None:
+    """A large weight, whose scales (a block's largest number) torch would add up in parallel."""
+    weight = torch.zeros(1 << 17, 64)
+    weight[:, 0] = torch.randn(1 << 17, generator=torch.Generator().manual_seed(1)).abs()
+    before = torch.get_num_threads()
+    packed = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            packed.append(pack(weight, "w", block_size=64, double=True))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in packed[1:]:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in packed[0].items())
+
+
 def test_which_weights_are_quantised(recogniser: Recogniser) -> None:
     """All linear, convolution and token-embedding weights, the tied one once; nothing else."""
     names = quantisable(recogniser)

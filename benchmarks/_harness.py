@@ -52,12 +52,17 @@ def of_one_adaptation(parser: argparse.ArgumentParser, *, speakers: int, experts
 
 def prepare(options: argparse.Namespace) -> None:
     """Set threads and device. Before torch is imported: it looks at these variables once."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(options.threads)
+    thread_variables(options.threads)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if options.device == "cpu":  # so that saml's own choice of a device is the one asked for
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def thread_variables(threads: int) -> None:
+    """Let numerical libraries use so many threads. Before they are imported."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
 
 
 @dataclass
@@ -255,6 +260,8 @@ def _plain(value: Any) -> Any:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text; a column that nobody has anything for is left out."""
+    if not rows:
+        return "nothing was measured"
     columns: dict[str, Callable[[Row], str]] = {
         "": lambda row: row.name,
         "seconds": lambda row: _number(row.seconds),

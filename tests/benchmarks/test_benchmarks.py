@@ -24,6 +24,7 @@ APART = [
     "quantisation",
     "scaled_adapters",
     "transcription",
+    "runtimes",
 ]
 SCRIPTS = [*everything.ALL, *APART]
 

@@ -1,9 +1,10 @@
 """One speaker's adapter in all runtimes, beside the model without it: word errors, size, memory, speed.
 
-Wants the folder that `saml personalise` wrote. Each recording is transcribed by the adapter of the fold that
-has not heard it, so that errors are those of new recordings. Without the adapter it is the full-precision
-model, and NF4 for ours. All search greedily, one recording at a time, and treat loops as each of them does.
-Every runtime has a process of its own; what is not installed is left out, with the reason.
+Wants the folder that `saml personalise` wrote, or an experiment's results. Each recording is transcribed by
+the adapter of the fold that has not heard it, so that errors are those of new recordings. Without the adapter
+it is the full-precision model, and NF4 for ours. All search greedily, one recording at a time, and treat
+loops as each of them does. Every runtime has a process of its own; what is not installed is left out, with
+the reason.
 """
 
 import argparse
@@ -86,11 +87,12 @@ class Speech:
         self.adapter = folder / "adapter.safetensors"
         self.weights = model_of(self.adapter, None)
         self.whole = full_precision_of(self.weights)
-        cuts = read_cuts(self.cuts)
+        self.tests = [fold["test"] for fold in read_json_object(data / "splits.json")["folds"]]
+        tested = {name for test in self.tests for name in test}
+        cuts = [cut for cut in read_cuts(self.cuts) if cut.id in tested]
         self.files = {cut.id: str(file_of(cut)) for cut in cuts}
         self.references = {cut.id: cut.supervisions[0].text for cut in cuts}
         self.seconds = sum(cut.duration for cut in cuts)
-        self.tests = [fold["test"] for fold in read_json_object(data / "splits.json")["folds"]]
 
 
 def _measured(name: str, way: Way, speech: Speech, adapted: bool, threads: int, folder: Path) -> Row:

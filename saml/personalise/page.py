@@ -22,7 +22,8 @@ STYLE = """
 .verdict { border-left: 6px solid #888; padding: .6rem 1rem; background: #f6f6f6; margin: .8rem 0; }
 .use { border-color: #0072b2; } .harm { border-color: #d55e00; }
 .verdict strong { font-size: 1.2rem; }
-.arms td { text-align: left; border: 0; }
+.arms td { text-align: left; border: 0; vertical-align: top; padding: .15rem .7rem .15rem 0; }
+.arms td:not(:last-child) { white-space: nowrap; } .arms td:last-child { padding-right: 0; }
 """
 
 
@@ -46,8 +47,7 @@ def _section(verdict: Verdict, sounds: Mapping[str, str]) -> list[str]:
     wrong, words = verdict.errors, verdict.words
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{count} of {words} words wrong</td>"
-        f"<td>{100 * count / max(1, words):.1f} % WER</td><td>{verdict.looped[name] or ''}"
-        f"{' repeated themselves' if verdict.looped[name] else ''}</td></tr>"
+        f"<td>{100 * count / max(1, words):.1f}&nbsp;%&nbsp;WER{_looped(verdict.looped[name])}</td></tr>"
         for name, count in wrong.items()
     )
     same = len(verdict.sentences) - verdict.better - verdict.worse
@@ -64,6 +64,10 @@ def _section(verdict: Verdict, sounds: Mapping[str, str]) -> list[str]:
         "Every sentence was transcribed by an adapter that was not trained on it.</p>",
         *(_article(one, sounds) for one in ordered),
     ]
+
+
+def _looped(count: int) -> str:
+    return f", {count} repeated themselves" if count else ""
 
 
 def _article(one: Sentence, sounds: Mapping[str, str]) -> str:

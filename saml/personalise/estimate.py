@@ -28,6 +28,7 @@ from saml.personalise.steps import (
 )
 from saml.runtime.devices import device, make_deterministic
 from saml.runtime.files import read_json_object
+from saml.runtime.memory import release
 from saml.tracking import RunRecord
 from saml.training.adapter_training import adapter_spec, adapter_task, fresh_adapters, train_adapters
 from saml.training.checkpoints import Checkpoints
@@ -101,6 +102,7 @@ def expected_seconds(config: Config, results: Path, out: Path) -> float:
         return 0.0
     cuts = read_cuts(speech_folder(out, speakers[0]) / "cuts.jsonl.gz")
     paces = {arm: timed(config, results, arm, cuts) for arm in adapted}
+    release()
     first = next(iter(paces.values()))
     return first.seconds(shared) + sum(paces[arm].seconds(works[arm]) for arm in adapted)
 

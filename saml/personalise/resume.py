@@ -8,6 +8,7 @@ from typing import Any
 
 from saml.config.load import canonical
 from saml.runtime.files import checksum, write_atomically
+from saml.runtime.memory import release
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Step:
             return
         self._done.unlink(missing_ok=True)
         self.run()
+        release()
         write_atomically(self._done, self._digest().encode())
 
     @property

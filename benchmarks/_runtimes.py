@@ -48,7 +48,7 @@ def _samples(path: str) -> Any:
 
 
 def _saml(model: Mapping[str, Any], threads: int) -> Transcribe:
-    """The four-bit model, with the adapter beside its weights, by greedy search with our guard."""
+    """The four-bit model, with the adapter beside its weights, with our guard."""
     import torch
 
     from saml.config.settings import DecodingSettings
@@ -68,12 +68,13 @@ def _saml(model: Mapping[str, Any], threads: int) -> Transcribe:
         recogniser.load_state(stored.folds[model["fold"]])
     cuts = {cut.id: cut for cut in read_cuts(Path(model["cuts"]))}
     search = DecodingSettings(
-        beams=1, batch_seconds=30.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True
+        beams=model["beams"], batch_seconds=30.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True
     )
 
     def transcribe(name: str, samples: Any) -> str:
         # With the features that are prepared: to compute them takes a hundredth of the time.
-        (output,) = best_outputs(recogniser, [cuts[name]], search, whole_context=stored is None)
+        whole = stored is None or model["whole_context"]
+        (output,) = best_outputs(recogniser, [cuts[name]], search, whole_context=whole)
         return output.text
 
     return transcribe
@@ -92,7 +93,7 @@ def _transformers(model: Mapping[str, Any], threads: int) -> Transcribe:
 
     def transcribe(name: str, samples: Any) -> str:
         given = {"raw": samples, "sampling_rate": 16_000}
-        return str(recognise(given, generate_kwargs={"num_beams": 1})["text"]).strip()
+        return str(recognise(given, generate_kwargs={"num_beams": model["beams"]})["text"]).strip()
 
     return transcribe
 
@@ -109,7 +110,11 @@ def _faster_whisper(model: Mapping[str, Any], threads: int) -> Transcribe:
 
     def transcribe(name: str, samples: Any) -> str:
         segments, _ = recognise.transcribe(
-            samples, language="en", beam_size=1, condition_on_previous_text=False, without_timestamps=True
+            samples,
+            language="en",
+            beam_size=model["beams"],
+            condition_on_previous_text=False,
+            without_timestamps=True,
         )
         return " ".join(segment.text.strip() for segment in segments)
 
@@ -122,6 +127,8 @@ def _whisper_cpp(model: Mapping[str, Any], threads: int) -> Transcribe:
     recognise = Model(
         str(Path(model["model"], "ggml-model.bin")),
         n_threads=threads,
+        params_sampling_strategy=int(model["beams"] > 1),
+        beam_search={"beam_size": model["beams"], "patience": -1.0},
         print_progress=False,
         print_realtime=False,
     )

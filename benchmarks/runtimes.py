@@ -2,9 +2,9 @@
 
 Wants the folder that `saml personalise` wrote, or an experiment's results. Each recording is transcribed by
 the adapter of the fold that has not heard it, so that errors are those of new recordings. Without the adapter
-it is the full-precision model, and NF4 for ours. All search greedily, one recording at a time, and treat
-loops as each of them does. Every runtime has a process of its own; what is not installed is left out, with
-the reason.
+it is the full-precision model, and NF4 for ours. All keep as many beams, take one recording at a time, and
+treat loops as each of them does. Every runtime has a process of its own; what is not installed is left out,
+with the reason.
 """
 
 import argparse
@@ -31,8 +31,11 @@ class Way(NamedTuple):
     programs: tuple[str, ...] = ()
 
 
+# Ours hears with an adapter what that was trained on, as `saml transcribe` does; or 30 s, as the others do.
+WHOLE = "saml, NF4, 30 s"
 WAYS = {
     "saml, NF4": Way("saml", None, None),
+    WHOLE: Way("saml", None, None),
     "transformers, float32": Way("transformers", "transformers", None),
     "faster-whisper, float32": Way("faster-whisper", "ctranslate2", None, ("ctranslate2", "faster_whisper")),
     "faster-whisper, int8": Way("faster-whisper", "ctranslate2", "int8", ("ctranslate2", "faster_whisper")),
@@ -49,6 +52,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("own", type=Path, nargs="?", help="the folder that saml personalise wrote")
     parser.add_argument("--speaker", help="(default: the first)")
     parser.add_argument("--arm", default="pqm", help="(pqm)")
+    parser.add_argument("--beams", type=int, default=4, help="(4)")
     parser.add_argument("--only", nargs="+", choices=list(WAYS), default=list(WAYS), help="(default: all)")
     options = parser.parse_args(given)
     if options.own is None:
@@ -83,6 +87,7 @@ class Speech:
         self.speaker = options.speaker or speaker_id(speakers[0])
         data = place(options.own, layout.SPEECH, speaker=self.speaker)
         folder = place(options.own, layout.ADAPTED, speaker=self.speaker, arm=options.arm, seed=1)
+        self.beams = options.beams
         self.cuts = data / "cuts.jsonl.gz"
         self.adapter = folder / "adapter.safetensors"
         self.weights = model_of(self.adapter, None)
@@ -134,6 +139,8 @@ def _models(way: Way, speech: Speech, adapted: bool, folder: Path) -> Iterator[d
             "fold": fold,
             "folds": len(speech.tests),
             "quantise": way.quantise,
+            "beams": speech.beams,
+            "whole_context": way is WAYS[WHOLE],
             "cuts": str(speech.cuts),
             "recordings": {name: speech.files[name] for name in test},
         }

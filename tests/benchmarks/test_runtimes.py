@@ -19,6 +19,7 @@ def speech(folder: Path) -> Any:
     return SimpleNamespace(
         speaker="ann",
         seconds=3.0,
+        beams=4,
         references={"a": "It's Tom", "b": "oh yes", "c": "no"},
         files={name: f"{name}.wav" for name in "abc"},
         tests=[["a", "c"], ["b"]],

@@ -92,13 +92,13 @@ def test_the_example_of_a_model_has_what_a_recogniser_needs() -> None:
                 assert list(ours) == list(inspect.signature(member).parameters), name
 
 
-def test_the_readmes_table_has_the_numbers_of_results() -> None:
+def test_the_table_of_earlier_experiments_has_the_numbers_of_results() -> None:
     """WER by arm and experiment, as the newest entries with three seeds have them."""
     spec = importlib.util.spec_from_file_location("what_was_found", ROOT / "docs/what_was_found.py")
     assert spec is not None and spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "docs/what-was-found.md").read_text().splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("| arm | 7 synthetic voices"))
     header, _, *rows = [line.strip("| ").split(" | ") for line in lines[start : start + 8]]
     assert header[1:] == list(found.EXPERIMENTS)
@@ -106,3 +106,28 @@ def test_the_readmes_table_has_the_numbers_of_results() -> None:
         for cell, heading in zip(row[1:], found.EXPERIMENTS.values(), strict=True):
             measured = re.search(rf"^\| {arm} \| \**(\d+\.\d)\**[ |]", found.entry(heading), re.MULTILINE)
             assert cell == (measured.group(1) if measured else "not run"), (arm, heading)
+
+
+def test_the_readmes_findings_are_numbers_of_results() -> None:
+    """Each reduction with its interval stands in the entry that its row links to, and the first row's on top."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    findings = text.partition("## What was found")[2].partition("\n## ")[0]
+    rows = [line for line in findings.splitlines() if "](RESULTS.md#" in line]
+    assert len(rows) >= 5
+    entries = entries_of(ROOT / "RESULTS.md")
+    first = ""
+    for row in rows:
+        (anchor,) = re.findall(r"\(RESULTS\.md#([^)]+)\)", row)
+        numbers = re.findall(r"(-?\d+\.\d) % (\[-?\d+\.\d, -?\d+\.\d\])", row)
+        assert numbers, row
+        for value, interval in numbers:
+            assert f"| {value} {interval} |" in entries[anchor], row
+            first = first or f"{value} % {interval}"
+    assert first in text.partition("\n## ")[0]
+
+
+def entries_of(page: Path) -> dict[str, str]:
+    """The text below each heading of the second level, by the name that a forge gives to it."""
+    parts = re.split(r"^## (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    names = (re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in parts[1::2])
+    return dict(zip(names, parts[2::2], strict=True))

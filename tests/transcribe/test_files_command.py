@@ -161,7 +161,7 @@ def test_recordings_that_cannot_be_read_do_not_stop_the_others(model: Path, spee
     broken = speech[0].with_name("broken.wav")
     broken.write_bytes(speech[1].read_bytes()[:9000])
     found: list[Transcript] = []
-    with pytest.raises(SamlError, match=r"broken\.wav: .*\| .*gone\.wav: .* \| 2 of 4 recordings are transcribed"):
+    with pytest.raises(SamlError, match=r"broken\.wav: .*\| .*gone\.wav: .* \| 2 of 4 recordings are"):
         for one in transcribe_files(
             files=[speech[0], broken, broken.with_name("gone.wav"), speech[1]], weights=model
         ):

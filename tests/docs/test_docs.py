@@ -109,7 +109,7 @@ def test_the_table_of_earlier_experiments_has_the_numbers_of_results() -> None:
 
 
 def test_the_readmes_findings_are_numbers_of_results() -> None:
-    """Each reduction with its interval stands in the entry that its row links to, and the first row's on top."""
+    """Each reduction with its interval stands in the entry that its row links to; the first also on top."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     findings = text.partition("## What was found")[2].partition("\n## ")[0]
     rows = [line for line in findings.splitlines() if "](RESULTS.md#" in line]

@@ -12,10 +12,11 @@ from saml.evaluation.wer import normalise
 STYLE = """
 article { border-top: 1px solid #ddd; padding: .7rem 0; }
 article header { display: flex; gap: .3rem 1rem; align-items: center; flex-wrap: wrap; color: #555; }
-article header { font-size: .9rem; } article p { margin: .15rem 0; max-width: none; }
-.label { display: inline-block; min-width: 6.5rem; margin-right: .5rem; color: #666; font-size: .85rem; }
+article header { font-size: .9rem; }
+article p { margin: .15rem 0; max-width: none; padding-left: 7.5rem; text-indent: -7.5rem; }
+.label { display: inline-block; width: 7.5rem; text-indent: 0; color: #666; font-size: .85rem; }
 mark { background: #ffe0cc; color: #8a2f00; padding: 0 .15em; border-radius: .2em; }
-@media (max-width: 30rem) { .label { display: block; } }
+@media (max-width: 30rem) { .label { display: block; } article p { padding: 0; text-indent: 0; } }
 del { color: #a33; } audio { height: 2rem; width: 18rem; max-width: 100%; }
 """
 

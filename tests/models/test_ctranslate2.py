@@ -23,7 +23,7 @@ from saml.models.store import load_model
 from saml.runtime.errors import SamlError
 from saml.stages.import_base import import_base
 from saml.tracking import read_record
-from saml.transcribe.recordings import transcribe_files
+from saml.transcribe.command import transcribe_files
 from tests.models.conftest import BPE, IDS, SPECIAL, save_bpe_checkpoint, section
 from tests.models.ctranslate2_writer import KINDS, Content, whisper_content, write_config
 from tests.models.stand_in_hub import COMMIT, Hub, Machine, running_hub
@@ -490,5 +490,5 @@ def test_tiny_en_recognises_a_sentence(tmp_path: Path) -> None:
     files = list(PIECE.rglob("118-121721-0000.flac"))
     if not files:
         pytest.skip(f"no piece of LibriSpeech in {PIECE}")
-    ((_, text),) = transcribe_files(files=files, weights=out / "model.safetensors", beams=1)
-    assert text == "A stitch in time saves embarrassing exposure."
+    (one,) = transcribe_files(files=files, weights=out / "model.safetensors", beams=1)
+    assert one.text == "A stitch in time saves embarrassing exposure."

@@ -158,7 +158,11 @@ def test_pages_of_speakers_play_their_part_of_a_file(spoken: Tree) -> None:
     assert len(page.texts["article"]) == 2 and "nf4 (2)" in page.texts["article"][0]
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b'{"id": 1}\n')])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b'{"id": 1}\n')],
+    ids=["empty", "no gzip", "no cut"],
+)
 def test_a_page_without_recordings_is_complete(small: Tree, content: bytes) -> None:
     record(small, "anna", [])
     (small.root / "data/speakers/anna/cuts.jsonl.gz").write_bytes(content)

@@ -10,7 +10,16 @@ import pytest
 
 from saml.evaluation.wer import count
 from saml.personalise.page import write_page
-from saml.personalise.verdict import DO_NOT_USE, EXIT_STATUS, NO_DIFFERENCE, USE, Verdict, as_text, judge
+from saml.personalise.verdict import (
+    DO_NOT_USE,
+    EXIT_STATUS,
+    NO_DIFFERENCE,
+    USE,
+    Verdict,
+    as_text,
+    judge,
+    p_value,
+)
 from saml.runtime.errors import SamlError
 
 SAID = ["The cat sat.", "On the mat.", "It was fat."]
@@ -81,3 +90,12 @@ def test_the_page_has_every_sentence_and_its_audio_and_nothing_outside(tmp_path:
     assert base64.b64encode(b"RIFF....").decode() in page and page.count("<article>") == 3
     assert "3 &rarr; 1 of 9 words wrong" in page and "so few recordings" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+def test_a_small_p_is_not_zero() -> None:
+    assert [p_value(p) for p in (0.0002, 0.001, 0.04849, 1.0)] == [
+        "p < 0.001",
+        "p = 0.001",
+        "p = 0.048",
+        "p = 1.000",
+    ]

@@ -8,7 +8,7 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saml.personalise.verdict import REFERENCE, SCORER, Sentence, Verdict, p_value, sentence_of
+from saml.personalise.verdict import REFERENCE, SCORER, Sentence, Verdict, chance, sentence_of
 from saml.reporting.html_page import document, in_frame
 from saml.reporting.sentences import STYLE as SENTENCES
 from saml.reporting.sentences import article
@@ -58,7 +58,7 @@ def _section(verdict: Verdict, sounds: Mapping[str, str]) -> list[str]:
         f"words wrong</strong><br>{html.escape(sentence_of(verdict.recommendation))}</div>",
         in_frame(f'<table class="arms">{rows}</table>'),
         f"<p>Relative WER reduction against {REFERENCE}: {100 * verdict.reduction:.0f} % "
-        f"[{100 * verdict.low:.0f}, {100 * verdict.high:.0f}], {html.escape(p_value(verdict.p))}. "
+        f"[{100 * verdict.low:.0f}, {100 * verdict.high:.0f}], {html.escape(chance(verdict.p))}. "
         f"Sentences: {verdict.better} better, {verdict.worse} worse, {same} the same. Capital and final "
         f"mark: {100 * verdict.formatted_before:.0f} % before, {100 * verdict.formatted_after:.0f} % after. "
         "Every sentence was transcribed by an adapter that was not trained on it.</p>",

@@ -147,7 +147,7 @@ def judge(speaker: str, arm: str, decoded: Mapping[str, Lines]) -> Verdict:
     )
 
 
-def p_value(p: float) -> str:
+def chance(p: float) -> str:
     """A p with three decimals; so few draws cannot tell one below 0.001 from 0."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
@@ -164,7 +164,7 @@ def as_text(verdict: Verdict) -> list[str]:
             lines.append(f"  {name}: {count} of {words} words wrong")
     lines.append(
         f"  relative WER reduction {100 * verdict.reduction:.0f} % "
-        f"[{100 * verdict.low:.0f}, {100 * verdict.high:.0f}], {p_value(verdict.p)}"
+        f"[{100 * verdict.low:.0f}, {100 * verdict.high:.0f}], {chance(verdict.p)}"
     )
     same = len(verdict.sentences) - verdict.better - verdict.worse
     lines.append(f"  sentences: {verdict.better} better, {verdict.worse} worse, {same} the same")

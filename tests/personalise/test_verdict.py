@@ -17,8 +17,8 @@ from saml.personalise.verdict import (
     USE,
     Verdict,
     as_text,
+    chance,
     judge,
-    p_value,
 )
 from saml.runtime.errors import SamlError
 
@@ -93,7 +93,7 @@ def test_the_page_has_every_sentence_and_its_audio_and_nothing_outside(tmp_path:
 
 
 def test_a_small_p_is_not_zero() -> None:
-    assert [p_value(p) for p in (0.0002, 0.001, 0.04849, 1.0)] == [
+    assert [chance(p) for p in (0.0002, 0.001, 0.04849, 1.0)] == [
         "p < 0.001",
         "p = 0.001",
         "p = 0.048",

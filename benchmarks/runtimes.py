@@ -77,8 +77,9 @@ class Speech:
     """A speaker's recordings and adapter, from the folder of a personalisation."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        from saml.adapters.base_model import model_of
         from saml.corpora.manifests import file_of, read_cuts
-        from saml.export.source import full_precision_of, model_of
+        from saml.export.source import full_precision_of
         from saml.runtime import layout
         from saml.runtime.files import read_json_object
         from saml.runtime.layout import place, speaker_id
@@ -90,7 +91,7 @@ class Speech:
         self.beams = options.beams
         self.cuts = data / "cuts.jsonl.gz"
         self.adapter = folder / "adapter.safetensors"
-        self.weights = model_of(self.adapter, None)
+        self.weights = model_of(self.adapter)
         self.whole = full_precision_of(self.weights)
         self.tests = [fold["test"] for fold in read_json_object(data / "splits.json")["folds"]]
         tested = {name for test in self.tests for name in test}

@@ -1,8 +1,8 @@
 """The front page of an experiment's results: the key number, and links to everything else.
 
-index.html                       at the top of the experiment's folder
-pages/key.html                   key number and key figure alone, for the front of Snakemake's report
-pages/speakers/<speaker>.html    every test sentence of a speaker under every arm
+- `index.html`: at the top of the experiment's folder;
+- `pages/key.html`: key number and key figure alone, for the front of Snakemake's report;
+- `pages/speakers/<speaker>.html`: every test sentence of a speaker under every arm.
 """
 
 import html
@@ -59,7 +59,7 @@ def index(
     """Stage: write the front page, the key number for the report, and a page for each speaker.
 
     Args:
-        results: results/<experiment>, with its tables, pages, figures and hypotheses.
+        results: `results/<experiment>`, with its tables, pages, figures and hypotheses.
         experiment: its name.
         summary, wer: the tables.
         arms: the arms of the tables, in their order.

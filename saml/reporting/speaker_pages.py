@@ -32,7 +32,7 @@ def write_speaker_page(
     """Write a speaker's page; its path.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         speaker: whose page.
         seeds: the arms in the order of the page, with the seed that is shown of each.
         scorer: errors are counted, and words compared, as it does.

@@ -49,7 +49,7 @@ def progress(results: Path, *, log: Path | None = None, follow: bool = False, ev
     """Print how far the run of an experiment is.
 
     Args:
-        results: results/<experiment>.
+        results: `results/<experiment>`.
         log: the log of Snakemake; the newest in .snakemake/log if None.
         follow: repeat every `every` seconds until interrupted, the first time after as many.
         every: seconds between two reports.

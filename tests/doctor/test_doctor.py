@@ -247,8 +247,9 @@ def test_the_sum_of_jobs_is_that_of_the_stages(config):
         "tabulate": 1,
         "figures": 1,
         "transcripts": 1,
+        "index": 1,
     }
-    assert int(total) == 1 + 3 + 7 + 1 + 1 + 1 + 2 + 21 + 37 + 7 + 1 + 1 + 1 + 1
+    assert int(total) == 1 + 3 + 7 + 1 + 1 + 1 + 2 + 21 + 37 + 7 + 1 + 1 + 1 + 1 + 1
 
 
 def test_jobs_of_several_seeds_and_of_one_arm(config):
@@ -259,4 +260,4 @@ def test_jobs_of_several_seeds_and_of_one_arm(config):
     config["run_arms"] = ["fp32"]
     counts = count_jobs(config)
     assert (counts["quantise"], counts["prepare-pool"], counts["pretrain"], counts["adapt"]) == (0, 2, 0, 0)
-    assert sum(counts.values()) == 1 + 2 + 7 + 1 + (7 + 1) + 1 + 1 + 1
+    assert sum(counts.values()) == 1 + 2 + 7 + 1 + (7 + 1) + 1 + 1 + 1 + 1

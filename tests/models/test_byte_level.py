@@ -62,12 +62,12 @@ def test_the_prompt_is_that_of_transformers(tmp_path: Path, multilingual: bool) 
     assert set(ours.never) == {3} | set(range(BPE + 1, BPE + 15)) and ours.never_first == (4,)
 
 
-TEN = ["en", "de", "zh", "ja", "fr", "es", "pt", "sw", "haw", "yue"]
+TEN = ["en", "de", "zh", "ja", "fr", "es", "pt", "sw", "haw", "fi"]
 
 
 def test_prompts_of_ten_languages_are_those_of_transformers() -> None:
     """By code and by name, to transcribe and to translate."""
-    special = [SPECIAL[0], SPECIAL[1], *(f"<|{code}|>" for code in TEN), *SPECIAL[4:]]
+    special = [SPECIAL[0], SPECIAL[1], *(f"<|{code}|>" for code in LANGUAGES if code != "yue"), *SPECIAL[4:]]
     theirs = whisper_tokeniser(special)
     own = Tokenizer.from_str(theirs.backend_tokenizer.to_str())
     ours = WhisperTokeniser(own, size=BPE + len(special), multilingual=True)
@@ -80,7 +80,7 @@ def test_prompts_of_ten_languages_are_those_of_transformers() -> None:
                 assert list(ours.prompt) == theirs.prefix_tokens
             prompts.add(ours.prompt)
     assert len(prompts) == 20
-    for unknown in ("fi", "klingon", "transcribe"):  # transformers knows the first, this model does not
+    for unknown in ("yue", "klingon", "transcribe"):  # transformers knows the first, this model does not
         with pytest.raises(SamlError, match=f"does not know the language '{unknown}'"):
             ours.choose(unknown, "transcribe")
 

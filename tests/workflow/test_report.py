@@ -54,7 +54,7 @@ def seen(first_run: tuple[Project, object], tmp_path_factory: pytest.TempPathFac
     (folder / "clicked.html").write_text(f"{head}{CLICKS}</body>{tail}", encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     command = [BROWSER, *options, "--virtual-time-budget=20000", "--dump-dom", str(folder / "clicked.html")]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False).stdout
     found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
     assert found, "the clicks did not come to their end"
     key = {"key": " ".join(written.split())}

@@ -26,7 +26,7 @@ _CONTENTS = (
 
 
 def files_parts(results: Path) -> list[str]:
-    """Links to the files that there are in `results/<experiment>`, and commands for what is made on demand."""
+    """Links to the files in `results/<experiment>`, and commands for what is made on demand."""
     lines = []
     for page, csv, figures, about in _CONTENTS:
         links = [

@@ -92,7 +92,7 @@ def load_model(
             recogniser = rebuild(content, tokeniser)
         if content["precision"] == "nf4":
             state = _dequantise(recogniser, state, content["quantisation"], packed=packed)
-    _fill(recogniser, state, weights, tied=not packed)
+    _fill(recogniser, state, weights)
     as_module(recogniser).eval()
     return recogniser, content
 
@@ -180,8 +180,8 @@ def _dequantise(
     return {**plain, **unpacked}
 
 
-def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path, *, tied: bool) -> None:
-    """Give a network that was built on the meta device its values; `tied`: tie the weights that it ties.
+def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network that was built on the meta device its values, and tie the weights that it ties.
 
     Raises SamlError where they do not fit.
     """
@@ -202,6 +202,7 @@ def _fill(recogniser: BaseRecogniser, state: Mapping[str, Tensor], path: Path, *
         name: torch.zeros((), dtype=torch.long) for name in module.state_dict() if name.endswith(_COUNTERS)
     }
     module.load_state_dict(values, strict=False, assign=True)  # all but tied and computed tensors
-    if tied:
+    # Packed embeddings have no parameters: the output layer shares their packed weight already.
+    if list(recogniser.network.get_input_embeddings().parameters()):
         recogniser.network.tie_weights()
     recogniser.fill_computed()

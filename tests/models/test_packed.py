@@ -104,10 +104,16 @@ def test_an_output_layer_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_rows_that_are_no_whole_blocks_are_de_quantised(
-    make_recogniser: Callable[[], Recogniser], tmp_path: Path
+    make_recogniser: Callable[[], Recogniser],
+    speech: tuple[torch.Tensor, torch.Tensor],
+    tmp_path: Path,
 ) -> None:
-    """Layers have 32 or 64 inputs here: those with 32 have half a block of 64 a row."""
-    _, packed = both(stored(make_recogniser(), tmp_path, block_size=64))
+    """Layers have 32 or 64 inputs here: those with 32, the tied output too, have half a block of 64 a row."""
+    plain, packed = both(stored(make_recogniser(), tmp_path, block_size=64))
+    tokens = torch.tensor([[1, 5, 9], [1, 7, 7], [1, 3, 4]])
+    with torch.inference_mode():
+        expected, found = (one.logits(one.encode(*speech), tokens) for one in (plain, packed))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
     for module in as_module(packed).modules():
         if isinstance(module, PackedLinear):
             assert module.in_features % 64 == 0

@@ -2,6 +2,7 @@
 
 import html
 import re
+import shlex
 from pathlib import Path
 
 from saml.runtime import layout
@@ -58,8 +59,6 @@ def _link(results: Path, path: str, text: str) -> list[str]:
 
 
 def _others(results: Path) -> list[str]:
-    # Not the store in the environment, whose address may hold a password.
-    store = f"sqlite:///{results.parent}/mlflow/mlflow.db"
     report = "snakemake --report report.html --cores 1"
     lines = {
         "configuration": _link(results, "config.yaml", "config.yaml"),
@@ -69,7 +68,7 @@ def _others(results: Path) -> list[str]:
         "report, a single file to pass on": [
             f"<code>{report}</code> (with the <code>--configfile</code> of the run, if it had one)"
         ],
-        "runs in MLflow": [f"<code>mlflow ui --backend-store-uri {html.escape(store)}</code>"],
+        "runs in MLflow": [f"<code>saml mlflow {html.escape(shlex.quote(str(results)))}</code>"],
     }
     return [f"{name}: {', '.join(links)}" for name, links in lines.items() if links]
 

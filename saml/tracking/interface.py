@@ -1,6 +1,7 @@
 """MLflow's interface on published runs: the command that starts it, and the links that open a comparison."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def where_to_look(counts: Counts, results: Path, store: str | None) -> str:
     found = "\n".join(f"  {link}" for link in links(counts))
     if is_server(counts.store):
         return f"Comparison of the runs:\n{found}"
-    option = f" --store {store}" if store else ""
-    return f"Comparison of the runs: start `saml mlflow {results}{option}`, then open\n{found}"
+    option = f" --store {shlex.quote(store)}" if store else ""
+    start = f"saml mlflow {shlex.quote(str(results))}{option}"
+    return f"Comparison of the runs: start `{start}`, then open\n{found}"
 
 
 def command(store: str, port: int) -> list[str]:

@@ -43,9 +43,11 @@ def print_transcripts(
     Raises:
         SamlError: options contradict each other, or as `transcribe_files`.
     """
+    if adapters is not None and (files or options.get("adapter") is not None):
+        raise SamlError(
+            f"--adapters {adapters}: the table names recordings and adapters; give none of them beside it"
+        )
     chosen = _table(adapters) if adapters is not None else [(path, None) for path in files]
-    if adapters is not None and files:
-        raise SamlError(f"--adapters {adapters}: the table names the recordings; give none beside it")
     if not chosen:
         raise SamlError("there is no recording; name some, or - for standard input")
     paths = [path for path, _ in chosen]

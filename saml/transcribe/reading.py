@@ -39,11 +39,14 @@ def read_recording(path: Path, folder: Path) -> Recorded:
     if audio.seconds < SHORTEST_SECONDS:
         raise SamlError(f"{path}: lasts {audio.seconds:.3f} s, which is too short for speech")
     samples = np.memmap(file.name, np.float32, mode="r+")
+    Path(file.name).unlink()  # its space is free again once the samples are no longer used
     return Recorded(path, torch.from_numpy(samples), audio.seconds)
 
 
 def _standard_input(folder: Path) -> Path:
     """What is sent to standard input, in a file: formats are told by a look at the whole."""
+    if sys.stdin is None:
+        raise SamlError("-: there is no standard input, it is closed; name a file, or send a recording to it")
     path = folder / "standard input"
     with path.open("wb") as file:
         _copy(sys.stdin.buffer, file)

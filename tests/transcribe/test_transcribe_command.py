@@ -17,6 +17,7 @@ from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
 from saml.transcribe import recordings
 from saml.transcribe.command import transcribe_files
+from saml.transcribe.reading import read_recording
 from saml.transcribe.segments import Segment
 from tests.models.test_packed import stored
 
@@ -85,6 +86,23 @@ def test_standard_input_is_a_recording(
     assert (read["file"], read["text"], read["seconds"]) == ("-", expected.text, 1.0)
 
 
+def test_closed_standard_input_is_said(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["transcribe", "-", "--weights", str(model)]) == 1
+    assert "there is no standard input" in capsys.readouterr().err
+
+
+def test_samples_take_no_space_once_they_are_used(noise: Path, tmp_path: Path) -> None:
+    """The file has no name any more, and can be read all the same."""
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    recorded = read_recording(noise, folder)
+    assert list(folder.iterdir()) == [] and recorded.samples.shape == (64_000,)
+    assert recorded.samples.abs().max() > 0.1
+
+
 def test_each_recording_has_a_file_in_the_folder(
     model: Path, noise: Path, cut_by_hand: list[Segment], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +168,7 @@ def test_what_is_missing_or_too_much_is_said(
             "--language and --task are for",
         ),
         ([str(noise), "--weights", str(model), "--memory", "low"], "is in full precision"),
+        (["--adapters", "a.tsv", "--adapter", "b.safetensors"], "--adapters a.tsv: the table names"),
         (
             [str(noise)] * 2 + ["--weights", str(model), "--out", str(tmp_path)],
             "would both be written to",

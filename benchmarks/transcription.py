@@ -44,7 +44,7 @@ def main(given: Sequence[str] | None = None) -> None:
             }
             for name, timing in timings.items()
         }
-        name = Path(model).parents[2].name
+        name = Path(model).resolve().parents[2].name
         report.compare(name, timings, reference="float32", more=more)
         same = texts["normal"] == texts["low"]
         report.note(

@@ -1,12 +1,12 @@
 """The model that an adapter was trained on, found by its checksum."""
 
-import json
 from pathlib import Path
 
 from saml.models.store import read_description
 from saml.runtime import layout
 from saml.runtime.cache import cache_folder
 from saml.runtime.errors import SamlError
+from saml.runtime.files import read_json_object
 
 
 def model_of(adapter: Path) -> Path:
@@ -18,7 +18,7 @@ def model_of(adapter: Path) -> Path:
     cached = sorted(path for path in cache_folder().glob("*") if path.is_dir())
     for folder in [*adapter.resolve().parents, *cached]:
         for found in sorted(folder.glob(f"{layout.pattern(layout.MODEL)}/model.json")):
-            if json.loads(found.read_text()).get("sha256") == wanted:
+            if read_json_object(found).get("sha256") == wanted:
                 return found.with_suffix(".safetensors")
     raise SamlError(
         f"{adapter}: the model that it was trained on is in none of the folders above it, and not in "

@@ -87,7 +87,7 @@ class Pace:
 
 
 def expected_seconds(config: Config, results: Path, out: Path) -> float:
-    """How long the steps take that are not done yet, from timed steps of each arm; 0 if there are none.
+    """How long the steps that are not done yet take, from timed steps of each adapted arm; 0 without any.
 
     The adapters to use are counted, although they are trained only where the tested ones help.
     """
@@ -98,7 +98,7 @@ def expected_seconds(config: Config, results: Path, out: Path) -> float:
         arm: sum((adapted_work(config, results, out, speaker, arm) for speaker in speakers), Work())
         for arm in adapted
     }
-    if not any(work != Work() for work in (shared, *works.values())):
+    if not adapted or not any(work != Work() for work in (shared, *works.values())):
         return 0.0
     cuts = read_cuts(speech_folder(out, speakers[0]) / "cuts.jsonl.gz")
     paces = {arm: timed(config, results, arm, cuts) for arm in adapted}

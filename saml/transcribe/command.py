@@ -156,7 +156,7 @@ def _distinct(adapters: Sequence[Path | None]) -> tuple[list[Path], list[int]]:
 def _table(path: Path) -> list[tuple[Path, Path | None]]:
     """A table with the columns `file` and `adapter`, separated by tabs; paths are relative to its folder."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SamlError(f"{path}: cannot be read as a table ({error})") from None

@@ -59,13 +59,13 @@ PATHS = {
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object given on the command line, or in a file as @path; without any `"` it is read as YAML.
+    """A JSON object given on the command line, or in a file as @path; the same in YAML will do.
 
     A key that is not there is an error that names it.
     """
     try:
         written = Path(text[1:]).read_text("utf-8") if text.startswith("@") else text
-        content = json.loads(written) if '"' in written else _from_yaml(written)
+        content = _parsed(written)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text}: cannot read this file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -75,15 +75,18 @@ def json_object(text: str) -> dict[str, Any]:
     return _with_path(content, "")
 
 
-def _from_yaml(text: str) -> Any:
-    """The content of YAML. Raises ValueError if it is none."""
-    # Only here: --help needs no YAML, and starts faster without.
-    import yaml
-
+def _parsed(text: str) -> Any:
+    """The content of JSON, or of YAML. Raises ValueError if it is neither."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        return json.loads(text)
+    except json.JSONDecodeError as wrong:
+        # Only here: --help needs no YAML, and starts faster without.
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise wrong from None
 
 
 class _Object(dict[str, Any]):

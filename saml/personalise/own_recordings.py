@@ -221,7 +221,7 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
     if place(out, layout.MODEL, model="base").parent.exists():
         raise SamlError(f"{out}: contains an experiment with models of its own; choose another --out")
     # An experiment of an older version may lack new keys.
-    config = load([path for path in (DEFAULTS, results / "config.yaml") if path.is_file()])
+    config = load([DEFAULTS, results / "config.yaml"])
     corpus = config["corpus"]
     shared = {key: value for key, value in corpus.items() if not isinstance(value, Mapping)}
     config["corpus"] = {**shared, "name": "folder", "folder": folder_section(recordings)}

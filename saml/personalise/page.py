@@ -8,10 +8,10 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saml.personalise.verdict import REFERENCE, SCORER, Sentence, Verdict, chance, sentence_of
+from saml.personalise.verdict import REFERENCE, SCORER, Verdict, chance, sentence_of
 from saml.reporting.html_page import document, in_frame
 from saml.reporting.sentences import STYLE as SENTENCES
-from saml.reporting.sentences import article
+from saml.reporting.sentences import Sentence, article
 from saml.reporting.sounds import data_url
 from saml.runtime.files import write_atomically
 

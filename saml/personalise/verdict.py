@@ -14,6 +14,7 @@ import numpy as np
 from saml.corpora.labels import is_formatted
 from saml.evaluation.bootstrap import Interval, interval, p_value, rates, relative_reductions, resampled_sums
 from saml.evaluation.wer import errors, reference_units, relative_reduction
+from saml.reporting.sentences import Sentence
 from saml.runtime.errors import SamlError
 
 SCORER = "whisper"
@@ -33,18 +34,6 @@ _SENTENCES = {
 
 # The lines of a hypotheses.jsonl.
 Lines = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A recording before and after, with its word errors."""
-
-    utterance: str
-    reference: str
-    before: str
-    after: str
-    errors_before: int
-    errors_after: int
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from saml.evaluation.wer import errors
 from saml.reporting.hypotheses import Decoded, read_lines
+from saml.reporting.sentences import Sentence
 from saml.runtime.errors import SamlError
 
 # Sentences of each kind, each of another speaker.
@@ -15,16 +16,10 @@ EACH = 2
 
 
 @dataclass(frozen=True)
-class Example:
-    """A test utterance before and after adaptation, with its word errors."""
+class Example(Sentence):
+    """A sentence of a target speaker."""
 
     speaker: str
-    utterance: str
-    reference: str
-    before: str
-    after: str
-    errors_before: int
-    errors_after: int
 
     @property
     def gain(self) -> int:
@@ -32,7 +27,7 @@ class Example:
         return self.errors_before - self.errors_after
 
 
-def test_lines(results: Path, arm: str, speaker: str, seed: int) -> dict[str, dict[str, Any]]:
+def tested_lines(results: Path, arm: str, speaker: str, seed: int) -> dict[str, dict[str, Any]]:
     """The test part of an arm's hypotheses for a speaker, by utterance.
 
     Raises:
@@ -60,15 +55,24 @@ def paired(
     """
     found = []
     for speaker in speakers:
-        ones, others = (test_lines(results, arm, speaker, seed) for arm, seed in (before, after))
+        ones, others = (tested_lines(results, arm, speaker, seed) for arm, seed in (before, after))
         if ones.keys() != others.keys():
             raise SamlError(
                 f"speaker {speaker}: {before[0]} and {after[0]} have other utterances; decode again"
             )
         for name, one in ones.items():
             other = others[name]
-            texts = (one["reference"], one["hypothesis"], other["hypothesis"])
-            found.append(Example(speaker, name, *texts, word_errors(one, scorer), word_errors(other, scorer)))
+            found.append(
+                Example(
+                    speaker=speaker,
+                    utterance=name,
+                    reference=one["reference"],
+                    before=one["hypothesis"],
+                    after=other["hypothesis"],
+                    errors_before=word_errors(one, scorer),
+                    errors_after=word_errors(other, scorer),
+                )
+            )
     return found
 
 

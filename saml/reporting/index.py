@@ -121,9 +121,10 @@ def _examples(
     for kind, sentences in found.items():
         for one in sentences:
             clip = clips(results, one.speaker).get(one.utterance)
+            page = _link(results, one.speaker, f"speaker {one.speaker}")
             heading = (
                 f"<strong>{kind}</strong>: {one.errors_before} &rarr; {one.errors_after} "
-                f"{'error' if one.errors_after == 1 else 'errors'}, {_link(results, one.speaker)}"
+                f"{'error' if one.errors_after == 1 else 'errors'}, {page}"
             )
             sound = embedded(clip) if clip else None
             texts = [("before", one.before), ("after", one.after)]
@@ -131,9 +132,10 @@ def _examples(
     return parts
 
 
-def _link(results: Path, speaker: str) -> str:
+def _link(results: Path, speaker: str, text: str) -> str:
+    """A link to the page of a speaker."""
     address = quote(page_of(results, speaker).relative_to(results).as_posix())
-    return f'<a href="{address}">speaker {html.escape(speaker)}</a>'
+    return f'<a href="{address}">{html.escape(text)}</a>'
 
 
 def _speakers(results: Path, wer: pd.DataFrame, speakers: Sequence[str], arms: Sequence[str]) -> list[str]:
@@ -144,7 +146,7 @@ def _speakers(results: Path, wer: pd.DataFrame, speakers: Sequence[str], arms: S
     rates = sums[["substitutions", "deletions", "insertions"]].sum(axis=1) / sums["words"]
     rows = [
         [
-            _link(results, speaker).replace(">speaker ", ">", 1),
+            _link(results, speaker, speaker),
             *(percent(rates[speaker, arm]) for arm in arms),
         ]
         for speaker in speakers

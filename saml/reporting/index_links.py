@@ -1,7 +1,6 @@
 """The links of the front page: whatever lies in the experiment's folder, and the commands for the rest."""
 
 import html
-import re
 import shlex
 from pathlib import Path
 
@@ -31,8 +30,8 @@ def files_parts(results: Path) -> list[str]:
     lines = []
     for page, csv, figures, about in _CONTENTS:
         links = [
-            *_link(results, f"{layout.PAGES}/{page}.html", "table"),
-            *_link(results, f"{layout.TABLES}/{csv}.csv", "CSV"),
+            *(_link(results, f"{layout.PAGES}/{page}.html", "table") if page else ()),
+            *(_link(results, f"{layout.TABLES}/{csv}.csv", "CSV") if csv else ()),
             *(link for name in figures for link in _figure(results, name)),
         ]
         if links:
@@ -53,9 +52,7 @@ def _figure(results: Path, name: str) -> list[str]:
 
 def _link(results: Path, path: str, text: str) -> list[str]:
     """A link to a file or folder of the experiment, if it is there."""
-    found = results / path
-    empty = re.search(r"/\.(html|csv|svg)$", path) is not None
-    return [] if empty or not found.exists() else [f'<a href="{path}">{html.escape(text)}</a>']
+    return [f'<a href="{path}">{html.escape(text)}</a>'] if (results / path).exists() else []
 
 
 def _others(results: Path) -> list[str]:

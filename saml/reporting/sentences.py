@@ -6,6 +6,7 @@ Words are compared as a scorer does, without capitals and punctuation.
 import difflib
 import html
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from saml.evaluation.wer import normalise
 
@@ -19,6 +20,18 @@ mark { background: #ffe0cc; color: #8a2f00; padding: 0 .15em; border-radius: .2e
 @media (max-width: 30rem) { .label { display: block; } article p { padding: 0; text-indent: 0; } }
 del { color: #a33; } audio { height: 2rem; width: 18rem; max-width: 100%; }
 """
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A test utterance before and after adaptation, with its word errors."""
+
+    utterance: str
+    reference: str
+    before: str
+    after: str
+    errors_before: int
+    errors_after: int
 
 
 def marked(text: str, reference: str, scorer: str) -> str:

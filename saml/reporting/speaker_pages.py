@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from saml.evaluation.wer import reference_units
-from saml.reporting.examples import test_lines, word_errors
+from saml.reporting.examples import tested_lines, word_errors
 from saml.reporting.html_page import document, table
 from saml.reporting.sentences import STYLE, article
 from saml.reporting.sounds import clips, linked
@@ -41,7 +41,7 @@ def write_speaker_page(
     Raises:
         SamlError: hypotheses are missing or damaged.
     """
-    lines = {arm: test_lines(results, arm, speaker, seed) for arm, seed in seeds.items()}
+    lines = {arm: tested_lines(results, arm, speaker, seed) for arm, seed in seeds.items()}
     path = page_of(results, speaker)
     sounds = {name: linked(clip, path.parent) for name, clip in clips(results, speaker).items()}
     note = (

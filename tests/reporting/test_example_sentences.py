@@ -4,7 +4,7 @@ from saml.reporting.examples import Example, chosen
 
 
 def sentence(speaker: str, name: str, before: int, after: int) -> Example:
-    return Example(speaker, name, "said", "before", "after", before, after)
+    return Example(name, "said", "before", "after", before, after, speaker)
 
 
 def names(found: list[Example]) -> list[str]:

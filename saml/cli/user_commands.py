@@ -6,6 +6,7 @@ from typing import Any
 
 from saml.cli.arguments import PATHS, add_names, add_paths, add_threads, positive
 from saml.cli.dispatch import run
+from saml.transcribe.writing import FORMATS
 
 
 def add(commands: Any) -> None:
@@ -118,7 +119,7 @@ def _add_transcribe(commands: Any) -> None:
     output.add_argument(
         "--format",
         dest="style",
-        choices=("text", "srt", "vtt", "json"),
+        choices=FORMATS,
         default="text",
         help="text, subtitles, or JSON with times (default text)",
     )

@@ -9,7 +9,7 @@ from saml.adapters.base_model import model_of
 from saml.decoding.transcription import Search
 from saml.runtime.errors import SamlError
 from saml.runtime.files import write_atomically
-from saml.transcribe.models import adapter_files, open_model, set_language
+from saml.transcribe.models import open_model, set_language
 from saml.transcribe.recordings import Recording, transcripts
 from saml.transcribe.writing import Transcript, place, written
 
@@ -105,7 +105,7 @@ def transcribe_files(
         SamlError: a file is not audio, the model is not found, or model and adapters do not match.
     """
     distinct, indices = _distinct(adapters or [adapter])
-    described = adapter_files(distinct)
+    described = [(path, path.with_suffix(".json")) for path in distinct]
     if adapter is not None and adapter_description is not None:
         described = [(adapter, adapter_description)]
     weights = _weights(weights, base, distinct, memory)

@@ -94,8 +94,3 @@ def set_language(recogniser: Recogniser, language: str | None, task: str) -> Non
     if not isinstance(recogniser.tokeniser, WhisperTokeniser):
         raise SamlError("--language and --task are for a Whisper with Whisper's own vocabulary")
     recogniser.tokeniser.choose(language or "en", task)
-
-
-def adapter_files(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Each adapter with the JSON beside it."""
-    return [(path, path.with_suffix(".json")) for path in paths]

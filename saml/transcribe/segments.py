@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saml.audio import SAMPLING_RATE
+from saml.runtime.devices import one_thread
 
 # A shorter pause does not end a segment, unless that gets too long.
 _PAUSE_SECONDS = 0.5
@@ -51,17 +52,16 @@ def joined(segments: Sequence[Segment], longest: int) -> list[Segment]:
 
 @torch.inference_mode()
 def _spoken(samples: Tensor, longest: float) -> list[Segment]:
-    # Imported here for start-up: most recordings are short. The import leaves torch with one thread.
-    threads = torch.get_num_threads()
-    from silero_vad import get_speech_timestamps, load_silero_vad
+    with one_thread():  # which its import sets, for good
+        # Imported here for start-up: most recordings are short.
+        from silero_vad import get_speech_timestamps, load_silero_vad
 
-    found = get_speech_timestamps(
-        samples,
-        load_silero_vad(),
-        sampling_rate=SAMPLING_RATE,
-        max_speech_duration_s=longest,
-        min_silence_duration_ms=round(1000 * _PAUSE_SECONDS),
-        speech_pad_ms=round(1000 * _MARGIN_SECONDS),
-    )
-    torch.set_num_threads(threads)
+        found = get_speech_timestamps(
+            samples,
+            load_silero_vad(),
+            sampling_rate=SAMPLING_RATE,
+            max_speech_duration_s=longest,
+            min_silence_duration_ms=round(1000 * _PAUSE_SECONDS),
+            speech_pad_ms=round(1000 * _MARGIN_SECONDS),
+        )
     return [Segment(one["start"], one["end"]) for one in found]

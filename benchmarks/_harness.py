@@ -6,14 +6,14 @@ its ratio the median of the rounds' own ratios to the reference.
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from saml.runtime.memory import release
 
 LIBRARIES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "lhotse", "numpy", "safetensors")
 
@@ -136,11 +138,23 @@ def _processor_seconds() -> float:
 
 def _release() -> None:
     """Give free memory back to the system and start counting its peak anew, as far as the system can."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    release()
     with suppress(OSError):  # a kernel without it counts from the start of the process
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def run_apart(command: Sequence[str]) -> tuple[str, float]:
+    """Run a command; what it prints on standard output, and its process's peak memory in 10^6 bytes."""
+    with tempfile.TemporaryFile("w+") as said:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as child:
+            assert child.stdout is not None
+            printed = child.stdout.read()
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if child.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{said.read()}")
+    return printed, used.ru_maxrss * 1024 / 1e6
 
 
 def _status_mb(key: str) -> float | None:

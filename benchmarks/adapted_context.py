@@ -87,26 +87,17 @@ def _adapted(
     results: Path, config: Any, arm: str, rate: str, speaker: str, tail: float | None
 ) -> tuple[Any, list[Any]]:
     """The model with a speaker's adapter, hearing so much silence, and the speaker's test part."""
+    from benchmarks._tuned import parts_of, tuned_adapter, weights_of
     from saml.adapters.adapted import AdaptedRecogniser
-    from saml.adapters.store import load_adapter
-    from saml.corpora.manifests import read_cuts
-    from saml.corpora.split_files import read_splits
     from saml.decoding.encoder_batches import with_context
     from saml.models.store import load_model
-    from saml.runtime import layout
-    from saml.runtime.layout import place
-    from saml.tuning.rates import adaptation_trial
 
-    folder = place(results, layout.MODEL, model=layout.model_name(config["arms"][arm]["precision"]))
-    base, content = load_model(folder / "model.safetensors", folder / "model.json")
-    trial = adaptation_trial(results, arm, float(rate), speaker, config["tuning"]["seed"])
-    stored = load_adapter(trial / "adapter.safetensors", trial / "adapter.json", content)
+    weights = weights_of(results, config["arms"][arm]["precision"])
+    base, content = load_model(weights, weights.with_suffix(".json"))
+    stored = tuned_adapter(results, config, arm, float(rate), speaker, content)
     recogniser = AdaptedRecogniser(base, stored.spec, seed=0)
     recogniser.load_state(stored.folds[0])
-    speech = place(results, layout.SPEECH, speaker=speaker)
-    cuts = {cut.id: cut for cut in read_cuts(speech / "cuts.jsonl.gz")}
-    (fold,) = read_splits(speech / "splits.json", cuts)
-    chosen = [cuts[utterance] for utterance in fold.test]
+    chosen = parts_of(results, speaker)["test"]
     if tail is not None:
         base.settings["features"]["tail_seconds"] = tail
         chosen = [with_context(cut, cut.num_frames + round(100 * tail)) for cut in chosen]

@@ -5,14 +5,12 @@ Then an NF4 model that is loaded with torch's compiler, which bitsandbytes asks 
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._harness import Report, arguments, interleave, prepare, run_apart
 from saml.cli.stage_table import STAGES
 
 # Modules that a stage loads while it runs, by what it does. Both families are there to choose from.
@@ -87,20 +85,7 @@ def _python(code: str) -> Callable[[], float]:
 
 def _process(*command: str) -> Callable[[], float]:
     """A fresh process; calling it returns that one's peak memory in 10^6 bytes."""
-
-    def run() -> float:
-        process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"python {' '.join(command)} failed:\n{said}")
-        return usage.ru_maxrss * 1024 / 1e6
-
-    return run
+    return lambda: run_apart([sys.executable, *command])[1]
 
 
 if __name__ == "__main__":

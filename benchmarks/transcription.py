@@ -5,13 +5,11 @@ process, libraries included. "nothing" imports the same libraries and loads no m
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._harness import Report, arguments, interleave, prepare, run_apart
 
 _LIBRARIES = "import saml.transcribe.command, saml.models.whisper, saml.models.nf4"
 
@@ -33,7 +31,7 @@ def main(given: Sequence[str] | None = None) -> None:
         contenders: dict[str, Callable[[], float]] = {
             "float32": _command(options, model, "normal", texts),
             "packed": _command(options, model, "low", texts),
-            "nothing": lambda: _run([sys.executable, "-c", _LIBRARIES])[1],
+            "nothing": lambda: run_apart([sys.executable, "-c", _LIBRARIES])[1],
         }
         timings = interleave(contenders, repeats=options.repeats, warm_up=0)
         base = timings["nothing"].took_mb
@@ -60,22 +58,10 @@ def _command(
     command += ["--weights", model, "--memory", memory, "--threads", str(options.threads)]
 
     def run() -> float:
-        texts[memory], peak = _run(command)
+        texts[memory], peak = run_apart(command)
         return peak
 
     return run
-
-
-def _run(command: Sequence[str]) -> tuple[str, float]:
-    """What a command prints, and the peak memory of its process in 10^6 bytes."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        assert child.stdout is not None
-        printed = child.stdout.read()
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit status {child.returncode}")
-    return printed, used.ru_maxrss * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ APART = [
     "quantisation",
     "scaled_adapters",
     "transcription",
+    "merging",
+    "segments",
     "runtimes",
 ]
 SCRIPTS = [*everything.ALL, *APART]

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from saml.adapters.store import save_adapter
 from saml.cli.main import main
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
-from saml.transcribe import recordings
+from saml.transcribe import command, recordings
 from saml.transcribe.command import transcribe_files
+from saml.transcribe.models import Transcriber
 from saml.transcribe.reading import read_recording
 from saml.transcribe.segments import Segment
 from tests.models.test_packed import stored
@@ -142,6 +144,59 @@ def test_the_model_of_an_adapter_is_found_and_a_table_has_several(
     table.write_text("file,adapter\nshort.wav,a\n")
     assert main(["transcribe", "--adapters", str(table)]) == 1
     assert "table.tsv, line 2: needs a file and an adapter" in capsys.readouterr().err
+
+
+def test_a_whisper_by_name_is_in_full_precision_unless_memory_is_low(
+    make_recogniser: Callable[[], Recogniser],
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The folder of an imported model has both; its two models give other texts."""
+    base = tmp_path / "models" / "base" / "model.safetensors"
+    (tmp_path / "models" / "nf4").mkdir(parents=True)
+    base.parent.mkdir()
+    save_model(make_recogniser(), base, base.with_suffix(".json"))
+    path = stored(make_recogniser(), tmp_path)
+    nf4 = tmp_path / "models" / "nf4" / "model.safetensors"
+    for suffix in (".safetensors", ".json"):
+        path.with_suffix(suffix).rename(nf4.with_suffix(suffix))
+    (tmp_path / "tokenizer.json").rename(nf4.with_name("tokenizer.json"))
+    monkeypatch.setattr("saml.personalise.bases.imported", lambda name: tmp_path)
+    used: list[Path] = []
+    opened = command.open_model
+
+    def noted(weights: Path, *others: Any, **options: Any) -> Transcriber:
+        used.append(weights)
+        return opened(weights, *others, **options)
+
+    monkeypatch.setattr(command, "open_model", noted)
+    short = tmp_path / "short.wav"
+    soundfile.write(short, soundfile.read(noise)[0][:16_000], 16_000)
+    for memory in ("normal", "low"):
+        assert list(transcribe_files(files=[short], base="openai/whisper-tiny.en", memory=memory))
+    assert used == [base, nf4]
+
+
+def test_segments_are_shorter_with_an_adapter(
+    model: Path, noise: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """12 s with an adapter, or what the model takes, if that is less; without one always what it takes."""
+    base, content = load_model(model, model.with_suffix(".json"))
+    adapted = AdaptedRecogniser(base, SPEC, seed=1)
+    adapter = model.with_name("adapter.safetensors")
+    save_adapter(
+        adapter, adapter.with_suffix(".json"), spec=SPEC, folds=[adapted.state()], base=content, origin={}
+    )
+    long = noise.with_name("longer.wav")
+    soundfile.write(long, np.tile(soundfile.read(noise)[0], 6), 16_000)
+    limits: list[float] = []
+    monkeypatch.setattr(
+        recordings, "speech_segments", lambda samples, longest: limits.append(longest) or [Segment(0, 16_000)]
+    )
+    for given in (None, adapter):
+        assert list(transcribe_files(files=[long], weights=model, adapter=given))
+    assert limits == ([20.0, 12.0] if family == "conformer" else [1.4, 1.4])
 
 
 def test_packed_weights_give_the_same_text(

@@ -18,6 +18,7 @@ rule routes:
         "<benchmarks>/routes/{speaker}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(ROUTED_ARMS),
+        speaker=ALONE,
     conda:
         "../../environment.yaml"
     threads: threads_of("routes")

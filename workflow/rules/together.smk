@@ -1,5 +1,6 @@
-# Several target speakers in one job and in the same batches, where `speakers_together` is more than 1: the outputs of
-# `adapt` and `decode`, made for fixed groups of target_speakers. `{speaker}` in a command is filled in by the program.
+# Several target speakers in one job, where `speakers_together` is more than 1: the outputs of `adapt`, `decode` and
+# `routes`, made for fixed groups of target_speakers. Adaptation and decoding have the speakers in the same batches.
+# `{speaker}` in a command is filled in by the program.
 
 
 def for_each(template):
@@ -126,4 +127,43 @@ for number, group in enumerate(GROUPS, start=1):
                 splits=for_each(f"{SPEECH}/splits.json"),
                 hypotheses=for_each(f"{ADAPTED}/hypotheses.jsonl"),
                 record=for_each(f"{ADAPTED}/run.jsonl"),
+            )
+
+    rule:
+        name:
+            f"routes_group{number}"
+        input:
+            weights=model("model.safetensors"),
+            description=model("model.json"),
+            adapter=f"{PRETRAINED}/adapter.safetensors",
+            adapter_description=f"{PRETRAINED}/adapter.json",
+            cuts=expand(f"{SPEECH}/cuts.jsonl.gz", speaker=group),
+            features=expand(f"{SPEECH}/features.bin", speaker=group),
+        output:
+            routes=expand(f"{ROUTES}/routes.csv", speaker=group, allow_missing=True),
+            record=expand(f"{ROUTES}/run.jsonl", speaker=group, allow_missing=True),
+        log:
+            f"<logs>/routes/group{number}/{{arm}}/seed{{seed}}.log",
+        benchmark:
+            f"<benchmarks>/routes/group{number}/{{arm}}/seed{{seed}}.tsv"
+        wildcard_constraints:
+            arm=one_of(ROUTED_ARMS),
+        conda:
+            "../../environment.yaml"
+        threads: threads_of("routes")
+        resources:
+            gpu=GPUS,
+            mem_mb=growing(2000),
+            runtime=minutes_for(group),
+        params:
+            speakers=ids(group),
+            settings=settings("routes"),
+        message:
+            "Routing {params.speakers} with {wildcards.arm}, seed {wildcards.seed}"
+        shell:
+            command(
+                "routes",
+                cuts=for_each(f"{SPEECH}/cuts.jsonl.gz"),
+                routes=for_each(f"{ROUTES}/routes.csv"),
+                record=for_each(f"{ROUTES}/run.jsonl"),
             )

@@ -12,10 +12,6 @@ from typing import Any
 
 from benchmarks._harness import Report, arguments, interleave, prepare
 
-DRAWS = 10_000
-# Word errors and words of each utterance, by speaker.
-Counts = list[list[tuple[int, int]]]
-
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
@@ -32,19 +28,20 @@ def main(given: Sequence[str] | None = None) -> None:
     prepare(options)
     import torch
 
+    from benchmarks._scores import compared, pooled
     from saml.config.load import load
 
     torch.set_num_threads(options.threads)
     config = load([options.results / "config.yaml"])
-    counts: dict[str, Counts] = {}
+    counts: dict[str, Any] = {}
     ways = _ways(options, config)
     runs = {name: _run(name, way, counts, options, config) for name, way in ways.items()}
     timings = interleave(runs, repeats=options.repeats, warm_up=0)  # what counts are errors
     report = Report("merging", "into which weights, and as a mixture or as one LoRA?", options)
     reference = next(iter(ways))
-    report.compare(options.arm, timings, reference=reference, more={n: _pooled(c) for n, c in counts.items()})
+    report.compare(options.arm, timings, reference=reference, more={n: pooled(c) for n, c in counts.items()})
     for name in list(ways)[1:]:
-        report.note(f"{name} against {reference}: {_compared(counts[reference], counts[name], options.seed)}")
+        report.note(f"{name} against {reference}: {compared(counts[reference], counts[name], options.seed)}")
     report.finish()
 
 
@@ -68,28 +65,24 @@ def _ways(options: Any, config: Mapping[str, Any]) -> dict[str, tuple[str, bool]
 def _run(
     name: str,
     way: tuple[str, bool],
-    counts: dict[str, Counts],
+    counts: dict[str, Any],
     options: Any,
     config: Mapping[str, Any],
 ) -> Callable[[], None]:
     """Decodes every tuning speaker with the speaker's own adapter, and notes errors under `name`."""
+    from benchmarks._scores import add_counts
     from benchmarks._tuned import parts_of
     from saml.decoding.transcription import Search, best_outputs
-    from saml.evaluation.wer import count, errors, reference_units
 
     search = Search(**{**config["decoding"], "ctc_weight": 0.0, "beams": options.beams})
 
     def run() -> None:
-        counts[name] = []
+        counts[name] = {}
         for speaker in config["tuning"]["speakers"]:
             parts = parts_of(options.results, speaker)
             recogniser = _recogniser(options, config, speaker, parts["train"], *way)
             outputs = best_outputs(recogniser, parts["test"], search, whole_context=True)
-            found = [
-                count(cut.supervisions[0].text, output.text, ["released"])["released"]["words"]
-                for cut, output in zip(parts["test"], outputs, strict=True)
-            ]
-            counts[name].append([(errors(one), reference_units(one)) for one in found])
+            add_counts(counts[name], speaker, parts["test"], outputs)
 
     return run
 
@@ -122,28 +115,6 @@ def _recogniser(
     recogniser = AdaptedRecogniser(base, spec, seed=0)
     recogniser.load_state(state)
     return recogniser
-
-
-def _pooled(counts: Counts) -> dict[str, Any]:
-    wrong = sum(errors for own in counts for errors, _ in own)
-    words = sum(units for own in counts for _, units in own)
-    return {"errors": wrong, "words": words, "WER %": 100 * wrong / words}
-
-
-def _compared(reference: Counts, other: Counts, seed: int) -> str:
-    """The interval of the relative WER reduction, utterances resampled within speakers, and p."""
-    import numpy as np
-
-    from saml.evaluation.bootstrap import interval, p_value, rates, relative_reductions, resampled_sums
-
-    tables = [
-        np.array([[a[0], b[0], a[1]] for a, b in zip(one, two, strict=True)])
-        for one, two in zip(reference, other, strict=True)
-    ]
-    sums = resampled_sums(tables, draws=DRAWS, seed=seed)
-    before, after = (rates(sums[:, column], sums[:, 2]) for column in (0, 1))
-    ends = interval(relative_reductions(before, after))
-    return f"reduction [{100 * ends.low:.0f}, {100 * ends.high:.0f}] %, p = {p_value(before, after):.2f}"
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
+    from benchmarks._scores import compared
     from benchmarks.whisper_context import system
     from saml.config.load import load
     from saml.models.nf4 import quantisable
@@ -79,39 +80,57 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
     recogniser, cuts = system(load(CONFIGS)["model"], None, rows, folder)
     own = as_module(recogniser).state_dict()
     originals = {name: own[name].clone() for name in quantisable(recogniser)}
+    speakers = [row.speaker for row in rows]
     found: dict[str, dict[str, Any]] = {}
-    runs = {WHOLE: _run(WHOLE, found, recogniser, cuts, options.beams, originals, None)}
-    for setting in SETTINGS:
-        runs[setting.name] = _run(setting.name, found, recogniser, cuts, options.beams, originals, setting)
+    counts: dict[str, Any] = {}
+    runs = {}
+    for setting in (None, *SETTINGS):
+        name = WHOLE if setting is None else setting.name
+        decode = _decode(recogniser, cuts, speakers, options.beams)
+        runs[name] = _run(name, found, counts, decode, recogniser, originals, setting)
     timings = interleave(runs, repeats=options.repeats, warm_up=0)  # what counts are errors
     report.compare(f"{len(rows)} utterances", timings, reference=WHOLE, more=found)
+    for name in list(runs)[1:]:
+        report.note(f"{name} against {WHOLE}: {compared(counts[WHOLE], counts[name], options.seed)}")
+
+
+def _decode(
+    recogniser: Any, cuts: Sequence[Any], speakers: Sequence[str], beams: int
+) -> Callable[[], tuple[Any, int]]:
+    """Decodes everything; returns word errors and the number of outputs that looped."""
+    from benchmarks._scores import add_counts
+    from saml.decoding.transcription import Search, best_outputs
+
+    search = Search(beams=beams, batch_seconds=120.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True)
+
+    def decode() -> tuple[Any, int]:
+        outputs = best_outputs(recogniser, cuts, search, whole_context=True)
+        counts: dict[str, Any] = {}
+        for speaker, cut, output in zip(speakers, cuts, outputs, strict=True):
+            add_counts(counts, speaker, [cut], [output])
+        return counts, sum(bool(output.guard) for output in outputs)
+
+    return decode
 
 
 def _run(
     name: str,
     found: dict[str, dict[str, Any]],
+    counts: dict[str, Any],
+    decode: Callable[[], tuple[Any, int]],
     recogniser: Any,
-    cuts: Sequence[Any],
-    beams: int,
     originals: dict[str, Any],
     setting: Setting | None,
 ) -> Callable[[], None]:
     """Sets the weights, decodes everything and notes under `name` what came out."""
-    from saml.decoding.transcription import Search, best_outputs
-    from saml.evaluation.wer import count, error_rate, pool, reference_units
-
-    search = Search(beams=beams, batch_seconds=120.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True)
+    from benchmarks._scores import pooled
 
     def run() -> None:
         megabytes, error = _set_weights(recogniser, originals, setting)
-        outputs = best_outputs(recogniser, cuts, search, whole_context=True)
-        pairs = zip(cuts, outputs, strict=True)
-        counts = [count(cut.supervisions[0].text, output.text, ["released"]) for cut, output in pairs]
-        total = pool(one["released"]["words"] for one in counts)
+        counts[name], looped = decode()
         found[name] = {
-            "words": reference_units(total),
-            "WER %": 100 * error_rate(total),
-            "looped": sum(bool(output.guard) for output in outputs),
+            **pooled(counts[name]),
+            "looped": looped,
             "MB": megabytes,
             "error of weights %": 100 * error,
         }

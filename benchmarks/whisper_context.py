@@ -85,11 +85,7 @@ def _rows(config: Any) -> list[Any]:
 def system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) -> tuple[Any, list[Any]]:
     """The checkpoint with this much silence, and the utterances' cuts with features to suit."""
     import torch
-    from lhotse import SupervisionSegment
 
-    from saml.corpora.audio import read_cut, read_recording
-    from saml.features.log_mel import LogMel, feature_config
-    from saml.features.store import ArchiveWriter, store_features
     from saml.models.checkpoints.transformers import open_checkpoint, read_recogniser
     from saml.runtime.devices import device
 
@@ -97,15 +93,26 @@ def system(model: Any, tail: float | None, rows: Sequence[Any], folder: Path) ->
     model["whisper"]["features"]["tail_seconds"] = tail
     recogniser = read_recogniser(open_checkpoint(model))
     recogniser.to(torch.device(device()))
+    return recogniser, cuts_of(rows, model, folder, f"{tail}")
+
+
+def cuts_of(rows: Sequence[Any], model: Any, folder: Path, name: str) -> list[Any]:
+    """The cuts of utterances, with their texts and a model's features, which lie in `folder` under `name`."""
+    from lhotse import SupervisionSegment
+
+    from saml.corpora.audio import read_cut, read_recording
+    from saml.features.log_mel import LogMel, feature_config
+    from saml.features.store import ArchiveWriter, store_features
+
     extractor, cuts = LogMel(feature_config(model)), []
-    with ArchiveWriter(folder / f"{tail}.bin") as archive:
+    with ArchiveWriter(folder / f"{name}.bin") as archive:
         for row in rows:
             recording, _ = read_recording(row.path, row.utterance, folder / f"{row.utterance}.flac")
             cut = recording.to_cut()
             cut.id = row.utterance
             cut.supervisions = [SupervisionSegment(cut.id, cut.id, 0.0, cut.duration, text=row.text)]
             cuts.append(store_features(cut, read_cut(cut)[0], extractor, archive))
-    return recogniser, cuts
+    return cuts
 
 
 def _search(beams: int) -> Any:

@@ -27,6 +27,7 @@ APART = [
     "merging",
     "segments",
     "runtimes",
+    "transfer",
 ]
 SCRIPTS = [*everything.ALL, *APART]
 

@@ -1,4 +1,4 @@
-"""A recogniser with adapters in it: where they go, how they are routed, which parameters are theirs."""
+"""A recogniser with adapters in it: where they go, which row uses which, which parameters are theirs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,16 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saml.adapters.layer import MixtureLinear, Route
-from saml.adapters.router import CrossRouter, Router, RouteTable
+from saml.adapters.layer import MixtureLinear
+from saml.adapters.routing import Routing
 from saml.adapters.rows import Rows
 from saml.adapters.sites import FEED_FORWARD, find_sites
 from saml.adapters.spec import AdapterSpec
 from saml.models.recogniser import Encoded, Recogniser, as_module, replace_module
 from saml.runtime.errors import SamlError
-
-DECODER = ("decoder_self", "cross")
-ATTENTION = ("encoder_self", *DECODER)
 
 # The name of a table of routes among the parameters.
 TABLE = "routers.table.logits"
@@ -29,16 +26,7 @@ class AdaptedRecogniser:
 
     Every adapter and router parameter has the adapters as first dimension. Before a batch is encoded,
     `assign` gives the adapter index of its rows; a single adapter needs no assignment. Encoding, routing,
-    training and search then use each row's own adapter.
-
-    Encoder attention is routed by each layer's own input; decoder self- and cross-attention once per
-    utterance from the encoder output, one route for all decoder layers: the decoder's own input would show
-    a router the future while training, and only the newest token while decoding. The method was released so,
-    and the specification's `decoder_routing` "input" does it for comparison: each decoder layer is routed by
-    its input, targets to come and the padding after them included.
-
-    With `routes_from` "table" there is no router: every speaker has learned weights, one route for each
-    attention module of the encoder and for each kind of the decoder's.
+    training and search then use each row's own adapter. `Routing` says how experts are weighted.
     """
 
     def __init__(
@@ -72,25 +60,14 @@ class AdaptedRecogniser:
         self.rows = Rows(adapters)
         self._independent = independent
         self._assigned: list[int] = []
-        self._tokens: Tensor | None = None
-        self._mask: Tensor | None = None
-        self._fixed: Tensor | None = None
-        self._encoder_routes: dict[str, Route] = {}
-        self._by_input = spec.decoder_routing == "input"
-        # By kind, or, routed by their inputs, by attention module.
-        self._decoder_routes = {} if self._by_input else {kind: Route() for kind in DECODER}
-        self._decoder_kinds: dict[str, str] = {}
-        self._pooled_encoder: Tensor | None = None
-        self._chosen: Tensor | None = None
-        self._feed_forward_route = Route()
-        self._speakers = {speaker: index for index, speaker in enumerate(speakers)}
-        self._speaking: Tensor | None = None
+        self._routing = Routing(base, spec, self.rows, speakers=speakers)
         as_module(base).requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = self._inject()
-            self.routers = self._make_routers() if spec.routed and spec.experts > 1 else nn.ModuleDict()
-        self._hook_inputs()
+            if spec.routed and spec.experts > 1:
+                self._routing.make_routers()
+        self.routers = self._routing.routers
         self.eval()
 
     # ---- adapters of a batch ----------------------------------------------------------------
@@ -110,10 +87,8 @@ class AdaptedRecogniser:
         row, for a table of several speakers.
         """
         self._assigned = list(adapters)
-        indices = [self._speakers[one] for one in speakers] if self._speakers else []
-        self._speaking = torch.tensor(indices, device=self._device) if indices else None
         self.rows.assign(adapters, self._device)
-        self._tokens = None if tokens is None else tokens.to(self._device)
+        self._routing.assign(tokens, speakers, self._device)
 
     @property
     def _device(self) -> torch.device:
@@ -137,10 +112,9 @@ class AdaptedRecogniser:
     def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
         """Encode and route: afterwards the decoder's routes are those of this batch."""
         self._choose(None)
-        self._mask = self.base.frame_mask(lengths)
-        self._route_from_table(len(features))
+        self._routing.before_encoder(len(features), self.base.frame_mask(lengths))
         encoded = self.base.encode(features, lengths)
-        self._route_decoder(encoded)
+        self._routing.after_encoder(encoded)
         return encoded
 
     def logits(self, encoded: Encoded, tokens: Tensor) -> Tensor:
@@ -165,108 +139,26 @@ class AdaptedRecogniser:
 
     def fix_routes(self, weights: Tensor | None) -> None:
         """Use `weights` `(batch, experts)` in all layers instead of the routers; None restores routing."""
-        self._fixed = weights
-        for route in [
-            *self._encoder_routes.values(),
-            *self._decoder_routes.values(),
-            self._feed_forward_route,
-        ]:
-            route.weights = weights
+        self._routing.fix(weights)
 
     @property
     def routed_by_input(self) -> bool:
         """Whether the decoder's routes depend on its input tokens."""
-        return self._by_input and bool(self.routers) and self._fixed is None
-
-    @property
-    def _every_route(self) -> dict[str, Route]:
-        """All routes, by attention module (encoder) or kind (decoder)."""
-        return {**self._encoder_routes, **self._decoder_routes}
+        return self._routing.by_input
 
     def routes(self) -> dict[str, Tensor]:
         """The weights `(batch, experts)` used last, by attention module (encoder) or kind (decoder).
 
         A decoder that is routed by its input has routes by attention module too, from when it runs.
         """
-        used = {name: route.weights for name, route in self._every_route.items()}
-        return {name: weights.detach() for name, weights in used.items() if weights is not None}
-
-    def _route_from_table(self, rows: int) -> None:
-        """Set all routes of a batch where they are in a table."""
-        if self._fixed is None and "table" in self.routers:
-            weights = self.routers["table"](self._speaking, rows)
-            for layer, route in enumerate(self._every_route.values()):
-                route.weights = weights[:, layer]
-
-    def _route_decoder(self, encoded: Encoded) -> None:
-        """Set the decoder's routes from encoder states; routed by input, pool what all its layers share."""
-        if self._fixed is not None or not self.routers or "table" in self.routers:
-            return
-        if self._by_input:
-            router = self.routers["cross"]
-            assert isinstance(router, CrossRouter)
-            self._pooled_encoder = router.pool_encoder(encoded.states, encoded.mask)
-        for kind, route in self._decoder_routes.items():
-            # Routed by input, a route is set when its layer runs.
-            route.weights = None if self._by_input else self.routers[kind](encoded.states, encoded.mask)
+        return self._routing.used()
 
     def _choose(self, rows: Tensor | None) -> None:
         """The decoder runs next on `rows` `(chosen,)` of the batch; None: on all."""
-        if self._assigned and (rows is not None or self._chosen is not None):
+        if self._assigned and (rows is not None or self._routing.chosen is not None):
             own = range(len(self._assigned)) if rows is None else rows.tolist()
             self.rows.assign([self._assigned[row] for row in own], self._device)
-        self._chosen = rows
-        for route in [*self._decoder_routes.values(), self._feed_forward_route]:
-            route.chosen = rows
-
-    def _make_routers(self) -> nn.ModuleDict:
-        """A router for each kind of attention, or the table that all of them have in place of it."""
-        if self.spec.routes_from == "table":
-            layers = len(self._every_route)
-            table = RouteTable(max(1, len(self._speakers)), layers, self.spec.experts, self.rows)
-            return nn.ModuleDict({"table": table})
-        return nn.ModuleDict({kind: self._router(kind) for kind in ATTENTION})
-
-    def _router(self, kind: str) -> nn.Module:
-        router = CrossRouter if kind == "cross" and self._by_input else Router
-        return router(self.base.width, self.spec.experts, self.rows, temperature=self.spec.temperature)
-
-    def _hook_inputs(self) -> None:
-        """Have the routers see the input of attention modules before these run."""
-        if not self.routers or "table" in self.routers:
-            return
-        modules = dict(as_module(self.base).named_modules())
-        for name, route in self._encoder_routes.items():
-            modules[name].register_forward_pre_hook(self._hook("encoder_self", route), with_kwargs=True)
-        for name, kind in self._decoder_kinds.items():
-            hook = self._hook(kind, self._decoder_routes[name])
-            modules[name].register_forward_pre_hook(hook, with_kwargs=True)
-
-    def _hook(self, kind: str, route: Route) -> Any:
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self._fixed is None:
-                states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-                route.weights, route.chosen = self._routed(kind, states), None
-
-        return before
-
-    def _routed(self, kind: str, states: Tensor) -> Tensor:
-        """The weights of one attention module from its input `(rows, time, width)`."""
-        if kind == "encoder_self":
-            return self.routers[kind](states, self._mask)
-        mask = self._decoder_mask(states)
-        if kind == "decoder_self":
-            return self.routers[kind](states, mask)
-        assert self._pooled_encoder is not None
-        pooled = self._pooled_encoder if self._chosen is None else self._pooled_encoder[self._chosen]
-        pooled = pooled.repeat_interleave(len(states) // len(pooled), dim=0)  # for beams
-        return self.routers[kind](states, mask, pooled)
-
-    def _decoder_mask(self, states: Tensor) -> Tensor:
-        """The part of `(batch, tokens, width)` that an input router sees: all, padding included."""
-        if self._tokens is None:
-            return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        return torch.arange(states.shape[1], device=states.device) < self._tokens[:, None]
+        self._routing.choose(rows)
 
     # ---- injection --------------------------------------------------------------------------
 
@@ -278,7 +170,7 @@ class AdaptedRecogniser:
                 continue
             layer = MixtureLinear(
                 linear,
-                self._route(kind, name),
+                self._routing.route_of(kind, name),
                 self.rows,
                 experts=experts,
                 rank=self.spec.rank,
@@ -291,17 +183,6 @@ class AdaptedRecogniser:
             replace_module(as_module(self.base), name, layer)
             layers[name] = layer
         return nn.ModuleDict({name.replace(".", "/"): layer for name, layer in layers.items()})
-
-    def _route(self, kind: str, name: str) -> Route:
-        if kind == FEED_FORWARD:
-            return self._feed_forward_route
-        attention = name.rpartition(".")[0]  # q, k, v and output projection share their module's route
-        if kind == "encoder_self":
-            return self._encoder_routes.setdefault(attention, Route())
-        if not self._by_input:
-            return self._decoder_routes[kind]
-        self._decoder_kinds[attention] = kind
-        return self._decoder_routes.setdefault(attention, Route())
 
     # ---- parameters and state -----------------------------------------------------------------
 

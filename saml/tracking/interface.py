@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from saml.runtime.errors import SamlError
 from saml.tracking.location import artefacts
 from saml.tracking.publish import Counts, publish
 
@@ -52,9 +53,11 @@ def open_interface(results: Path, *, store: str | None = None, port: int = PORT)
         port: the port of loopback at which the interface answers.
 
     Raises:
-        SamlError: there are no results, or the store does not answer.
+        SamlError: there are no results, no run has ended yet, or the store does not answer.
     """
     counts = publish(results, store=store)
+    if not counts.pages:
+        raise SamlError(f"{results}: there is no run to show yet; run the experiment first")
     print(counts)
     print("Comparison of the runs:", *(f"  {link}" for link in links(counts, port)), sep="\n")
     if is_server(counts.store):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from make_adapted import Make, Speech, adapted, spec
 
 from saml.adapters import AdaptedRecogniser, find_sites
 from saml.models.recogniser import Recogniser, as_module
 from saml.runtime.errors import SamlError
+from tests.adapters.make_adapted import Make, Speech, adapted, spec
 
 # Two feed-forward modules of two linears in each of 2 Conformer blocks, one in all others.
 FEED_FORWARD = {"conformer": 2 * 4 + 2 * 2, "whisper": 2 * 2 + 2 * 2}

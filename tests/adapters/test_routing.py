@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from make_adapted import Make, Speech, adapted
 from transformers import GenerationConfig, GenerationMixin
+
+from tests.adapters.make_adapted import Make, Speech, adapted
 
 
 def test_routes_differ_by_layer_in_the_encoder_and_not_in_the_decoder(

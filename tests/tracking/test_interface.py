@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from saml.runtime.errors import SamlError
 from saml.tracking import interface
 from saml.tracking.location import default_store
 from saml.tracking.publish import Counts, publish
@@ -129,3 +130,9 @@ def test_an_experiment_of_an_earlier_version_gets_the_present_views(results: Pat
     assert tags["mlflow.note.content"] == "a note of the user's"
     # Its artefacts stay where that experiment has them.
     assert len(list((results / "old").rglob("hypotheses.jsonl"))) == 4
+
+
+def test_where_no_run_has_ended_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "logs").mkdir(parents=True)
+    with pytest.raises(SamlError, match="there is no run to show yet; run the experiment first"):
+        interface.open_interface(tmp_path)

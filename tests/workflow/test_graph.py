@@ -267,7 +267,9 @@ def test_an_arm_may_start_from_another_arms_pretraining(fresh: Project) -> None:
     for together in (1, 2):
         outcome = fresh.dry_run("all", "--config", f"speakers_together={together}")
         assert outcome.jobs["pretrain"] == 2 and outcome.jobs["initialise_experts"] == 1
-        assert not any(rule.startswith("routes") for rule in outcome.jobs)  # saml-collapsed has a router before adaptation only
+        assert not any(
+            rule.startswith("routes") for rule in outcome.jobs
+        )  # saml-collapsed has a router before adaptation only
     outcome = fresh.dry_run("all", "--printshellcmds")
     (call,) = [
         line

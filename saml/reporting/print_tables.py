@@ -7,12 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from saml.reporting import published
+from saml.reporting.agreement import about, scorers_of, with_other_verdicts
 from saml.reporting.csv_tables import read_table
 from saml.reporting.key_number import key_number
 from saml.reporting.pages import write_page
+from saml.reporting.thirds import thirds
 from saml.reporting.wording import (
     better_worse_equal,
     caveat,
+    number_of,
     p_value,
     pair,
     percent,
@@ -26,6 +29,8 @@ HEAD = [
     *["arm", "WER %", "held-out %", "reduction vs fp32 %", "reduction vs nf4 %"],
     *["MB + speaker", "smaller"],
 ]
+# Of more pairs of arms only those are printed that differ significantly.
+MOST_PAIRS = 15
 
 
 def show(results: Path) -> None:
@@ -40,7 +45,7 @@ def show(results: Path) -> None:
     tables = results / TABLES
     summary, comparisons = read_table(tables / "summary.csv"), read_table(tables / "comparisons.csv")
     lines = [
-        *_report(results.name, summary, comparisons),
+        *_report(results.name, summary, comparisons, read_table(tables / "wer.csv")),
         "",
         *_next(results),
         "",
@@ -83,19 +88,16 @@ def _finished(folder: Path) -> published.Finished:
     return published.Finished(record.experiment, record.corpus or "-", record.family or "-", summary)
 
 
-def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
+def _report(
+    experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame, wer: pd.DataFrame
+) -> list[str]:
     lines = []
     for scorer in dict.fromkeys(summary["scorer"]):
         rows = summary[summary["scorer"] == scorer]
         lines += ["", f"{experiment}, scorer {scorer}", ""]
         lines += aligned([HEAD, *(_row(row) for row in rows.to_dict("records"))])
     lines += _about_loops(summary)
-    lines += ["", "Adapted arms in pairs (positive: the first is better)", ""]
-    adapted = set(summary.loc[summary["speaker_mb"] > 0, "arm"])
-    between = comparisons[comparisons["arm_a"].isin(adapted) & comparisons["arm_b"].isin(adapted)]
-    head = ["", "scorer", "reduction %", "p", "speakers better, worse, equal"]
-    pairs = aligned([head, *(_pair(row) for row in between.to_dict("records"))])
-    lines += pairs if len(between) else ["fewer than two adapted arms"]
+    lines += _thirds(summary, wer) + _pairs(summary, comparisons)
     speakers, seeds = int(summary["speakers"].max()), int(summary["seeds"].max())
     lines += [
         "",
@@ -105,6 +107,52 @@ def _report(experiment: str, summary: pd.DataFrame, comparisons: pd.DataFrame) -
         "models on held-out speakers.",
     ]
     return lines[1:]
+
+
+def _thirds(summary: pd.DataFrame, wer: pd.DataFrame) -> list[str]:
+    """Who gains: WER by thirds of the speakers, where there are speakers enough."""
+    scorer = scorers_of(summary)[0]
+    unadapted = [str(arm) for arm in summary.loc[summary["speaker_mb"] == 0, "arm"]]
+    if not unadapted:
+        return []
+    rates, sizes = thirds(wer, unadapted[0], scorer)
+    if rates.empty:
+        return []
+    head = ["arm", *(f"{third} ({size})" for third, size in zip(rates.columns, sizes, strict=True))]
+    rows = [[str(arm), *map(percent, row)] for arm, row in zip(rates.index, rates.to_numpy(), strict=True)]
+    return [
+        "",
+        f"WER % by thirds of the speakers, ordered by their WER under {unadapted[0]}, scorer {scorer}.",
+        *textwrap.wrap(
+            "The same words order the speakers and are counted, so what is gained over "
+            f"{unadapted[0]} seems too large in the last third and too small in the first.",
+            100,
+        ),
+        "",
+        *aligned([head, *rows]),
+    ]
+
+
+def _pairs(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
+    """Adapted arms against each other, under the first scorer and those that say something else."""
+    adapted = set(summary.loc[summary["speaker_mb"] > 0, "arm"])
+    between = comparisons[comparisons["arm_a"].isin(adapted) & comparisons["arm_b"].isin(adapted)]
+    title = "Adapted arms in pairs (positive: the first is better)"
+    if between.empty:
+        return ["", title, "", "fewer than two adapted arms"]
+    shown = with_other_verdicts(between)
+    pairs = between.groupby(["arm_a", "arm_b"], sort=False).ngroups
+    rows = between[between["scorer"].isin(shown)]
+    left = about(scorers_of(between), shown)
+    if pairs > MOST_PAIRS:
+        rows = rows[(rows["rel_low"] > 0) | (rows["rel_high"] < 0)]
+        left += (
+            f" {number_of(pairs, 'pair')}, all in comparisons.csv; here those whose interval leaves out 0 "
+        )
+        left += f"(by chance alone about {max(1, round(0.05 * pairs))} would)."
+    head = ["", "scorer", "reduction %", "p", "speakers better, worse, equal"]
+    lines = aligned([head, *(_pair(row) for row in rows.to_dict("records"))]) if len(rows) else ["none"]
+    return ["", title, *textwrap.wrap(left, 100), "", *lines]
 
 
 def _about_loops(summary: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from results_tree import ARMS, Tree, run
 
+from saml.reporting import print_tables
 from saml.reporting.print_tables import aligned, show
 from saml.reporting.wording import caveat, number_of, percent
 from saml.runtime.errors import SamlError
@@ -47,6 +48,41 @@ def test_outputs_that_looped_are_named_where_there_are_any(
         assert (said in capsys.readouterr().out) == any(guards)
         page = (tree.root / "pages" / "summary.html").read_text()
         assert ("<th>looped</th>" in page) == any(guards) and "<th>formatted, %</th>" in page
+
+
+def test_of_many_pairs_only_those_that_differ_are_printed(
+    small: Tree, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(small)
+    path = small.root / "tables" / "comparisons.csv"
+    for low, high, said in ((0.1, 0.3, "saml against pqm"), (-0.1, 0.3, "none")):
+        table = pd.read_csv(path)
+        own = (table["arm_a"] == "saml") & (table["arm_b"] == "pqm")
+        table.loc[own, ["rel_low", "rel_high"]] = low, high
+        table.to_csv(path, index=False)
+        monkeypatch.setattr(print_tables, "MOST_PAIRS", 0)
+        show(small.root)
+        section = capsys.readouterr().out.partition("Adapted arms in pairs")[2].partition("cannot speak")[0]
+        assert "1 pair, all in comparisons.csv" in section and f"\n{said}" in section
+        assert ("saml against pqm" in section) == (said != "none")
+
+
+def test_show_prints_thirds_of_the_speakers(
+    tree: Tree, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of nine speakers says one word more than the last; fp32 gets one of the words wrong."""
+    tree.weights("base", 10)
+    tree.hypotheses(None, "fp32", 0, [])
+    speakers = [f"s{number}" for number in range(1, 10)]
+    for number, speaker in enumerate(speakers, start=1):
+        words = " ".join(["yes"] * number)
+        tree.hypotheses(speaker, "fp32", 0, [("test", f"{speaker}-1", words, f"no{words[3:]}", 0)])
+    run(tree, arms={"fp32": ARMS["fp32"]}, speakers=speakers)
+    show(tree.root)
+    lines = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert ["arm", "fewest errors (3)", "between (3)", "most errors (3)"] in lines
+    # 3 errors in 7 + 8 + 9, in 4 + 5 + 6, in 1 + 2 + 3 words.
+    assert ["fp32", "12.5", "20.0", "50.0"] in lines
 
 
 def test_show_ends_with_two_sentences(small: Tree, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,19 +2,29 @@
 
 The utterances of each tuning speaker of an experiment, one after another with pauses, are transcribed as one
 recording by `saml transcribe`, with segments of several lengths: by the model in full precision, and in NF4
-with an adapter as pre-trained, which has not heard these people. Tuning speakers are no target speakers.
-Without an experiment it says so and ends.
+with an adapter as pre-trained, which has not heard these people. The order of the utterances and the pauses
+are drawn several times: where a recording is cut changes more than one would think. Tuning speakers are no
+target speakers. Without an experiment it says so and ends.
 """
 
+import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks._harness import Report, arguments, interleave, prepare
 
 # Seconds of a pause: drawn between these.
 PAUSES = (0.3, 1.5)
+
+
+class Joined(NamedTuple):
+    """A recording of all utterances of a speaker, and what is said in it."""
+
+    speaker: str
+    path: Path
+    text: str
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -26,6 +36,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--longest", nargs="+", type=float, default=[30.0, 20.0, 12.0, 6.0], help="(30 20 12 6)"
     )
+    parser.add_argument("--draws", type=int, default=5, help="recordings of each speaker (5)")
     options = parser.parse_args(given)
     if options.results is None:
         print(
@@ -49,73 +60,94 @@ def main(given: Sequence[str] | None = None) -> None:
     }
     report = Report("segments", "how long may a segment of a long recording be?", options)
     with tempfile.TemporaryDirectory() as folder:
-        spoken = {
-            _joined(options.results, speaker, Path(folder), options.seed): _text(options.results, speaker)
+        spoken = [
+            _joined(options.results, speaker, Path(folder), [options.seed, draw])
             for speaker in config["tuning"]["speakers"]
-        }
+            for draw in range(options.draws)
+        ]
         for name, model in models.items():
-            found: dict[str, dict[str, Any]] = {}
-            runs = {
-                f"{longest:g} s": _run(f"{longest:g} s", found, spoken, {**model, "longest": longest})
-                for longest in options.longest
-            }
-            timings = interleave(runs, repeats=options.repeats, warm_up=0)
-            report.compare(name, timings, reference=next(iter(runs)), more=found)
+            _compare(report, options, name, model, spoken)
     report.finish()
 
 
+def _compare(
+    report: Report, options: argparse.Namespace, name: str, model: dict[str, Any], spoken: list[Joined]
+) -> None:
+    """Add a row for each length of segments, and how each differs from the first."""
+    from benchmarks._scores import compared
+
+    found: dict[str, dict[str, Any]] = {}
+    counts: dict[str, Any] = {}
+    runs = {
+        f"{longest:g} s": _run(f"{longest:g} s", found, counts, spoken, {**model, "longest": longest})
+        for longest in options.longest
+    }
+    reference = next(iter(runs))
+    timings = interleave(runs, repeats=options.repeats, warm_up=0)
+    report.compare(f"{name}, {len(spoken)} recordings", timings, reference=reference, more=found)
+    for length in list(runs)[1:]:
+        against = compared(counts[reference], counts[length], options.seed)
+        report.note(f"{name}, {length} against {reference}: {against}")
+
+
 def _run(
-    name: str, found: dict[str, dict[str, Any]], spoken: dict[Path, str], how: dict[str, Any]
+    name: str,
+    found: dict[str, dict[str, Any]],
+    counts: dict[str, Any],
+    spoken: Sequence[Joined],
+    how: dict[str, Any],
 ) -> Callable[[], None]:
-    """Transcribes the recordings and notes their error rate."""
-    from saml.evaluation.wer import count, error_rate, pool, reference_units
+    """Transcribes the recordings and notes their errors."""
+    from benchmarks._scores import pooled
+    from saml.evaluation.wer import count, errors, pool, reference_units
     from saml.transcribe.command import transcribe_files
 
     def run() -> None:
-        written = list(transcribe_files(files=list(spoken), **how))
-        counts = [
-            count(said, one.text, ["released"])["released"]["words"]
-            for said, one in zip(spoken.values(), written, strict=True)
+        written = list(transcribe_files(files=[one.path for one in spoken], **how))
+        own = [
+            count(one.text, transcript.text, ["released"])["released"]["words"]
+            for one, transcript in zip(spoken, written, strict=True)
         ]
-        total = pool(counts)
+        counts[name] = {}
+        for one, words in zip(spoken, own, strict=True):
+            counts[name].setdefault(one.speaker, []).append((errors(words), reference_units(words)))
+        total = pool(own)
         found[name] = {
-            "segments": sum(len(one.segments) for one in written),
-            "words": reference_units(total),
-            "WER %": 100 * error_rate(total),
+            "segments": sum(len(transcript.segments) for transcript in written),
+            **pooled(counts[name]),
+            "deletions": total["deletions"],
+            "insertions": total["insertions"],
         }
 
     return run
 
 
-def _joined(results: Path, speaker: str, folder: Path, seed: int) -> Path:
-    """A recording of all utterances of a speaker, with a pause of faint noise after each."""
+def _joined(results: Path, speaker: str, folder: Path, seed: list[int]) -> Joined:
+    """A recording of a speaker's utterances in a drawn order, with a pause of faint noise after each."""
     import numpy as np
     import soundfile
 
     from saml.audio import SAMPLING_RATE
     from saml.corpora.audio import read_cut
 
-    noise = np.random.default_rng(seed)
-    parts = []
-    for cut in _cuts(results, speaker):
-        pause = noise.normal(0, 1e-4, round(SAMPLING_RATE * noise.uniform(*PAUSES)))
-        parts += [read_cut(cut)[0], pause.astype(np.float32)]
-    path = folder / f"{speaker}.flac"
+    drawn = np.random.default_rng(seed)
+    parts, texts = [], []
+    cuts = _cuts(results, speaker)
+    for index in drawn.permutation(len(cuts)):
+        pause = drawn.normal(0, 1e-4, round(SAMPLING_RATE * drawn.uniform(*PAUSES)))
+        parts += [read_cut(cuts[index])[0], pause.astype(np.float32)]
+        texts.append(cuts[index].supervisions[0].text)
+    path = folder / f"{speaker}-{seed[-1]}.flac"
     soundfile.write(path, np.concatenate(parts), SAMPLING_RATE)
-    return path
-
-
-def _text(results: Path, speaker: str) -> str:
-    return " ".join(cut.supervisions[0].text for cut in _cuts(results, speaker))
+    return Joined(speaker, path, " ".join(texts))
 
 
 def _cuts(results: Path, speaker: str) -> list[Any]:
-    """The utterances of a speaker, by id."""
-    from benchmarks._tuned import parts_of
+    from saml.corpora.manifests import read_cuts
+    from saml.runtime import layout
+    from saml.runtime.layout import place
 
-    return sorted(
-        (cut for part in parts_of(results, speaker).values() for cut in part), key=lambda cut: cut.id
-    )
+    return read_cuts(place(results, layout.SPEECH, speaker=speaker) / "cuts.jsonl.gz")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--longest", nargs="+", type=float, default=[30.0, 20.0, 12.0, 6.0], help="(30 20 12 6)"
     )
+    parser.add_argument("--adapter-only", action="store_true", help="without the model in full precision")
     parser.add_argument("--draws", type=int, default=5, help="recordings of each speaker (5)")
     options = parser.parse_args(given)
     if options.results is None:
@@ -54,10 +55,9 @@ def main(given: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     config = load([options.results / "config.yaml"])
     adapter = place(options.results, layout.PRETRAINED, arm=options.arm, seed=config["seeds"][0])
-    models = {
-        "full precision": {"weights": weights_of(options.results, "fp32")},
-        options.arm: {"adapter": adapter / "adapter.safetensors"},
-    }
+    models = {options.arm: {"adapter": adapter / "adapter.safetensors"}}
+    if not options.adapter_only:
+        models = {"full precision": {"weights": weights_of(options.results, "fp32")}, **models}
     report = Report("segments", "how long may a segment of a long recording be?", options)
     with tempfile.TemporaryDirectory() as folder:
         spoken = [

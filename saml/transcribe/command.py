@@ -13,7 +13,7 @@ from saml.transcribe.models import open_model, set_language
 from saml.transcribe.recordings import Recording, transcripts
 from saml.transcribe.writing import Transcript, place, written
 
-# An adapter knows utterances of some seconds: with longer segments it made more errors (RESULTS.md).
+# An adapter knows utterances of some seconds.
 _ADAPTED_SECONDS = 12.0
 # Seconds of speech in a batch, padding included, by --memory.
 _BATCH_SECONDS = {"normal": 120.0, "low": 30.0}

@@ -95,7 +95,9 @@ def _transcribe(
     """The transcripts of a group, decoded in the same batches."""
     pieces: list[tuple[int, Segment]] = []
     for index, (recorded, _) in enumerate(group):
-        pieces += [(index, segment) for segment in _segments(recorded, longest)]
+        # Adapters are trained on single sentences, and most end the text after one (RESULTS.md).
+        segments = _segments(recorded, longest, join=not transcriber.adapted)
+        pieces += [(index, segment) for segment in segments]
     archive = folder / "features.bin"
     with ArchiveWriter(archive) as features:
         extractor = LogMel(transcriber.features)
@@ -116,10 +118,10 @@ def _transcribe(
     ]
 
 
-def _segments(recorded: Recorded, longest: float) -> list[Segment]:
+def _segments(recorded: Recorded, longest: float, *, join: bool) -> list[Segment]:
     if recorded.seconds <= longest:
         return [Segment(0, len(recorded.samples))]
-    return speech_segments(recorded.samples, longest)
+    return speech_segments(recorded.samples, longest, join=join)
 
 
 def _cut(

@@ -25,18 +25,17 @@ class Segment(NamedTuple):
     stop: int
 
 
-def speech_segments(samples: Tensor, longest: float) -> list[Segment]:
+def speech_segments(samples: Tensor, longest: float, *, join: bool) -> list[Segment]:
     """The segments of a recording in which somebody speaks, in order, none longer than `longest` seconds.
-
-    Neighbouring ones are joined as long as they fit into `longest`: a recogniser hears more context, and
-    has fewer of them to encode.
 
     Args:
         samples: `(samples,)` float32 at 16 kHz.
         longest: in seconds, at least 1.
+        join: whether neighbouring segments become one as long as they fit into `longest`: a recogniser hears
+            more context, and has fewer of them to encode.
     """
     found = _spoken(samples, longest)
-    return joined(found, round(longest * SAMPLING_RATE))
+    return joined(found, round(longest * SAMPLING_RATE)) if join else found
 
 
 def joined(segments: Sequence[Segment], longest: int) -> list[Segment]:

@@ -33,7 +33,7 @@ def test_each_sentence_is_found_and_pauses_are_left_out(
     spoken: tuple[torch.Tensor, list[tuple[float, float]]],
 ) -> None:
     samples, places = spoken
-    found = speech_segments(samples, longest=4.0)
+    found = speech_segments(samples, longest=4.0, join=True)
     assert len(found) == len(places)
     for segment, (start, end) in zip(found, places, strict=True):
         assert start - 0.5 < segment.start / 16_000 < start + 0.3
@@ -44,9 +44,16 @@ def test_neighbours_are_joined_as_far_as_they_fit(
     spoken: tuple[torch.Tensor, list[tuple[float, float]]],
 ) -> None:
     samples, places = spoken
-    [whole] = speech_segments(samples, longest=30.0)
+    [whole] = speech_segments(samples, longest=30.0, join=True)
     assert whole.start / 16_000 == pytest.approx(places[0][0], abs=0.5)
     assert whole.stop / 16_000 == pytest.approx(places[-1][1], abs=0.5)
+
+
+def test_unless_every_sentence_shall_stand_alone(
+    spoken: tuple[torch.Tensor, list[tuple[float, float]]],
+) -> None:
+    samples, places = spoken
+    assert len(speech_segments(samples, longest=30.0, join=False)) == len(places)
 
 
 def test_speech_without_pauses_is_cut_all_the_same(
@@ -55,21 +62,21 @@ def test_speech_without_pauses_is_cut_all_the_same(
     samples, places = spoken
     start, end = (round(16_000 * second) for second in places[0])
     for_ever = samples[start + 1600 : end - 1600].repeat(12)
-    found = speech_segments(for_ever, longest=5.0)
+    found = speech_segments(for_ever, longest=5.0, join=True)
     assert all(segment.stop - segment.start <= 5 * 16_000 for segment in found)
     covered = sum(segment.stop - segment.start for segment in found)
     assert covered > 0.9 * len(for_ever)
 
 
 def test_silence_has_no_segments() -> None:
-    assert speech_segments(torch.zeros(16_000 * 40), longest=30.0) == []
+    assert speech_segments(torch.zeros(16_000 * 40), longest=30.0, join=True) == []
 
 
 def test_the_number_of_threads_stays() -> None:
     """In a process of its own: the first import of silero-vad sets it to one."""
     code = (
         "import torch; from saml.transcribe.segments import speech_segments; torch.set_num_threads(3); "
-        "speech_segments(torch.zeros(16_000), longest=30.0); print(torch.get_num_threads())"
+        "speech_segments(torch.zeros(16_000), longest=30.0, join=True); print(torch.get_num_threads())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3"]

@@ -52,7 +52,7 @@ def noise(tmp_path: Path) -> Path:
 def cut_by_hand(monkeypatch: pytest.MonkeyPatch) -> list[Segment]:
     """Noise has no speech: segments are given in place of those of the voice activity detector."""
     segments = [Segment(1600, 16_000), Segment(30_000, 48_000)]
-    monkeypatch.setattr(recordings, "speech_segments", lambda samples, longest: segments)
+    monkeypatch.setattr(recordings, "speech_segments", lambda samples, longest, join: segments)
     return segments
 
 
@@ -178,7 +178,7 @@ def test_a_whisper_by_name_is_in_full_precision_unless_memory_is_low(
     assert used == [base, nf4]
 
 
-def test_segments_are_shorter_with_an_adapter(
+def test_with_an_adapter_segments_are_shorter_and_never_joined(
     model: Path, noise: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """12 s with an adapter, or what the model takes, if that is less; without one always what it takes."""
@@ -190,13 +190,17 @@ def test_segments_are_shorter_with_an_adapter(
     )
     long = noise.with_name("longer.wav")
     soundfile.write(long, np.tile(soundfile.read(noise)[0], 6), 16_000)
-    limits: list[float] = []
-    monkeypatch.setattr(
-        recordings, "speech_segments", lambda samples, longest: limits.append(longest) or [Segment(0, 16_000)]
-    )
+    limits: list[tuple[float, bool]] = []
+
+    def noted(samples: torch.Tensor, longest: float, *, join: bool) -> list[Segment]:
+        limits.append((longest, join))
+        return [Segment(0, 16_000)]
+
+    monkeypatch.setattr(recordings, "speech_segments", noted)
     for given in (None, adapter):
         assert list(transcribe_files(files=[long], weights=model, adapter=given))
-    assert limits == ([20.0, 12.0] if family == "conformer" else [1.4, 1.4])
+    longest = [20.0, 12.0] if family == "conformer" else [1.4, 1.4]
+    assert limits == list(zip(longest, [True, False], strict=True))
 
 
 def test_packed_weights_give_the_same_text(

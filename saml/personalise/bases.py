@@ -79,6 +79,21 @@ def configuration(base: str) -> dict[str, Any]:
     return config
 
 
+def about_start(folder: Path, arm: str) -> str:
+    """What an arm's adapter starts from, and what that means for whoever spoke the recordings."""
+    if arm == FRESH_ARM:
+        return (
+            "no adapter that was pre-trained on other speakers is shipped for this model (or --start none): "
+            "the adapter starts from nothing, which takes more recordings to help, and may harm"
+        )
+    description = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1) / "adapter.json"
+    speech = read_json_object(description).get("speech", "other speakers")
+    return (
+        f"the adapter starts from one that was pre-trained on {speech}; with another accent it may "
+        "begin worse than the model itself: compare with --start none"
+    )
+
+
 def _readable(base: str) -> str:
     """The last part of a name, with letters that are safe in a path."""
     last = Path(base.removeprefix(HUB).partition("@")[0]).name or "whisper"

@@ -17,7 +17,7 @@ from saml.config.load import labels_in_models_style, load, save
 from saml.config.settings import start_of
 from saml.corpora.manifests import file_of, read_cuts
 from saml.evaluation.wer import error_rate, pool
-from saml.personalise.bases import DEFAULTS, FRESH_ARM, arm_of, imported, is_experiment
+from saml.personalise.bases import DEFAULTS, about_start, arm_of, imported, is_experiment
 from saml.personalise.estimate import expected_seconds, in_words
 from saml.personalise.page import write_page
 from saml.personalise.resume import Step
@@ -72,12 +72,7 @@ def personalise(
         return adapt_to_recordings(results=Path(base), recordings=recordings, out=out, arms=arms, **options)
     results = imported(base)
     arm = arm_of(results, start)
-    if arm == FRESH_ARM:
-        print(
-            "no adapter that was pre-trained on other speakers is shipped for this model (or --start none): "
-            "the adapter starts from nothing, which takes more recordings to help, and may harm",
-            file=sys.stderr,
-        )
+    print(about_start(results, arm), file=sys.stderr)
     return adapt_to_recordings(results=results, recordings=recordings, out=out, arms=arms or [arm], **options)
 
 

@@ -12,7 +12,7 @@ from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.load import load, validate
 from saml.models.store import load_model
 from saml.personalise import bases
-from saml.personalise.bases import arm_of, configuration, imported, is_experiment
+from saml.personalise.bases import about_start, arm_of, configuration, imported, is_experiment
 from saml.runtime.errors import SamlError
 from saml.training.adapter_training import adapter_spec
 from tests.models.conftest import save_bpe_checkpoint
@@ -70,9 +70,18 @@ def test_an_adapter_is_shipped_for_exactly_the_weights_that_it_was_trained_on(
     spec = adapter_spec({"arm": config["arms"]["pqm"], "adapters": config["adapters"]})
     state = AdaptedRecogniser(base, spec, seed=1).state()
     path = tmp_path / "shipped" / "tiny" / "adapter.safetensors"
-    save_adapter(path, path.with_suffix(".json"), spec=spec, folds=[state], base=content, origin={})
+    save_adapter(
+        path,
+        path.with_suffix(".json"),
+        spec=spec,
+        folds=[state],
+        base=content,
+        origin={"speech": "six Scots"},
+    )
     imported(str(checkpoint), tmp_path / "cache")
     assert arm_of(folder, "auto") == "pqm" and arm_of(folder, "none") == "nf4-lora"
+    assert "pre-trained on six Scots; with another accent" in about_start(folder, "pqm")
+    assert "starts from nothing" in about_start(folder, "nf4-lora")
     started = folder / "pretrained/pqm/seed1/adapter.safetensors"
     assert started.read_bytes() == path.read_bytes()
     # Of another model's weights it is not offered.
@@ -109,4 +118,6 @@ def test_what_is_shipped_is_small_and_has_its_origin() -> None:
     assert files and all(path.stat().st_size < 1 << 20 for path in files)
     for path in bases.SHIPPED.glob("*/adapter.json"):
         assert path.parent.name in (bases.SHIPPED / "README.md").read_text()
-        assert "/" not in json.dumps(json.loads(path.read_text())["settings"])  # no path of a machine
+        description = json.loads(path.read_text())
+        assert description["speech"] in (bases.SHIPPED / "README.md").read_text()
+        assert "/" not in json.dumps(description["settings"])  # no path of a machine

@@ -98,7 +98,7 @@ def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     )
     error = b""
     with pipe.open("w"):  # returns when the command has opened the other end
-        for _ in range(3):  # a signal between two system calls is noticed with the next one
+        for _ in range(6):  # a signal between two system calls is noticed with the next one
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 _, error = process.communicate(timeout=20)

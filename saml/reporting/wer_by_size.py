@@ -14,9 +14,11 @@ from saml.reporting.report_data import Report
 Point = tuple[float, float]
 # The least distance of two labels, as a share of the height of the axes.
 LABEL_GAP = 0.055
-# Factors of size: up to which arms count as about the same; from a point to its name; from the last point to
-# the edge.
-SAME_SIZE, BESIDE, ROOM = 1.15, 1.05, 1.7
+# Factors of size: up to which arms count as about the same; from a point to its name; from the points to the
+# edges, with names at both sides.
+SAME_SIZE, BESIDE, ROOM = 1.15, 1.05, 2.2
+# A title has room for so many arms.
+MOST_NAMED = 3
 
 
 def wer_by_size(report: Report) -> Figure:
@@ -148,4 +150,6 @@ def _ticks(axes: Axes) -> None:
 
 
 def _listed(arms: Sequence[str]) -> str:
+    if len(arms) > MOST_NAMED:
+        return "the ringed ones"
     return " or ".join([", ".join(arms[:-1]), arms[-1]] if len(arms) > 1 else arms)

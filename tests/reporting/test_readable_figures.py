@@ -1,5 +1,6 @@
 """Figures can be read: no name on another, no legend on data, one panel where the scorers agree."""
 
+import dataclasses
 from itertools import combinations
 
 import pandas as pd
@@ -146,6 +147,15 @@ def test_sizes_are_of_the_model_and_one_adapter(report: Report) -> None:
     assert axes.get_xscale() == "log"
     assert {text.get_text().split()[0] for text in axes.texts} == set(found)
     assert "nf4 or pqm" in figure.get_suptitle()
+
+
+def test_many_arms_of_the_front_are_not_listed(report: Report) -> None:
+    """A fourth would run out of the title."""
+    summary = report.summary.copy()
+    summary["speaker_mb"] = summary["arm"].map({"fp32": 0, "nf4": 0, "pqm": 0.1, "saml": 0.2})
+    summary["wer"] = summary["arm"].map({"fp32": 0.1, "nf4": 0.4, "pqm": 0.3, "saml": 0.2})
+    figure = drawn("wer_by_size", dataclasses.replace(report, summary=summary))
+    assert figure.get_suptitle().splitlines()[0].endswith("better than the ringed ones")
 
 
 def test_names_of_points_at_one_place_do_not_overlap(report: Report) -> None:

@@ -134,8 +134,8 @@ def _run(
 def _recogniser(results: Path, config: Mapping[str, Any], arm: str | None, precision: str) -> Any:
     """The model, with the arm's pre-trained adapter where one is named."""
     from benchmarks._tuned import weights_of
-    from saml.adapters.adapted import AdaptedRecogniser
     from saml.adapters.store import load_adapter
+    from saml.decoding.transcription import adapted
     from saml.models.store import load_model
     from saml.runtime import layout
     from saml.runtime.layout import place
@@ -146,7 +146,7 @@ def _recogniser(results: Path, config: Mapping[str, Any], arm: str | None, preci
         return base
     folder = place(results, layout.PRETRAINED, arm=arm, seed=config["seeds"][0])
     stored = load_adapter(folder / "adapter.safetensors", folder / "adapter.json", content)
-    recogniser = AdaptedRecogniser(base, stored.spec, seed=0)
+    recogniser = adapted(base, stored)
     recogniser.load_state(stored.folds[0])
     return recogniser
 

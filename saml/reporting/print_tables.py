@@ -143,16 +143,17 @@ def _pairs(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
     shown = with_other_verdicts(between)
     pairs = between.groupby(["arm_a", "arm_b"], sort=False).ngroups
     rows = between[between["scorer"].isin(shown)]
-    left = about(scorers_of(between), shown)
+    note = [about(scorers_of(between), shown)]
     if pairs > MOST_PAIRS:
         rows = rows[(rows["rel_low"] > 0) | (rows["rel_high"] < 0)]
-        left += (
-            f" {number_of(pairs, 'pair')}, all in comparisons.csv; here those whose interval leaves out 0 "
-        )
-        left += f"(by chance alone about {max(1, round(0.05 * pairs))} would)."
+        by_chance = max(1, round(0.05 * pairs))
+        note += [
+            f"{number_of(pairs, 'pair')}, all in comparisons.csv; here those whose interval leaves out 0",
+            f"(by chance alone about {by_chance} would).",
+        ]
     head = ["", "scorer", "reduction %", "p", "speakers better, worse, equal"]
     lines = aligned([head, *(_pair(row) for row in rows.to_dict("records"))]) if len(rows) else ["none"]
-    return ["", title, *textwrap.wrap(left, 100), "", *lines]
+    return ["", title, *textwrap.wrap(" ".join(note), 100), "", *lines]
 
 
 def _about_loops(summary: pd.DataFrame) -> list[str]:

@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-ERRORS = ["substitutions", "deletions", "insertions"]
+from saml.evaluation.wer import OPERATIONS
+
+ERRORS = [operation for operation in OPERATIONS if operation != "hits"]
 THIRDS = ("fewest errors", "between", "most errors")
 # Where there are fewer speakers, a third is one or two people.
 LEAST_SPEAKERS = 9

@@ -153,7 +153,7 @@ def _pairs(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
         ]
     head = ["", "scorer", "reduction %", "p", "speakers better, worse, equal"]
     lines = aligned([head, *(_pair(row) for row in rows.to_dict("records"))]) if len(rows) else ["none"]
-    return ["", title, *textwrap.wrap(" ".join(note), 100), "", *lines]
+    return ["", title, *textwrap.wrap(" ".join(note).strip(), 100), "", *lines]
 
 
 def _about_loops(summary: pd.DataFrame) -> list[str]:

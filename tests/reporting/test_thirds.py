@@ -13,7 +13,7 @@ def _table(speakers: int) -> pd.DataFrame:
             for scorer, more in (("released", 0), ("whisper", 5)):
                 rows.append(
                     {
-                        **{"speaker": f"s{number:02d}", "arm": arm, "seed": seed, "scorer": scorer},
+                        **{"speaker": f"s{99 - number}", "arm": arm, "seed": seed, "scorer": scorer},
                         **{"words": 10, "substitutions": errors, "deletions": 0, "insertions": more},
                     }
                 )

@@ -132,7 +132,10 @@ def test_an_experiment_of_an_earlier_version_gets_the_present_views(results: Pat
     assert len(list((results / "old").rglob("hypotheses.jsonl"))) == 4
 
 
-def test_where_no_run_has_ended_nothing_is_started(tmp_path: Path) -> None:
+def test_where_no_run_has_ended_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(program))
     (tmp_path / "mine" / "logs").mkdir(parents=True)
     with pytest.raises(SamlError, match="there is no run to show yet; run the experiment first"):
         interface.open_interface(tmp_path)
+    assert not started

@@ -181,6 +181,22 @@ def test_cells_are_in_per_cent(routed: Tree) -> None:
     assert "1.7 of 2 effective experts" in figure.axes[0].get_title()
 
 
+def test_many_speakers_and_mixtures_stay_on_a_page(routed: Tree) -> None:
+    """Thirteen speakers: shades instead of numbers, six layers of a mixture side by side."""
+    tables = run(routed)
+    weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
+    copies = [weights.assign(speaker=weights["speaker"] + f" {number}") for number in range(18)]
+    many = pd.concat(copies)[lambda table: table["speaker"] != "anna 17"]
+    figure = module.routing_map(many, routers)
+    assert len(figure.axes) == 4 and not any(axes.texts for axes in figure.axes)
+    assert figure.axes[0].get_title().startswith("saml:\nencoder layer 1\n")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["35 speakers"]
+    shades = figure.axes[0].images[0]
+    assert shades.get_array().shape == (35, 2) and shades.get_clim() == (0.0, 1.0)
+    # 36 speakers and six mixtures of six layers: in two pages of A4 (11.7 inches), not eight.
+    assert figure.get_figheight() < 5
+
+
 def test_layers_are_not_averaged(routed: Tree) -> None:
     """Each layer uses one expert only: no mixture, although the mean over layers looks like one."""
     for path in routed.root.glob("pretrained/saml/seed1/routes/*/routes.csv"):

@@ -5,8 +5,8 @@ the model without them), and decodes with each the speaker's own test part and t
 an experiment it says so and ends.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def main(given: Sequence[str] | None = None) -> None:
     config = load([options.results / "config.yaml"])
     speakers = config["target_speakers"][: options.speakers]
     for arm in options.arms:
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Decoded] = {}
         runs = {
             _name(factor): _run(found, options.results, config, arm, speakers, factor)
             for factor in options.factors
@@ -43,8 +43,39 @@ def main(given: Sequence[str] | None = None) -> None:
         # What counts are errors, not times.
         timings = interleave(runs, repeats=options.repeats, warm_up=0)
         reference = _name(options.factors[0])
-        report.compare(f"{len(speakers)} speakers, {arm}", timings, reference=reference, more=found)
+        more = {name: decoded.columns() for name, decoded in found.items()}
+        report.compare(f"{len(speakers)} speakers, {arm}", timings, reference=reference, more=more)
+        _note_differences(report, arm, found, reference, options.seed)
     report.finish()
+
+
+@dataclass
+class Decoded:
+    """`_scores.Counts` with each speaker's adapter times one factor: own test parts, held-out speakers."""
+
+    own: dict[str, Any] = field(default_factory=dict)
+    heldout: dict[str, Any] = field(default_factory=dict)
+    looped: int = 0
+
+    def columns(self) -> dict[str, Any]:
+        """As in the table."""
+        from benchmarks._scores import pooled
+
+        own, heldout = pooled(self.own)["WER %"], pooled(self.heldout)["WER %"]
+        return {"WER own %": own, "WER held-out %": heldout, "looped": self.looped}
+
+
+def _note_differences(
+    report: Report, arm: str, found: Mapping[str, Decoded], reference: str, seed: int
+) -> None:
+    """Each factor against the first one, with intervals."""
+    from benchmarks._scores import compared
+
+    for name, decoded in found.items():
+        if name != reference:
+            own = compared(found[reference].own, decoded.own, seed)
+            heldout = compared(found[reference].heldout, decoded.heldout, seed)
+            report.note(f"{arm}, {name} against {reference}: own {own}; held-out {heldout}")
 
 
 def _name(factor: float) -> str:
@@ -52,44 +83,39 @@ def _name(factor: float) -> str:
 
 
 def _run(
-    found: dict[str, dict[str, Any]],
+    found: dict[str, Decoded],
     results: Path,
     config: Any,
     arm: str,
     speakers: Sequence[str],
     factor: float,
 ) -> Callable[[], None]:
-    """Decodes every speaker's test part and the held-out pool, and notes the error rates."""
+    """Decodes every speaker's test part and the held-out pool, and notes the errors."""
+    from benchmarks._scores import add_counts
     from saml.decoding.transcription import Search, best_outputs
-    from saml.evaluation.wer import count, error_rate, pool
 
     search = Search(**config["decoding"])
 
     def run() -> None:
-        counts: dict[str, list[Any]] = {"own": [], "held-out": []}
-        looped = 0
+        decoded = found[_name(factor)] = Decoded()
+        heldout: list[Any] = []
         for speaker in speakers:
-            recogniser, cuts = _scaled(results, config, arm, speaker, factor)
-            for part, own in cuts.items():
-                outputs = best_outputs(recogniser, own, search, whole_context=factor == 0)
-                looped += sum(bool(output.guard) for output in outputs)
-                counts[part] += [
-                    count(cut.supervisions[0].text, output.text, ["released"])["released"]["words"]
-                    for cut, output in zip(own, outputs, strict=True)
-                ]
-        found[_name(factor)] = {
-            "WER own %": 100 * error_rate(pool(counts["own"])),
-            "WER held-out %": 100 * error_rate(pool(counts["held-out"])),
-            "looped": looped,
-        }
+            recogniser, own, pool = _scaled(results, config, arm, speaker, factor)
+            # Without adapters the model is the same for all speakers, and hears the whole context.
+            if factor != 0 or not heldout:
+                heldout = best_outputs(recogniser, pool, search, whole_context=factor == 0)
+            outputs = best_outputs(recogniser, own, search, whole_context=factor == 0)
+            decoded.looped += sum(bool(output.guard) for output in [*outputs, *heldout])
+            add_counts(decoded.own, speaker, own, outputs)
+            add_counts(decoded.heldout, speaker, pool, heldout)
 
     return run
 
 
 def _scaled(
     results: Path, config: Any, arm: str, speaker: str, factor: float
-) -> tuple[Any, dict[str, list[Any]]]:
-    """The model with a speaker's adapter times `factor`, and the cuts to decode."""
+) -> tuple[Any, list[Any], list[Any]]:
+    """The model with a speaker's adapter times `factor`, the speaker's test part, and held-out speakers'."""
     from saml.adapters.adapted import AdaptedRecogniser
     from saml.adapters.store import load_adapter
     from saml.corpora.manifests import read_cuts
@@ -109,7 +135,7 @@ def _scaled(
     cuts = {cut.id: cut for cut in read_cuts(speech / "cuts.jsonl.gz")}
     fold = read_splits(speech / "splits.json", cuts)[0]
     pool = read_cuts(place(results, layout.POOL, role="heldout") / "cuts.jsonl.gz")
-    return recogniser, {"own": [cuts[utterance] for utterance in fold.test], "held-out": pool}
+    return recogniser, [cuts[utterance] for utterance in fold.test], pool
 
 
 if __name__ == "__main__":

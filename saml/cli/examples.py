@@ -18,6 +18,9 @@ saml prune --collapse --out-adapter anna.safetensors \\
     "doctor": "saml doctor --configfile config/an4-whisper.yaml",
     "download": "saml download librispeech --root corpora --parts train-clean-100",
     "show": "saml show results/spoken_commands-conformer",
+    "compare": """\
+snakemake --cores 2 all --configfile mine.yaml      # mine.yaml: what differs, with a name: `experiment: mine`
+saml compare results/spoken_commands-conformer results/mine --arms pqm saml""",
     "show-published": "saml show-published results/*",
     "show-rates": """\
 snakemake --cores 2 tune

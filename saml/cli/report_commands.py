@@ -10,6 +10,7 @@ from saml.cli.dispatch import call
 def add(commands: Any) -> None:
     """Add the commands of this group."""
     _add_show(commands)
+    _add_compare(commands)
     _add_show_published(commands)
     _add_show_rates(commands)
     _add_progress(commands)
@@ -23,6 +24,19 @@ def _add_show(commands: Any) -> None:
     )
     command.add_argument("results", type=Path, help=PATHS["results"])
     command.set_defaults(run=lambda options: call("saml.reporting.print_tables:show", options))
+
+
+def _add_compare(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="compare arms of two experiments",
+        description="Print how many fewer errors an arm makes in the second experiment than in the first, on "
+        "the test utterances of both, with intervals.",
+    )
+    command.add_argument("first", type=Path, help=PATHS["results"])
+    command.add_argument("second", type=Path, help="the other experiment's folder")
+    command.add_argument("--arms", nargs="+", metavar="ARM", help="only these (default: all that both have)")
+    command.set_defaults(run=lambda options: call("saml.reporting.compare:compare", options))
 
 
 def _add_show_published(commands: Any) -> None:

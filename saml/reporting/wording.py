@@ -14,7 +14,12 @@ def with_interval(row: Mapping[Any, Any], name: str) -> str:
     """A rate or reduction with its interval, in per cent: "45.0 [36.5, 53.1]"; "-" if missing."""
     if math.isnan(row[name]):
         return "-"
-    return f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
+    return f"{percent(row[name])} {interval(row, name)}"
+
+
+def interval(row: Mapping[Any, Any], name: str) -> str:
+    """An interval in per cent: "[36.5, 53.1]"."""
+    return f"[{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
 
 
 def p_value(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Draw docs/what_was_found.png from the tables of RESULTS.md: `python docs/what_was_found.py`."""
+"""Draw docs/what_was_found.png from docs/lab-book/synthetic-and-an4.md: `python docs/what_was_found.py`."""
 
 import re
 from pathlib import Path
@@ -27,8 +27,8 @@ INTERVAL = rf"\[{NUMBER}, {NUMBER}\]"
 
 
 def entry(heading: str) -> str:
-    """The text of one entry of RESULTS.md."""
-    text = (ROOT / "RESULTS.md").read_text()
+    """The text of one entry of the lab book."""
+    text = (ROOT / "docs/lab-book/synthetic-and-an4.md").read_text()
     (found,) = re.findall(rf"^## \S+ {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     return str(found)
 

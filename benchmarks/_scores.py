@@ -25,6 +25,28 @@ def add_counts(
         own.append((errors(words), reference_units(words)))
 
 
+def counts_by_speaker(cuts: Sequence[MonoCut], outputs: Sequence[Output], scorer: str = "released") -> Counts:
+    """The word errors and words of cuts of several speakers."""
+    counts: Counts = {}
+    for cut, output in zip(cuts, outputs, strict=True):
+        add_counts(counts, cut.supervisions[0].speaker, [cut], [output], scorer)
+    return counts
+
+
+def summed(several: Sequence[Counts]) -> Counts:
+    """Errors and words of utterances that were decoded several times, such as with one adapter after another.
+
+    An utterance that is decoded several times is drawn as one: its outputs depend on each other.
+    """
+    return {
+        speaker: [
+            (sum(errors for errors, _ in times), sum(words for _, words in times))
+            for times in zip(*(counts[speaker] for counts in several), strict=True)
+        ]
+        for speaker in several[0]
+    }
+
+
 def pooled(counts: Counts) -> dict[str, Any]:
     """Errors, words and WER in per cent, over all speakers: columns of a table."""
     wrong = sum(errors for own in counts.values() for errors, _ in own)

@@ -51,17 +51,20 @@ def main(given: Sequence[str] | None = None) -> None:
 
 @dataclass
 class Decoded:
-    """`_scores.Counts` with each speaker's adapter times one factor: own test parts, held-out speakers."""
+    """Counts of `_scores` with each speaker's adapter times one factor.
+
+    `own`: of the speakers' test parts; `heldout`: of held-out speakers, for each adapter.
+    """
 
     own: dict[str, Any] = field(default_factory=dict)
-    heldout: dict[str, Any] = field(default_factory=dict)
+    heldout: list[dict[str, Any]] = field(default_factory=list)
     looped: int = 0
 
     def columns(self) -> dict[str, Any]:
         """As in the table."""
-        from benchmarks._scores import pooled
+        from benchmarks._scores import pooled, summed
 
-        own, heldout = pooled(self.own)["WER %"], pooled(self.heldout)["WER %"]
+        own, heldout = pooled(self.own)["WER %"], pooled(summed(self.heldout))["WER %"]
         return {"WER own %": own, "WER held-out %": heldout, "looped": self.looped}
 
 
@@ -69,12 +72,12 @@ def _note_differences(
     report: Report, arm: str, found: Mapping[str, Decoded], reference: str, seed: int
 ) -> None:
     """Each factor against the first one, with intervals."""
-    from benchmarks._scores import compared
+    from benchmarks._scores import compared, summed
 
     for name, decoded in found.items():
         if name != reference:
             own = compared(found[reference].own, decoded.own, seed)
-            heldout = compared(found[reference].heldout, decoded.heldout, seed)
+            heldout = compared(summed(found[reference].heldout), summed(decoded.heldout), seed)
             report.note(f"{arm}, {name} against {reference}: own {own}; held-out {heldout}")
 
 
@@ -91,7 +94,7 @@ def _run(
     factor: float,
 ) -> Callable[[], None]:
     """Decodes every speaker's test part and the held-out pool, and notes the errors."""
-    from benchmarks._scores import add_counts
+    from benchmarks._scores import add_counts, counts_by_speaker
     from saml.decoding.transcription import Search, best_outputs
 
     search = Search(**config["decoding"])
@@ -107,7 +110,7 @@ def _run(
             outputs = best_outputs(recogniser, own, search, whole_context=factor == 0)
             decoded.looped += sum(bool(output.guard) for output in [*outputs, *heldout])
             add_counts(decoded.own, speaker, own, outputs)
-            add_counts(decoded.heldout, speaker, pool, heldout)
+            decoded.heldout.append(counts_by_speaker(pool, heldout))
 
     return run
 

@@ -5,13 +5,14 @@ Two experiments can differ in what arms of one experiment share, such as labels,
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
+from saml.evaluation.wer import OPERATIONS
 from saml.reporting.csv_tables import read_table
-from saml.reporting.hypotheses import read_counts
+from saml.reporting.hypotheses import decodings, read_counts, read_lines
 from saml.reporting.pairs import COMPARISON_COLUMNS, Paired
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import (
@@ -29,12 +30,14 @@ from saml.runtime.layout import TABLES
 # Of the bootstrap; the numbers of the default experiment.
 DRAWS, SEED = 10_000, 1
 HEAD = [
-    *["arm", "scorer", "first, WER %", "second, WER %", "reduction %", "p"],
+    *["arm", "scorer", "first, WER %", "second, WER %", "relative WER reduction %", "p"],
     *["over speakers", "speakers better, worse, equal"],
 ]
+KEY = ["arm", "speaker", "seed", "scorer"]
 
 
-class Common(NamedTuple):
+@dataclass(frozen=True)
+class Common:
     """What two experiments have both: arms (and whether they are adapted), speakers, seeds, scorers."""
 
     arms: dict[str, dict[str, bool]]
@@ -46,78 +49,114 @@ class Common(NamedTuple):
 def compare(first: Path, second: Path, arms: Sequence[str] | None = None) -> None:
     """Print the relative WER reduction of arms in the experiment `second` against the same arms in `first`.
 
+    Only speakers, seeds and scorers that both have count.
+
     Args:
         first, second: `results/<experiment>`, both with tables.
         arms: the arms to compare; None: all that both have.
 
     Raises:
-        SamlError: an experiment has no tables or a damaged file, they have no arm, speaker, seed or scorer in
-            common, or they tested a speaker on different utterances.
+        SamlError: an experiment has no tables, or unfinished or damaged ones; the two have no arm, speaker,
+            seed or scorer in common, or tested a speaker on different utterances or texts.
     """
-    common = _common(first, second, arms)
-    counts = [_counts(results, common) for results in (first, second)]
-    _check_same_utterances(first, second, counts)
-    renamed = [table.assign(arm=table["arm"] + f"/{number}") for number, table in enumerate(counts)]
-    paired = Paired(pd.concat(renamed), draws=DRAWS, seed=SEED)
+    tables = [_wer_table(results) for results in (first, second)]
+    common = _common(first, second, tables, arms)
+    counts = [_counts(results, table, common) for results, table in zip((first, second), tables, strict=True)]
+    # After the counts, which check every line.
+    utterances = _check_same_texts(first, second, common)
+    # A name that no arm has: the number of the experiment after a slash.
+    named = [table.assign(arm=table["arm"] + f"/{number}") for number, table in enumerate(counts)]
+    paired = Paired(pd.concat(named), draws=DRAWS, seed=SEED)
     rows = [_row(paired, arm, scorer) for arm in common.arms for scorer in common.scorers]
-    utterances = len(counts[0].drop_duplicates(["speaker", "utterance"]))
-    seeds = f", seed {', '.join(map(str, common.seeds))}" if common.seeds else ""
     about = (
-        f"The second is {second}, the first {first}: {number_of(utterances, 'test utterance')} of "
-        f"{number_of(len(common.speakers), 'speaker')}{seeds}. Positive: the second makes fewer errors. "
-        "Intervals (95 %) are of a paired bootstrap, which resamples utterances within speakers, or "
-        f"speakers too. {caveat(len(common.speakers))}"
+        f"First: {first}; second: {second}. {number_of(utterances, 'test utterance')} of "
+        f"{number_of(len(common.speakers), 'speaker')}{_seeds(common.seeds)}. A positive reduction: fewer "
+        "errors in the second. Its interval (95 %) and p are of a paired bootstrap that resamples utterances "
+        'within speakers; "over speakers" is the interval where speakers are resampled too. '
+        f"{caveat(len(common.speakers))}"
     )
     print(*aligned([HEAD, *rows]), "", *textwrap.wrap(about, 100, break_on_hyphens=False), sep="\n")
 
 
-def _common(first: Path, second: Path, arms: Sequence[str] | None) -> Common:
-    one, two = (read_table(results / TABLES / "wer.csv") for results in (first, second))
+def _wer_table(results: Path) -> pd.DataFrame:
+    path = results / TABLES / "wer.csv"
+    table = read_table(path)
+    if missing := [column for column in [*KEY, *OPERATIONS] if column not in table]:
+        raise SamlError(f"{path}: column {missing[0]!r} is missing; write this table again")
+    return table
 
-    def both(column: str, named: str) -> list:
-        found = [value for value in dict.fromkeys(one[column]) if value in set(two[column])]
-        if not found:
-            raise SamlError(f"{first} and {second} have no {named} in common: there is nothing to compare")
-        return found
 
-    have = both("arm", "arm")
+def _common(first: Path, second: Path, tables: Sequence[pd.DataFrame], arms: Sequence[str] | None) -> Common:
+    one, two = tables
+
+    def both(column: str) -> list:
+        return [value for value in dict.fromkeys(one[column]) if value in set(two[column])]
+
+    have = both("arm")
     if missing := [arm for arm in arms or [] if arm not in have]:
-        raise SamlError(f"--arms {missing[0]}: not in both experiments, which have {', '.join(have)}")
+        raise SamlError(
+            f"--arms {missing[0]}: not in both experiments, which have {', '.join(have) or 'none'}"
+        )
+    one, two = (table[table["arm"].isin(arms or have)] for table in tables)
+    for column in ("arm", "speaker", "scorer"):
+        if not both(column):
+            raise SamlError(f"{first} and {second} have no {column} in common: there is nothing to compare")
     # Arms without adaptation have seed 0 alone.
-    one, two = (table[table["arm"].isin(arms or have)] for table in (one, two))
     adapted = {str(arm): bool((rows["seed"] != 0).all()) for arm, rows in one.groupby("arm", sort=False)}
-    seeds = [int(seed) for seed in both("seed", "seed") if seed != 0]
+    seeds = [int(seed) for seed in both("seed") if seed != 0]
     if not seeds and any(adapted.values()):
-        raise SamlError(
-            f"{first} and {second} have no seed in common: only arms without adaptation can be compared"
-        )
-    speakers, scorers = both("speaker", "speaker"), both("scorer", "scorer")
-    return Common({arm: {"adapted": found} for arm, found in adapted.items()}, speakers, seeds, scorers)
-
-
-def _counts(results: Path, common: Common) -> pd.DataFrame:
-    """The counts of the common test utterances; words are those of the reference."""
-    table = read_counts(results, *common, heldout=False)
-    test = table[table["part"] == "test"]
-    return test.assign(units=test["words.hits"] + test["words.substitutions"] + test["words.deletions"])
-
-
-def _check_same_utterances(first: Path, second: Path, counts: Sequence[pd.DataFrame]) -> None:
-    one, two = (
-        table.drop_duplicates(["speaker", "utterance", "scorer"])
-        .set_index(["speaker", "utterance", "scorer"])["units"]
-        .sort_index()
-        for table in counts
+        without = [arm for arm, found in adapted.items() if not found]
+        instead = f"; only arms without adaptation: --arms {' '.join(without)}" if without else ""
+        raise SamlError(f"{first} and {second} have no seed in common{instead}")
+    return Common(
+        {arm: {"adapted": found} for arm, found in adapted.items()}, both("speaker"), seeds, both("scorer")
     )
-    if not one.equals(two):
-        differing = one.index.symmetric_difference(two.index)
-        if differing.empty:
-            differing = one.index[(one != two).to_numpy()]
-        speaker, utterance, _ = differing[0]
+
+
+def _counts(results: Path, table: pd.DataFrame, common: Common) -> pd.DataFrame:
+    """The counts of the test utterances, which are those that the table of the experiment sums up."""
+    found = read_counts(results, common.arms, common.speakers, common.seeds, common.scorers, heldout=False)
+    test = found[found["part"] == "test"]
+    sums = test.groupby(KEY)[[f"words.{operation}" for operation in OPERATIONS]].sum()
+    stated = table.set_index(KEY)[list(OPERATIONS)].reindex(sums.index)
+    differing = sums.index[(sums.to_numpy() != stated.to_numpy()).any(axis=1)]
+    if len(differing):
+        arm, speaker, seed, _ = differing[0]
         raise SamlError(
-            f"{first} and {second}: speaker {speaker} was tested on different utterances or texts, such as "
-            f"{utterance}; only what both have scored can be compared"
+            f"{results / TABLES / 'wer.csv'}: older than the hypotheses of speaker {speaker}, arm {arm}, "
+            f"seed {seed}; finish the run of this experiment first"
         )
+    return test
+
+
+def _check_same_texts(first: Path, second: Path, common: Common) -> int:
+    """Check that both tested each speaker on the same utterances and texts; the number of utterances."""
+    one, two = (_texts(results, common) for results in (first, second))
+    for key in sorted(one.keys() | two.keys()):
+        if one.get(key) != two.get(key):
+            speaker, utterance = key
+            lacking = first if key not in one else second
+            what = (
+                f"has another text in {second}"
+                if key in one and key in two
+                else f"is not tested in {lacking}"
+            )
+            raise SamlError(
+                f"{first} and {second}: utterance {utterance} of speaker {speaker} {what}; corpus and "
+                "partition must be the same in both"
+            )
+    return len(one)
+
+
+def _texts(results: Path, common: Common) -> dict[tuple[str, str], str]:
+    """The reference of each test utterance, by speaker and utterance: the same in all arms and seeds."""
+    arm = dict([next(iter(common.arms.items()))])
+    return {
+        (str(decoding.speaker), line["utterance"]): line["reference"]
+        for decoding in decodings(arm, common.speakers, common.seeds[:1], heldout=False)
+        for line in read_lines(decoding.folder(results) / "hypotheses.jsonl")
+        if line["part"] == "test"
+    }
 
 
 def _row(paired: Paired, arm: str, scorer: str) -> list[str]:
@@ -129,3 +168,7 @@ def _row(paired: Paired, arm: str, scorer: str) -> list[str]:
         *[with_interval(row, "rel"), p_value(row["p"])],
         *[interval(row, "rel_speakers"), better_worse_equal(row)],
     ]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f", {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}" if seeds else ""

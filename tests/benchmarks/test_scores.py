@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks._scores import Counts, add_counts, compared, pooled
+from benchmarks._scores import Counts, add_counts, compared, counts_by_speaker, pooled, summed
 
 
 def _spoken(text: str) -> Any:
@@ -41,3 +41,20 @@ def test_half_of_the_errors_in_every_utterance_is_a_reduction_of_a_half() -> Non
 
 def test_a_reference_without_errors_has_no_reduction() -> None:
     assert compared({"a": [(0, 5)]}, {"a": [(0, 5)]}, 1).startswith("reduction [")
+
+
+def test_an_utterance_that_is_decoded_twice_is_drawn_once() -> None:
+    """Two adapters make 1 and 3 errors in one utterance of ten words, 0 and 2 in the other."""
+    one: Counts = {"b": [(1, 10), (0, 10)]}
+    two: Counts = {"b": [(3, 10), (2, 10)]}
+    assert summed([one, two]) == {"b": [(4, 20), (2, 20)]}
+
+
+def test_cuts_of_several_speakers_are_counted_for_each() -> None:
+    cuts = [
+        SimpleNamespace(supervisions=[SimpleNamespace(text=text, speaker=speaker)])
+        for text, speaker in (("one two", "b"), ("three", "a"), ("four five six", "b"))
+    ]
+    outputs = [_output("one"), _output("three"), _output("four five six seven")]
+    found: Any = counts_by_speaker(cuts, outputs)  # type: ignore[arg-type]
+    assert found == {"b": [(1, 2), (1, 3)], "a": [(0, 1)]}

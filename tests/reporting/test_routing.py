@@ -181,20 +181,36 @@ def test_cells_are_in_per_cent(routed: Tree) -> None:
     assert "1.7 of 2 effective experts" in figure.axes[0].get_title()
 
 
-def test_many_speakers_and_mixtures_stay_on_a_page(routed: Tree) -> None:
-    """Thirteen speakers: shades instead of numbers, six layers of a mixture side by side."""
-    tables = run(routed)
+def many(tables: Path, speakers: int, arms: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables with so many copies of anna and of saml, and two layers of the encoder more."""
     weights, routers = (read_table(tables / f"{name}.csv") for name in ("routing", "routers"))
-    copies = [weights.assign(speaker=weights["speaker"] + f" {number}") for number in range(18)]
-    many = pd.concat(copies)[lambda table: table["speaker"] != "anna 17"]
-    figure = module.routing_map(many, routers)
-    assert len(figure.axes) == 4 and not any(axes.texts for axes in figure.axes)
-    assert figure.axes[0].get_title().startswith("saml:\nencoder layer 1\n")
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["35 speakers"]
-    shades = figure.axes[0].images[0]
-    assert shades.get_array().shape == (35, 2) and shades.get_clim() == (0.0, 1.0)
-    # 36 speakers and six mixtures of six layers: in two pages of A4 (11.7 inches), not eight.
-    assert figure.get_figheight() < 5
+    anna = weights[weights["speaker"] == "anna"]
+    more = [
+        anna[anna["layer"] == "encoder.1.attention"].assign(layer=f"encoder.{n}.attention") for n in (2, 3)
+    ]
+    anna = pd.concat([anna, *more])
+    copies = [anna.assign(speaker=f"s{n}", arm=f"saml{arm}") for arm in range(arms) for n in range(speakers)]
+    return pd.concat(copies), pd.concat(routers.assign(arm=f"saml{arm}") for arm in range(arms))
+
+
+def test_cells_of_more_than_twelve_speakers_have_shades_alone(routed: Tree) -> None:
+    tables = run(routed)
+    few = module.routing_map(*many(tables, 12)).axes[0]
+    assert len(few.texts) == 12 * 2 and len(few.get_yticklabels()) == 12
+    axes = module.routing_map(*many(tables, 13)).axes[0]
+    assert not axes.texts and [label.get_text() for label in axes.get_yticklabels()] == ["13 speakers"]
+    shades = axes.images[0]
+    # Anna's mean weights are 90 % and 10 %; the darkest colour is all of the weight.
+    assert np.allclose(shades.get_array(), [[0.9, 0.1]] * 13) and shades.get_clim() == (0.0, 1.0)
+    assert "classified" in few.get_title() and "classified" not in axes.get_title()
+
+
+def test_six_mixtures_of_36_speakers_stay_on_a_page(routed: Tree) -> None:
+    """Six layers side by side, a row of panels for each mixture: as high as two pages (11 inches) at most."""
+    figure = module.routing_map(*many(run(routed), 36, arms=6))
+    columns = {round(axes.get_position().x0, 2) for axes in figure.axes}
+    assert len(figure.axes) == 36 and len(columns) == 6
+    assert figure.get_figheight() < 22
 
 
 def test_layers_are_not_averaged(routed: Tree) -> None:

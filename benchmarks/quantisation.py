@@ -45,6 +45,8 @@ SETTINGS = [
     Setting(64, columns=True),
     *(Setting(64, rank=rank) for rank in (1, 8, 23)),
 ]
+# As in all experiments.
+USUAL = Setting(64).name
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -54,6 +56,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--speakers", type=int, default=9, help="the first of `train` (9)")
     parser.add_argument("--utterances", type=int, default=20, help="the first of each speaker (20)")
     parser.add_argument("--beams", type=int, default=4, help="(4)")
+    names = [setting.name for setting in SETTINGS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these ways of quantisation")
     options = parser.parse_args(given)
     lacking = [name for name in VARIABLES if not os.environ.get(name)]
     if lacking:
@@ -84,14 +88,18 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     counts: dict[str, Any] = {}
     runs = {}
-    for setting in (None, *SETTINGS):
+    chosen = [setting for setting in SETTINGS if setting.name in options.only]
+    for setting in (None, *chosen):
         name = WHOLE if setting is None else setting.name
         decode = _decode(recogniser, cuts, speakers, options.beams)
         runs[name] = _run(name, found, counts, decode, recogniser, originals, setting)
     timings = interleave(runs, repeats=options.repeats, warm_up=0)  # what counts are errors
     report.compare(f"{len(rows)} utterances", timings, reference=WHOLE, more=found)
-    for name in list(runs)[1:]:
-        report.note(f"{name} against {WHOLE}: {compared(counts[WHOLE], counts[name], options.seed)}")
+    for reference in (WHOLE, USUAL):
+        for name in counts if reference in counts else []:
+            if name not in (WHOLE, reference):
+                against = compared(counts[reference], counts[name], options.seed)
+                report.note(f"{name} against {reference}: {against}")
 
 
 def _decode(

@@ -83,6 +83,11 @@ TRANSCRIPTS = [
 # GPUs of each job that trains, decodes or routes.
 GPUS = config["gpus"]
 
+# MB of memory of a training on the pre-training speakers. With a checkpoint's own vocabulary, on a CPU, OpenAI's tiny.en
+# took at most 4,700 and base 7,800; models of single characters take less.
+OWN_VOCABULARY = config["model"]["family"] == "whisper" and config["model"]["whisper"]["characters"] is None
+TRAINING_MB = 8000 if OWN_VOCABULARY else 3000
+
 # Target speakers that are adapted to, and decoded, in one job (together.smk). Without, each has jobs of its own.
 TOGETHER = config["speakers_together"]
 GROUPS = [list(SPEAKERS)[first : first + TOGETHER] for first in range(0, len(SPEAKERS), TOGETHER)]

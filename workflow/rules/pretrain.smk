@@ -22,7 +22,7 @@ rule initialise_experts:
     threads: threads_of("initialise_experts")
     resources:
         gpu=GPUS,
-        mem_mb=growing(3000),
+        mem_mb=growing(TRAINING_MB),
         runtime=growing(360),
     params:
         settings=settings("initialise-experts"),
@@ -57,7 +57,7 @@ rule pretrain:
     threads: threads_of("pretrain")
     resources:
         gpu=GPUS,
-        mem_mb=growing(3000),
+        mem_mb=growing(TRAINING_MB),
         runtime=growing(360),
     params:
         settings=settings("pretrain"),

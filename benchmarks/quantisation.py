@@ -84,14 +84,13 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
     recogniser, cuts = system(load(CONFIGS)["model"], None, rows, folder)
     own = as_module(recogniser).state_dict()
     originals = {name: own[name].clone() for name in quantisable(recogniser)}
-    speakers = [row.speaker for row in rows]
     found: dict[str, dict[str, Any]] = {}
     counts: dict[str, Any] = {}
     runs = {}
     chosen = [setting for setting in SETTINGS if setting.name in options.only]
     for setting in (None, *chosen):
         name = WHOLE if setting is None else setting.name
-        decode = _decode(recogniser, cuts, speakers, options.beams)
+        decode = _decode(recogniser, cuts, options.beams)
         runs[name] = _run(name, found, counts, decode, recogniser, originals, setting)
     timings = interleave(runs, repeats=options.repeats, warm_up=0)  # what counts are errors
     report.compare(f"{len(rows)} utterances", timings, reference=WHOLE, more=found)
@@ -102,21 +101,16 @@ def _compare(report: Report, options: argparse.Namespace, folder: Path) -> None:
                 report.note(f"{name} against {reference}: {against}")
 
 
-def _decode(
-    recogniser: Any, cuts: Sequence[Any], speakers: Sequence[str], beams: int
-) -> Callable[[], tuple[Any, int]]:
+def _decode(recogniser: Any, cuts: Sequence[Any], beams: int) -> Callable[[], tuple[Any, int]]:
     """Decodes everything; returns word errors and the number of outputs that looped."""
-    from benchmarks._scores import add_counts
+    from benchmarks._scores import counts_by_speaker
     from saml.decoding.transcription import Search, best_outputs
 
     search = Search(beams=beams, batch_seconds=120.0, max_tokens_per_second=30.0, ctc_weight=0.0, guard=True)
 
     def decode() -> tuple[Any, int]:
         outputs = best_outputs(recogniser, cuts, search, whole_context=True)
-        counts: dict[str, Any] = {}
-        for speaker, cut, output in zip(speakers, cuts, outputs, strict=True):
-            add_counts(counts, speaker, [cut], [output])
-        return counts, sum(bool(output.guard) for output in outputs)
+        return counts_by_speaker(cuts, outputs), sum(bool(output.guard) for output in outputs)
 
     return decode
 

@@ -110,7 +110,9 @@ def cuts_of(rows: Sequence[Any], model: Any, folder: Path, name: str) -> list[An
             recording, _ = read_recording(row.path, row.utterance, folder / f"{row.utterance}.flac")
             cut = recording.to_cut()
             cut.id = row.utterance
-            cut.supervisions = [SupervisionSegment(cut.id, cut.id, 0.0, cut.duration, text=row.text)]
+            cut.supervisions = [
+                SupervisionSegment(cut.id, cut.id, 0.0, cut.duration, text=row.text, speaker=row.speaker)
+            ]
             cuts.append(store_features(cut, read_cut(cut)[0], extractor, archive))
     return cuts
 

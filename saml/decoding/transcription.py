@@ -62,7 +62,7 @@ def best_outputs(
         recogniser: the model, with or without adapters.
         cuts: the utterances; one may occur several times, with different adapters.
         search: settings of the search, and whether outputs are guarded against loops.
-        progress: counts the utterances.
+        progress: counts the utterances; those that loop are counted for each attempt.
         adapters: in a multi-adapter batch, the index of each cut's adapter.
         whole_context: decode with the whole context (see `Recogniser`) from the start.
 
@@ -79,7 +79,9 @@ def best_outputs(
     for attempt in attempts:
         chosen = None if adapters is None else [adapters[place] for place in places]
         own = [cuts[place] for place in places]
-        found = _decode(recogniser, own, search, attempt, None if attempt.name else progress, chosen)
+        if attempt.name and progress is not None:
+            progress.total += len(own)  # work that was not known before
+        found = _decode(recogniser, own, search, attempt, progress, chosen)
         outputs |= {place: Output(one.text, attempt.name) for place, one in zip(places, found, strict=True)}
         places = [
             place
@@ -137,7 +139,7 @@ def _decode(
             tokens = hypotheses[0].tokens
             texts[place] = _Text(tokeniser.decode([*tokeniser.prompt, *tokens]), len(tokens))
         if progress is not None:
-            progress.update(progress.done + len(batch))
+            progress.update(progress.done + len(batch), "again what looped" if attempt.name else "")
     recogniser.use_whole_context(False)
     return texts
 

@@ -133,27 +133,25 @@ def _check_same_texts(first: Path, second: Path, common: Common) -> int:
     """Check that both tested each speaker on the same utterances and texts; the number of utterances."""
     one, two = (_texts(results, common) for results in (first, second))
     for key in sorted(one.keys() | two.keys()):
-        if one.get(key) != two.get(key):
-            speaker, utterance = key
-            lacking = first if key not in one else second
-            what = (
-                f"has another text in {second}"
-                if key in one and key in two
-                else f"is not tested in {lacking}"
-            )
-            raise SamlError(
-                f"{first} and {second}: utterance {utterance} of speaker {speaker} {what}; corpus and "
-                "partition must be the same in both"
-            )
+        if one.get(key) == two.get(key):
+            continue
+        speaker, utterance = key
+        what = f"is not tested in {first if key not in one else second}"
+        if key in one and key in two:
+            what = f"has another text in {second}"
+        raise SamlError(
+            f"{first} and {second}: utterance {utterance} of speaker {speaker} {what}; corpus and "
+            "partition must be the same in both"
+        )
     return len(one)
 
 
 def _texts(results: Path, common: Common) -> dict[tuple[str, str], str]:
     """The reference of each test utterance, by speaker and utterance: the same in all arms and seeds."""
-    arm = dict([next(iter(common.arms.items()))])
+    arm = next(iter(common.arms))
     return {
         (str(decoding.speaker), line["utterance"]): line["reference"]
-        for decoding in decodings(arm, common.speakers, common.seeds[:1], heldout=False)
+        for decoding in decodings({arm: common.arms[arm]}, common.speakers, common.seeds[:1], heldout=False)
         for line in read_lines(decoding.folder(results) / "hypotheses.jsonl")
         if line["part"] == "test"
     }

@@ -14,6 +14,7 @@ from saml.decoding.transcription import Search, best_outputs
 from saml.features.log_mel import LogMelConfig
 from saml.models.build import build
 from saml.models.recogniser import Recogniser, as_module
+from saml.runtime.progress import Progress
 from tests.conftest import TINY_WHISPER
 from tests.features.cuts import stored
 
@@ -117,12 +118,13 @@ def test_the_whole_context_is_that_of_a_model_without_a_shorter_one(
 
 
 def test_outputs_that_loop_are_decoded_again_and_others_are_not(
-    cuts: Callable[[float | None], list[MonoCut]],
+    cuts: Callable[[float | None], list[MonoCut]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Random weights repeat themselves nearly always."""
     model, speech = whisper(0.1), cuts(0.1)
     bare = best_outputs(model, speech, search(guard=False))
-    guarded = best_outputs(model, speech, search(guard=True))
+    with Progress("decoding", len(speech), every=0.0) as progress:
+        guarded = best_outputs(model, speech, search(guard=True), progress)
     whole = best_outputs(model, speech, search(guard=False), whole_context=True)
     assert {output.guard for output in bare} == {""} and any(output.guard for output in guarded)
     for plain, second, output in zip(bare, whole, guarded, strict=True):
@@ -133,3 +135,7 @@ def test_outputs_that_loop_are_decoded_again_and_others_are_not(
         else:
             pieces = [output.text[at : at + 12] for at in range(len(output.text) - 11)]
             assert len(set(pieces)) == len(pieces)
+    # Attempts that followed are in the progress: an output of the third one had two before.
+    attempts = sum({"": 1, "context": 2, "blocked": 3}[output.guard] for output in guarded)
+    assert progress.done == progress.total == attempts > len(speech)
+    assert "again what looped" in capsys.readouterr().err

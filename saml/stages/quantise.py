@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from saml.config.settings import QuantisationSettings, typed
 from saml.models.nf4 import pack, quantisable
 from saml.models.store import full_state, load_model, save_model
 from saml.runtime.errors import SamlError
@@ -28,8 +30,8 @@ def quantise(
 
     Args:
         experiment: name of the experiment.
-        settings: the config's section `quantisation`, under that key: block_size, and double to quantise the
-            scales too.
+        settings: the config's section `quantisation`, under that key: block_size, double to quantise the
+            scales too, and axis, "rows" or "columns".
         weights: input, the full-precision model.
         description: input, the JSON beside it, with tokenizer.json.
         out_weights: output, safetensors.
@@ -38,12 +40,12 @@ def quantise(
         corpus: name of the corpus, for the record.
 
     Raises:
-        SamlError: the model is missing, damaged or quantised already.
+        SamlError: the model is missing, damaged or quantised already, or a setting is missing or unknown.
     """
     recogniser, content = load_model(weights, description)
     if content["precision"] != "fp32":
         raise SamlError(f"{weights}: already quantised; give the model in full precision")
-    how = settings["quantisation"]
+    how = asdict(typed(QuantisationSettings, settings))
     run = RunRecord(
         stage="quantise", experiment=experiment, settings=settings, corpus=corpus, family=content["family"]
     )
@@ -51,13 +53,13 @@ def quantise(
     names = quantisable(recogniser)
     packed: dict[str, Tensor] = {}
     for name in names:
-        packed |= pack(state[name], name, block_size=how["block_size"], double=how["double"])
+        packed |= pack(state[name], name, **how)
     kept = {name: tensor for name, tensor in state.items() if name not in names}
     save_model(
         recogniser,
         out_weights,
         out_description,
-        quantisation=dict(how),
+        quantisation=how,
         state={**kept, **packed},
         longest_seconds=content.get("longest_seconds"),
     )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from saml.runtime.errors import SamlError
-from saml.tracking.location import artefacts
+from saml.tracking.location import artefacts, shown
 from saml.tracking.publish import Counts, publish
 
 PORT = 5000  # MLflow's own default
@@ -19,7 +19,7 @@ def is_server(store: str) -> bool:
 
 def links(counts: Counts, port: int = PORT) -> list[str]:
     """For each MLflow experiment that has the published runs, the address of the comparison of its runs."""
-    address = counts.store.rstrip("/") if is_server(counts.store) else f"http://127.0.0.1:{port}"
+    address = shown(counts.store).rstrip("/") if is_server(counts.store) else f"http://127.0.0.1:{port}"
     return [f"{address}{page}" for page in counts.pages.values()]
 
 
@@ -30,7 +30,7 @@ def where_to_look(counts: Counts, results: Path, store: str | None) -> str:
     found = "\n".join(f"  {link}" for link in links(counts))
     if is_server(counts.store):
         return f"Comparison of the runs:\n{found}"
-    option = f" --store {shlex.quote(store)}" if store else ""
+    option = f" --store {shlex.quote(shown(store))}" if store else ""
     start = f"saml mlflow {shlex.quote(str(results))}{option}"
     return f"Comparison of the runs: start `{start}`, then open\n{found}"
 

@@ -23,7 +23,7 @@ from saml.runtime.layout import TOP
 from saml.runtime.progress import Progress
 from saml.tracking import runs
 from saml.tracking.group import Group
-from saml.tracking.location import artefacts, database, default_store
+from saml.tracking.location import artefacts, database, default_store, shown
 from saml.tracking.lock import locked
 from saml.tracking.mlflow_store import STORE_ERRORS, Store
 
@@ -135,10 +135,10 @@ class Publisher:
                 store = Store(self._uri, artefacts=artefacts(self._uri), exclusive=file is not None)
                 self._publish(store, found, stamps)
         except STORE_ERRORS as error:
-            reason = _reason(error)
+            reason = _reason(error, self._uri)
             what = self._results / self._only if self._only else self._results
-            later = f"publish them later with: saml track {what} --store {self._uri}"
-            message = f"{self._uri}: this MLflow store does not answer ({reason})"
+            later = f"publish them later with: saml track {what} --store {shown(self._uri)}"
+            message = f"{shown(self._uri)}: this MLflow store does not answer ({reason})"
             raise SamlError(f"{message}; the records in {what} are safe, {later}") from None
 
     @property
@@ -204,7 +204,7 @@ class Publisher:
                 if not store.answers():
                     raise
                 if attempt == ATTEMPTS - 1:
-                    self._report(f"{new.path}: could not be published ({_reason(error)})")
+                    self._report(f"{new.path}: could not be published ({_reason(error, self._uri)})")
                     return
         setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
         for warning in warnings:
@@ -275,9 +275,10 @@ def _wait(seconds: float, stopped: list[int]) -> None:
         time.sleep(0.1)
 
 
-def _reason(error: BaseException) -> str:
-    """An error in one short line: the message of a failed request contains its whole history."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+def _reason(error: BaseException, store: str) -> str:
+    """An error in one short line; the message of a failed request has the address and the whole history."""
+    store = store.rstrip("/")
+    line = (str(error).splitlines() or [type(error).__name__])[0].replace(store, shown(store))
     return line.partition(" with exception ")[0][:300]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from saml.runtime.errors import SamlError
 from saml.tracking import interface
-from saml.tracking.location import default_store
+from saml.tracking.location import default_store, shown
 from saml.tracking.publish import Counts, publish
 from saml.tracking.views import experiment_tags, page
 from tests.tracking.records import CONFIG
@@ -116,6 +116,31 @@ def test_where_to_look_names_a_command_and_a_link_of_each_experiment() -> None:
     text = interface.where_to_look(server, Path("results"), server.store)
     assert text == f"Comparison of the runs:\n  http://tracker:5000{page('1')}"
     assert interface.where_to_look(Counts("sqlite:///x.db"), Path("results"), None) == ""
+
+
+@pytest.mark.parametrize(
+    ("store", "printed"),
+    [
+        ("https://ann:secret@runs.example.org:8443/x", "https://ann:***@runs.example.org:8443/x"),
+        ("https://ann:p@ss:word@runs.example.org", "https://ann:***@runs.example.org"),
+        ("postgresql://ann:secret@localhost/runs", "postgresql://ann:***@localhost/runs"),
+        ("https://ann@runs.example.org", "https://ann@runs.example.org"),
+        ("sqlite:///here/mlflow.db", "sqlite:///here/mlflow.db"),
+        ("mlruns", "mlruns"),
+    ],
+)
+def test_a_password_is_not_printed(store: str, printed: str) -> None:
+    """Neither in links nor in the command that starts the interface."""
+    assert shown(store) == printed
+    counts = Counts(store, pages={"digits": "/#/experiments/1"})
+    said = interface.where_to_look(counts, Path("results"), store)
+    assert printed in said and "secret" not in said and "word" not in said
+
+
+def test_a_store_that_does_not_answer_is_named_without_its_password(results: Path) -> None:
+    with pytest.raises(SamlError, match=r"ann:\*\*\*@127.0.0.1.*does not answer") as error:
+        publish(results, store=f"http://ann:secret@127.0.0.1:{free_port()}")
+    assert "secret" not in str(error.value)
 
 
 def test_an_experiment_of_an_earlier_version_gets_the_present_views(results: Path, client: Any) -> None:

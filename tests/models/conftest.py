@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.models.ctranslate2_writer import network_in, whisper_content, write_folder
+
 CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"
 
 
@@ -104,3 +106,19 @@ def section(folder: Path | str, **changes: Any) -> dict[str, Any]:
         "features": {"bins": 80, "pad_seconds": 1.4, "tail_seconds": None},
     }
     return {"family": "whisper", "whisper": {**own, **changes}}
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """A tiny Whisper with Whisper's own vocabulary, as transformers writes it."""
+    return save_bpe_checkpoint(tmp_path / "original")
+
+
+@pytest.fixture
+def written(tmp_path: Path, original: Path) -> Callable[[str], Path]:
+    """A function that writes the original in CTranslate2's format, of one kind."""
+
+    def write(kind: str) -> Path:
+        return write_folder(tmp_path / "faster", original, whisper_content(network_in(original), kind))
+
+    return write

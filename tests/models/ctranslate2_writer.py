@@ -5,6 +5,7 @@ converter gives a Whisper.
 """
 
 import json
+import shutil
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from saml.compat.torchaudio import ensure
+
+ensure()  # before transformers, with which the networks are read
 
 CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4, "bfloat16": 5}
 KINDS = ("float32", "float16", "bfloat16", "int8", "int8_float16", "int8_float32", "int8_bfloat16", "int16")
@@ -130,3 +135,21 @@ def write_config(folder: Path, **changes: Any) -> None:
     """config.json as the converter writes it, with changes."""
     content = {"alignment_heads": [[0, 1]], "lang_ids": [], "suppress_ids": [3], "suppress_ids_begin": [4]}
     (folder / "config.json").write_text(json.dumps({**content, **changes}))
+
+
+def network_in(folder: Path) -> Any:
+    """The network of a folder that transformers wrote."""
+    from transformers import WhisperForConditionalGeneration
+
+    return WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def write_folder(folder: Path, original: Path, content: Content) -> Path:
+    """A folder as faster-whisper's models are: the content, a configuration, the original's tokeniser."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model.bin").write_bytes(content.pack())
+    write_config(folder)
+    shutil.copy(original / "tokenizer.json", folder)
+    tokens = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "vocabulary.txt").write_text("\n".join(tokens))
+    return folder

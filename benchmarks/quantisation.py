@@ -170,10 +170,11 @@ def _quantised(weight: Any, name: str, setting: Setting) -> tuple[Any, int]:
     """A weight in NF4 and back, and its bytes in NF4."""
     from saml.models.nf4 import pack, unpack
 
-    axis = "columns" if setting.columns else "rows"
-    how = {"block_size": setting.block, "double": setting.double, "axis": axis}
-    packed = pack(weight, name, **how)
-    return unpack(packed, name, weight.shape, **how), sum(one.nbytes for one in packed.values())
+    along = weight.transpose(0, 1).contiguous() if setting.columns else weight
+    how = {"block_size": setting.block, "double": setting.double}
+    packed = pack(along, name, **how)
+    back = unpack(packed, name, along.shape, **how)
+    return (back.transpose(0, 1) if setting.columns else back), sum(one.nbytes for one in packed.values())
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ saml show-rates results/spoken_commands-conformer""",
 
 # One for all stages.
 STAGE = """\
-saml quantise --experiment mine \\
-    --settings '{"quantisation": {"block_size": 64, "double": true, "axis": "rows"}}' \\
+saml quantise --experiment mine --settings '{"quantisation": {"block_size": 64, "double": true}}' \\
     --weights base.safetensors --description base.json \\
     --out-weights nf4.safetensors --out-description nf4.json --record run.jsonl"""
 OF_STAGES = f"""\

@@ -71,13 +71,12 @@ class BaseTrainingSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisationSettings(Settings):
-    """NF4: weights per scale, whether the scales are quantised too, and how blocks run."""
+    """NF4: weights per scale, and whether the scales are quantised too."""
 
     section: ClassVar = "quantisation"
 
     block_size: int
     double: bool
-    axis: Literal["rows", "columns"]
 
 
 @dataclass(frozen=True, kw_only=True)

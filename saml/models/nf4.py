@@ -7,16 +7,10 @@ de-quantisation bit for bit:
     <name>          uint8, two codes a byte
     <name>.absmax   one scale a block: float32, or uint8 when the scales are quantised too ("double")
     <name>.scales   double only: float32, the mean of the scales, then one scale per 256 blocks
-
-A weight is `(outputs, inputs, ...)`. Blocks are cut from its rows, as bitsandbytes does, or from its columns
-(`axis`), where the weights of one input share scales. That costs a Whisper fewer errors in as many bytes
-(RESULTS.md): one dimension of its token embedding is far larger than the others, and along rows it spoils a
-block of every token.
 """
 
 import logging
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +26,6 @@ import bitsandbytes.functional as bnb  # noqa: E402
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 _NESTED_BLOCK = 256
 
-Axis = Literal["rows", "columns"]
-
 
 def quantisable(recogniser: Recogniser) -> list[str]:
     """Names of the weights that NF4 replaces, each tied weight once."""
@@ -45,18 +37,14 @@ def quantisable(recogniser: Recogniser) -> list[str]:
     return list(seen.values())
 
 
-def pack(
-    weight: Tensor, name: str, *, block_size: int, double: bool, axis: Axis = "rows"
-) -> dict[str, Tensor]:
+def pack(weight: Tensor, name: str, *, block_size: int, double: bool) -> dict[str, Tensor]:
     """The stored tensors of one weight, by name (see the module's head).
-
-    Along `axis` "columns" the weight has at least two dimensions.
 
     They are the same bytes with any number of threads: adapters know their model by its checksum.
     """
     with one_thread():
         codes, state = bnb.quantize_4bit(
-            _turned(weight.detach().float(), axis).contiguous(),
+            weight.detach().float().contiguous(),
             blocksize=block_size,
             compress_statistics=double,
             quant_type="nf4",
@@ -68,21 +56,14 @@ def pack(
 
 
 def unpack(
-    stored: Mapping[str, Tensor],
-    name: str,
-    shape: torch.Size,
-    *,
-    block_size: int,
-    double: bool,
-    axis: Axis = "rows",
+    stored: Mapping[str, Tensor], name: str, shape: torch.Size, *, block_size: int, double: bool
 ) -> Tensor:
-    """The float32 weight of `shape` that `pack` stored as `name`. Models of before have no `axis`: rows.
+    """The float32 weight of `shape` that `pack` stored as `name`.
 
     Raises SamlError when a tensor is missing or has the wrong size or type for that shape.
     """
     codes, absmax = _read(stored, name, shape, block_size=block_size, double=double)
-    turned = _turned(torch.empty(shape, device="meta"), axis).shape
-    return _turned(_values(codes, absmax, turned, block_size), axis).contiguous()
+    return _values(codes, absmax, shape, block_size)
 
 
 class Packed(nn.Module):
@@ -115,32 +96,16 @@ class Packed(nn.Module):
 
 
 def keep(
-    stored: Mapping[str, Tensor],
-    name: str,
-    shape: torch.Size,
-    *,
-    block_size: int,
-    double: bool,
-    axis: Axis = "rows",
+    stored: Mapping[str, Tensor], name: str, shape: torch.Size, *, block_size: int, double: bool
 ) -> Packed | None:
     """The weight that `pack` stored as `name`, still packed; None where a row is not of whole blocks.
 
-    Raises SamlError as `unpack` does, and for blocks along columns: no row of theirs can be read alone.
+    Raises SamlError as `unpack` does.
     """
-    if axis == "columns":
-        raise SamlError(
-            "quantised model: its blocks run along columns, so its weights cannot stay packed in memory; "
-            "leave --memory low away"
-        )
     if shape[1] % block_size:
         return None
     codes, absmax = _read(stored, name, shape, block_size=block_size, double=double)
     return Packed(codes, absmax, shape, block_size)
-
-
-def _turned(weight: Tensor, axis: Axis) -> Tensor:
-    """The weight with its blocks along the last dimensions; turned twice, it is itself again."""
-    return weight.transpose(0, 1) if axis == "columns" else weight
 
 
 def _read(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saml.models.nf4 import Axis, Packed, keep
+from saml.models.nf4 import Packed, keep
 from saml.models.recogniser import Recogniser, as_module, replace_module
 
 # Weights that are de-quantised at once, at most: 4 MB in float32. The output layer has many more.
@@ -62,7 +62,7 @@ class PackedEmbedding(nn.Embedding):
 
 
 def keep_packed(
-    recogniser: Recogniser, state: dict[str, Tensor], *, block_size: int, double: bool, axis: Axis = "rows"
+    recogniser: Recogniser, state: dict[str, Tensor], *, block_size: int, double: bool
 ) -> set[str]:
     """Give linear layers and embeddings of a network without values their packed weights.
 
@@ -71,13 +71,10 @@ def keep_packed(
     Args:
         recogniser: built on the meta device; layers that share a weight share the packed one.
         state: the stored tensors (see `saml.models.nf4`).
-        block_size, double, axis: as the model was quantised.
+        block_size, double: as the model was quantised.
 
     Returns:
         The names of the weights that are packed now, which have no values to be filled.
-
-    Raises:
-        SamlError: stored tensors are missing or do not fit, or blocks run along columns.
     """
     root = as_module(recogniser)
     weights: dict[int, Packed] = {}
@@ -88,8 +85,7 @@ def keep_packed(
             continue
         tied = id(module.weight)
         if tied not in weights:
-            shape = module.weight.shape
-            made = keep(state, f"{name}.weight", shape, block_size=block_size, double=double, axis=axis)
+            made = keep(state, f"{name}.weight", module.weight.shape, block_size=block_size, double=double)
             if made is None:
                 continue
             weights[tied] = made

@@ -30,8 +30,8 @@ def quantise(
 
     Args:
         experiment: name of the experiment.
-        settings: the config's section `quantisation`, under that key: block_size, double to quantise the
-            scales too, and axis, "rows" or "columns".
+        settings: the config's section `quantisation`, under that key: block_size, and double to quantise the
+            scales too.
         weights: input, the full-precision model.
         description: input, the JSON beside it, with tokenizer.json.
         out_weights: output, safetensors.

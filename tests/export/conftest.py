@@ -34,7 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(recogniser, base / "model.safetensors", base / "model.json")
     quantise(
         experiment="tiny",
-        settings={"quantisation": {"block_size": 64, "double": True, "axis": "rows"}},
+        settings={"quantisation": {"block_size": 64, "double": True}},
         weights=base / "model.safetensors",
         description=base / "model.json",
         out_weights=nf4 / "model.safetensors",

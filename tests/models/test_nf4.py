@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import bitsandbytes.functional as bnb
 import pytest
 import torch
 
-from saml.models.nf4 import Axis, pack, quantisable, unpack
+from saml.models.nf4 import pack, quantisable, unpack
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
 from saml.runtime.errors import SamlError
@@ -46,33 +45,6 @@ def test_equals_bitsandbytes_bit_for_bit(block_size: int, double: bool, shape: t
     assert torch.equal(ours, bnb.dequantize_4bit(codes, state))
 
 
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("shape", [(37, 53), (96, 64), (8, 6, 3), (8, 1, 3, 3)])
-def test_along_columns_the_weights_of_one_input_share_scales(double: bool, shape: tuple[int, ...]) -> None:
-    """As bitsandbytes quantises the weight with outputs and inputs exchanged; in as many bytes."""
-    weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    codes, state = bnb.quantize_4bit(
-        weight.transpose(0, 1).contiguous(), blocksize=64, compress_statistics=double, quant_type="nf4"
-    )
-    packed = pack(weight, "w", block_size=64, double=double, axis="columns")
-    ours = unpack(packed, "w", weight.shape, block_size=64, double=double, axis="columns")
-    assert torch.equal(ours, bnb.dequantize_4bit(codes, state).transpose(0, 1))
-    assert ours.is_contiguous()
-    rows = pack(weight, "w", block_size=64, double=double)
-    assert [tensor.shape for tensor in packed.values()] == [tensor.shape for tensor in rows.values()]
-
-
-def test_along_columns_a_large_input_spoils_no_other() -> None:
-    """One input of 64 is a hundred times as large: along rows it sets the scale of every block, by hand."""
-    weight = torch.full((64, 64), 0.01)
-    weight[:, 7] = 1.0
-    how = {"block_size": 64, "double": False}
-    rows = unpack(pack(weight, "w", **how), "w", weight.shape, **how)
-    columns = unpack(pack(weight, "w", axis="columns", **how), "w", weight.shape, axis="columns", **how)
-    torch.testing.assert_close(columns, weight)
-    assert (rows[:, :7] == 0).all()  # 0.01 of the scale is nearest to the value 0
-
-
 def test_threads_change_no_byte() -> None:
     """A large weight, whose scales (a block's largest number) torch would add up in parallel."""
     weight = torch.zeros(1 << 17, 64)
@@ -106,12 +78,10 @@ def test_which_weights_are_quantised(recogniser: Recogniser) -> None:
     )
 
 
-@pytest.mark.parametrize("axis", [None, "rows", "columns"])
-def test_stored_model_round_trip_and_size(recogniser: Recogniser, tmp_path: Path, axis: Axis | None) -> None:
-    """Models that were stored before there was an axis are of rows."""
+def test_stored_model_round_trip_and_size(recogniser: Recogniser, tmp_path: Path) -> None:
     state = full_state(recogniser)
     names = quantisable(recogniser)
-    how: dict[str, Any] = {"block_size": 64, "double": True} | ({} if axis is None else {"axis": axis})
+    how = {"block_size": 64, "double": True}
     packed: dict[str, torch.Tensor] = {}
     for name in names:
         packed |= pack(state[name], name, **how)
@@ -123,12 +93,10 @@ def test_stored_model_round_trip_and_size(recogniser: Recogniser, tmp_path: Path
     own = as_module(loaded).state_dict()
     for name, tensor in state.items():
         if name in names:
-            turned = tensor.transpose(0, 1).contiguous() if axis == "columns" else tensor
             codes, quantised = bnb.quantize_4bit(
-                turned, blocksize=64, compress_statistics=True, quant_type="nf4"
+                tensor, blocksize=64, compress_statistics=True, quant_type="nf4"
             )
-            tensor = bnb.dequantize_4bit(codes, quantised).reshape(turned.shape)
-            tensor = tensor.transpose(0, 1) if axis == "columns" else tensor
+            tensor = bnb.dequantize_4bit(codes, quantised).reshape(tensor.shape)
         assert torch.equal(own[name], tensor), name
     # half a byte a weight, a byte a block, and 4 bytes per 256 blocks and a mean for each tensor
     sizes = [state[name].numel() for name in names]

@@ -8,30 +8,23 @@ import torch
 from torch import nn
 
 from saml.adapters import AdaptedRecogniser, AdapterSpec
-from saml.models.nf4 import Axis, pack, quantisable
+from saml.models.nf4 import pack, quantisable
 from saml.models.packed import PackedEmbedding, PackedLinear
 from saml.models.recogniser import Recogniser, as_module
 from saml.models.store import full_state, load_model, save_model
 from saml.runtime.errors import SamlError
 
 
-def stored(
-    recogniser: Recogniser,
-    folder: Path,
-    *,
-    block_size: int = 32,
-    double: bool = False,
-    axis: Axis = "rows",
-) -> Path:
+def stored(recogniser: Recogniser, folder: Path, *, block_size: int = 32, double: bool = False) -> Path:
     """The recogniser in NF4 on disk; returns the path of its weights."""
     state = full_state(recogniser)
     packed: dict[str, torch.Tensor] = {}
     names = quantisable(recogniser)
     for name in names:
-        packed |= pack(state[name], name, block_size=block_size, double=double, axis=axis)
+        packed |= pack(state[name], name, block_size=block_size, double=double)
     kept = {name: tensor for name, tensor in state.items() if name not in names}
     path = folder / "nf4.safetensors"
-    how = {"block_size": block_size, "double": double, "axis": axis}
+    how = {"block_size": block_size, "double": double}
     save_model(recogniser, path, path.with_suffix(".json"), quantisation=how, state={**kept, **packed})
     return path
 
@@ -132,13 +125,4 @@ def test_full_precision_cannot_stay_packed(make_recogniser: Callable[[], Recogni
     path = tmp_path / "model.safetensors"
     save_model(make_recogniser(), path, path.with_suffix(".json"))
     with pytest.raises(SamlError, match="is in full precision"):
-        load_model(path, path.with_suffix(".json"), packed=True)
-
-
-def test_blocks_along_columns_cannot_stay_packed(
-    make_recogniser: Callable[[], Recogniser], tmp_path: Path
-) -> None:
-    """The message says what to leave away."""
-    path = stored(make_recogniser(), tmp_path, axis="columns")
-    with pytest.raises(SamlError, match=r"nf4.*blocks run along columns.*leave --memory low away"):
         load_model(path, path.with_suffix(".json"), packed=True)

@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
         "spec_augment": {"time_masks": 1, "time_width": 5, "frequency_masks": 1, "frequency_width": 5},
         "seed": 1,
     },
-    "quantisation": {"block_size": 64, "double": True, "axis": "rows"},
+    "quantisation": {"block_size": 64, "double": True},
     "adapters": {
         "rank": 1,
         "alpha": 4,

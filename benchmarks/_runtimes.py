@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import peak_mb, thread_variables
+from benchmarks._arguments import thread_variables
+from benchmarks._timing import peak_mb
 
 # One recording's text from its id and its samples at 16 kHz.
 Transcribe = Callable[[str, Any], str]

@@ -24,7 +24,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, Row, Timing, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report, Row
+from benchmarks._timing import Timing, interleave
 
 PEFT, RELEASED, BARE = "PEFT LoRA, 4 bits, 30 s", "released SAML, 30 s", "the base's own products"
 CAUSES = (

@@ -12,7 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, of_one_adaptation, prepare
+from benchmarks._arguments import arguments, of_one_adaptation, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 
 def main(given: Sequence[str] | None = None) -> None:

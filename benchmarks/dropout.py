@@ -6,7 +6,9 @@ experiment, where a LoRA's dropout costs more than its products.
 
 from collections.abc import Callable, Sequence
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 
 def main(given: Sequence[str] | None = None) -> None:

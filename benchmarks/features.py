@@ -12,7 +12,9 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 Run = Callable[[], None]
 

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 
 def main(given: Sequence[str] | None = None) -> None:

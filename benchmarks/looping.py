@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 VARIABLES = ("SAML_SPEECHOCEAN762_ROOT", "SAML_WHISPER_CHECKPOINT")
 CONFIGS = [

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, Row, arguments
+from benchmarks._arguments import arguments
+from benchmarks._report import Report, Row
 
 
 def main(given: Sequence[str] | None = None) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import Report, Timing, arguments, interleave, of_one_adaptation, prepare
+from benchmarks._arguments import arguments, of_one_adaptation, prepare
+from benchmarks._report import Report
+from benchmarks._timing import Timing, interleave
 
 SQUARE = 1024  # sides of a product as large as a processor likes
 LIKE, LARGE = "torch.matmul, the same shapes", f"torch.matmul, {SQUARE} x {SQUARE}"

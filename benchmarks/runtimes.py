@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks._harness import Report, Row, arguments, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report, Row
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 ROOT = Path(__file__).resolve().parents[1]
 THEIRS, OURS = "Snakemake's default limit", "the profile's limit"

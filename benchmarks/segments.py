@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 # Seconds of a pause: drawn between these.
 PAUSES = (0.3, 1.5)

@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare, run_apart
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave, run_apart
 from saml.cli.stage_table import STAGES
 
 # Modules that a stage loads while it runs, by what it does. Both families are there to choose from.

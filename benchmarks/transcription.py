@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks._harness import Report, arguments, interleave, prepare, run_apart
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave, run_apart
 
 _LIBRARIES = "import saml.transcribe.command, saml.models.whisper, saml.models.nf4"
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import Report, arguments, interleave, prepare
+from benchmarks._arguments import arguments, prepare
+from benchmarks._report import Report
+from benchmarks._timing import interleave
 
 VARIABLES = ("SAML_FOLDER_ROOT", "SAML_WHISPER_CHECKPOINT")
 CONFIGS = [Path(__file__).parents[1] / "config" / name for name in ("config.yaml", "an4-whisper.yaml")]

@@ -1,17 +1,17 @@
-"""The benchmarks start, and the harness measures what it says."""
+"""The benchmarks start, and their parts measure what they say."""
 
 import importlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as everything
-from benchmarks import _harness as harness
 from benchmarks import dropout, overhead
+from benchmarks._arguments import arguments
+from benchmarks._timing import Timing
 
 ROOT = Path(__file__).parents[2]
 APART = [
@@ -56,53 +56,6 @@ def test_one_of_them_measures_and_writes(tmp_path: Path) -> None:
     assert measured["rows"][0]["ratio"] == 1.0 and len(measured["rows"][1]["rounds"]) == 2
     assert measured["machine"]["cores"] >= 1 and measured["machine"]["versions"]["torch"]
     assert dropout.__doc__
-
-
-def test_contenders_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
-    order: list[str] = []
-
-    def waits(name: str) -> None:
-        order.append(name)
-        time.sleep(0.04)
-
-    timings = harness.interleave(
-        {"first": lambda: waits("first"), "other": lambda: waits("other")}, repeats=3
-    )
-    assert order == ["first", "other", "other", "first"] * 2  # the first round is not counted
-    assert len(timings["first"].wall) == 3 and min(timings["first"].wall) >= 0.04
-    assert "round 4 of 4: first" in capsys.readouterr().err
-
-
-def test_ratios_are_those_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    timings = {
-        "slow": harness.Timing(wall=[4.0, 8.0, 6.0], processor=[3.0, 3.0, 3.0]),
-        "fast": harness.Timing(wall=[2.0, 2.0, 3.0], processor=[1.0, 1.0, 1.0]),
-    }
-    report = harness.Report("name", "question?", harness.arguments("").parse_args([]))
-    rows = report.compare("group", timings, reference="slow")
-    assert rows["slow"].ratio == 1.0 and rows["fast"].ratio == 2.0
-    assert rows["fast"].processor_ratio == 3.0 and rows["fast"].seconds == 2.0
-    report.finish()
-    assert "-- group" in capsys.readouterr().out
-
-
-def test_the_median_is_of_each_rounds_own_ratio() -> None:
-    """A machine twice as slow in one round slows both; the ratio of medians would be another."""
-    assert harness._ratio([2.0, 8.0, 6.0], [1.0, 2.0, 6.0]) == 2.0
-
-
-def test_memory_is_what_a_contender_took(tmp_path: Path) -> None:
-    if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("this system does not count peaks anew")
-    kept = bytearray(60_000_000)
-    timings = harness.interleave(
-        {"little": lambda: None, "much": lambda: bytes(bytearray(40_000_000)) and None}, repeats=1, warm_up=0
-    )
-    assert timings["much"].took_mb >= 40 and timings["little"].took_mb < 20 and len(kept)
-
-
-def test_a_process_of_its_own_says_its_memory() -> None:
-    assert harness.interleave({"other": lambda: 12.5}, repeats=1)["other"].took_mb == 12.5
 
 
 def test_span_of_jobs_by_hand() -> None:
@@ -213,7 +166,7 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     from benchmarks import _others
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    there, lacking = _others.found(harness.arguments("").parse_args([]), tmp_path)
+    there, lacking = _others.found(arguments("").parse_args([]), tmp_path)
     assert not there and [line.split()[0] for line in lacking] == ["openai-whisper", "faster-whisper"]
 
 
@@ -231,5 +184,5 @@ def test_others_read_the_same_tokens() -> None:
 def test_a_share_is_of_what_a_speaker_costs() -> None:
     from benchmarks.several_speakers import _share
 
-    few, many = harness.Timing(processor=[1.0, 2.0]), harness.Timing(processor=[11.0, 22.0])
+    few, many = Timing(processor=[1.0, 2.0]), Timing(processor=[11.0, 22.0])
     assert _share(few, 10, many, 100) == pytest.approx(1.1)

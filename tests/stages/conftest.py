@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from saml.adapters import AdaptedRecogniser
@@ -118,3 +120,20 @@ def write_folds(folder: Path, folds: list[dict[str, list[str]]]) -> None:
 def only_conformer() -> Any:
     """For a module whose matter is the same in all families: put it where the parameter `family` is."""
     return pytest.mark.parametrize("family", ["conformer"])
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a corpus of two pool speakers, a heldout one and a target."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["utterance\tspeaker\trole\tfile\ttext"]
+    for speaker, role in (("anna", "base"), ("bert", "pretrain"), ("carl", "heldout"), ("dora", "target")):
+        for index in range(6):
+            name = f"{speaker}-{index}"
+            path = Path("mine") / speaker / f"{index}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(len(lines)).standard_normal(8_000 + 800 * index)
+            soundfile.write(path, 0.1 * noise, 16_000)
+            lines.append(f"{name}\t{speaker}\t{role}\t{speaker}/{index}.wav\tOne Two {'abcdef'[index]}")
+    Path("mine/manifest.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path

@@ -14,7 +14,7 @@ saml prune --collapse --out-adapter anna.safetensors \\
     --weights results/spoken_commands-conformer/models/nf4/model.safetensors \\
     --adapter my-results/adapters/anna/saml/seed1/adapter.safetensors \\
     --cuts my-results/data/speakers/anna/cuts.jsonl.gz \\
-    --splits my-results/data/speakers/anna/splits.json""",
+    --splits my-results/data/speakers/anna/use.json""",
     "doctor": "saml doctor --configfile config/an4-whisper.yaml",
     "download": "saml download librispeech --root corpora --parts train-clean-100",
     "show": "saml show results/spoken_commands-conformer",

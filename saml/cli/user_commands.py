@@ -109,7 +109,7 @@ def _add_transcribe(commands: Any) -> None:
         "transcribe",
         help="write down what is said in recordings",
         description="Write down what is said in recordings of any length and format. One that is longer than "
-        "the model takes is cut at pauses. Prints a line for each recording: its file, a tab, its text.",
+        "--longest is cut at pauses. Prints a line for each recording: its file, a tab, its text.",
     )
     command.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="recordings; - for standard input"

@@ -126,6 +126,14 @@ def test_the_readmes_findings_are_numbers_of_results() -> None:
     assert first in text.partition("\n## ")[0]
 
 
+def test_the_numbers_beside_the_paper_are_those_of_results() -> None:
+    page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    measured = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"(-?\d+\.\d) % (\[-?\d+\.\d, -?\d+\.\d\])", page)
+    assert len(numbers) >= 16
+    assert [found for found in numbers if f" {found[0]} {found[1]} |" not in measured] == []
+
+
 def entries_of(page: Path) -> dict[str, str]:
     """The text below each heading of the second level, by the name that a forge gives to it."""
     parts = re.split(r"^## (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)

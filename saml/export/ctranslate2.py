@@ -1,5 +1,6 @@
 """A model as CTranslate2's folder, which faster-whisper runs: through CTranslate2's own converter."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def write_ctranslate2(recogniser: WhisperRecogniser, out: Path, quantise: str | 
     """
     converters = needed("ctranslate2.converters")
     with tempfile.TemporaryDirectory() as folder:
-        write_huggingface(recogniser, Path(folder))
-        converter = converters.TransformersConverter(folder, copy_files=_COPIED)
-        converter.convert(str(out), quantization=quantise or "float32", force=True)
+        original, converted = Path(folder, "transformers"), Path(folder, "ctranslate2")
+        original.mkdir()
+        write_huggingface(recogniser, original)
+        converter = converters.TransformersConverter(str(original), copy_files=_COPIED)
+        # Not into `out` itself: the converter takes a new folder, or one that it may empty.
+        converter.convert(str(converted), quantization=quantise or "float32")
+        out.mkdir(parents=True, exist_ok=True)
+        for path in converted.iterdir():
+            shutil.move(path, out / path.name)

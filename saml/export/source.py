@@ -43,8 +43,8 @@ def open_source(adapter: Path, weights: Path | None = None, fold: int | None = N
 
     Raises:
         SamlError: a file is missing or damaged, the model is not found or is no Whisper with its own
-            vocabulary and context, the adapter has several states and none is chosen, or is a mixture whose
-            speaker's recordings are not found.
+            vocabulary and context, the adapter has several states and none is chosen, is a mixture whose
+            speaker's recordings are not found, or has a shared LoRA beside its only expert.
     """
     description = adapter.with_suffix(".json")
     weights = model_of(adapter) if weights is None else weights
@@ -52,6 +52,11 @@ def open_source(adapter: Path, weights: Path | None = None, fold: int | None = N
     stored = load_adapter(adapter, description, content)
     if stored.spec.experts > 1:
         stored = _collapsed(adapter, weights, content)
+    if stored.spec.shared == "lora":
+        raise SamlError(
+            f"{adapter}: one expert beside a shared LoRA, which no other program knows; make one LoRA of the "
+            "whole mixture with `saml prune --collapse` and export that"
+        )
     _refuse_others(base, weights)
     assert isinstance(base, WhisperRecogniser)
     return Source(stored.spec, _state(stored, fold), stored.description, base, content)

@@ -129,7 +129,12 @@ def test_ctranslate2_runs_the_merged_model(
     """Greedy search finds the same tokens as transformers does; of rounded weights only that it runs."""
     ctranslate2 = pytest.importorskip("ctranslate2")
     path = adapter()
+    mine = tmp_path / "ct2" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("a file of mine")
     out = exported(path, "ctranslate2", tmp_path / "ct2", quantise=quantise)
+    assert mine.read_text() == "a file of mine"
+    assert exported(path, "ctranslate2", tmp_path / "ct2", quantise=quantise) == out  # over the first
     network = WhisperForConditionalGeneration.from_pretrained(exported(path, "transformers", tmp_path / "hf"))
     features = speech()[0].transpose(1, 2)
     model = ctranslate2.models.Whisper(str(out), device="cpu", compute_type="default")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_mixture_is_one_lora_at_the_speakers_mean_route(results: Path, adapter
     p = routes["network.model.encoder.layers.0.self_attn"]
     expected = sum(p[e] * made.state()[f"{name}.up"][e] for e in range(3))
     torch.testing.assert_close(source.state[f"{name}.up"][0], expected)
+
+
+def test_one_expert_beside_a_shared_lora_is_refused(adapter: Adapter) -> None:
+    """What `saml prune --keep 1` leaves of such a mixture; its two LoRAs are not one of the rank it says."""
+    path = adapter("speakers/anna/shared/seed1", spec=replace(LORA, shared="lora"))
+    with pytest.raises(SamlError, match="one expert beside a shared LoRA.*prune --collapse"):
+        open_source(path)
 
 
 def test_a_mixture_without_recordings_says_how_to_make_one_lora(

@@ -84,7 +84,8 @@ def read_audio(path: Path, use: Callable[[np.ndarray], object] = lambda block: N
     Channels are averaged. What `use` got is void when the file turns out to be unusable at its end.
 
     Raises Unusable where the file is missing, truncated, not audio, has no speech that a model could use
-    (see `saml.audio.signal`), or a library cannot read it for whatever reason.
+    (see `saml.audio.signal`), or a library cannot read it for whatever reason; SamlError where `use` cannot
+    write.
     """
     with _opened(path) as (source, container):
         inspector = Inspector(source.channels)
@@ -96,7 +97,12 @@ def read_audio(path: Path, use: Callable[[np.ndarray], object] = lambda block: N
             nonlocal samples
             samples += len(converted)
             inspector.add_converted(converted)
-            use(converted)
+            try:
+                use(converted)
+            except (OSError, soundfile.LibsndfileError) as error:  # `_opened` would blame this file
+                raise SamlError(
+                    f"{path}: its audio cannot be written ({error}); look whether the disk is full"
+                ) from None
 
         for block in _blocks(source, path):
             mono = block[:, 0] if source.channels == 1 else block.mean(axis=1)

@@ -13,6 +13,7 @@ from lhotse import MonoCut
 
 from saml.audio.reader import Unusable, plain_samples, read_audio, read_part, read_samples
 from saml.corpora.audio import describe, read_cut, read_recording
+from saml.runtime.errors import SamlError
 from tests.conftest import REAL_SPEECH
 
 RATE = 16_000
@@ -107,6 +108,16 @@ def test_nothing_is_left_of_a_conversion_that_fails(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="is silent"):
         read_recording(path, "u1", tmp_path / "out/u1.flac")
     assert not (tmp_path / "out/u1.flac").exists()
+
+
+def test_a_full_disk_is_no_fault_of_the_recording(tmp_path: Path) -> None:
+    """Else good recordings were left out as damaged."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, NOISE, RATE)
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(SamlError) as caught:
+        read_audio(path, lambda block: full.write(block.tobytes()))
+    assert not isinstance(caught.value, Unusable)
+    assert "a.wav: its audio cannot be written" in str(caught.value) and "No space left" in str(caught.value)
 
 
 def test_a_part_is_read_where_it_lies(tmp_path: Path) -> None:

@@ -94,13 +94,25 @@ def _mixture(config: Config, arm: Mapping[str, Any]) -> Iterator[str]:
     for key in ("shared", "routes_from", "experts_from"):
         if key in arm and arm["experts"] == 1:
             yield f"{key} is for arms with several experts"
-    collapsed = merged_with_arm({"adaptation": config["adaptation"], "arm": arm}, "adaptation")["collapse"]
+    collapsed = _is_collapsed(config, arm)
     if collapsed and not (arm["routed"] and arm["pretrained"]):
         yield "adaptation.collapse is for arms that have a router and are pre-trained"
     own = adapters_of(config, arm)
     for key, wanted in (("adaptation.collapse", collapsed), ("routes_from", own["routes_from"] == "table")):
         if wanted and arm["routed"] and own["decoder_routing"] == "input":
             yield f"{key} needs one route for an utterance: take decoder_routing: encoder"
+    if (
+        own["shared"] == "down"
+        and own["experts_from"] != "lora"
+        and arm["experts"] > 1
+        and arm["pretrained"] is True
+    ):
+        yield "shared: down has one A for all experts, which needs experts_from: lora"
+
+
+def _is_collapsed(config: Config, arm: Mapping[str, Any]) -> bool:
+    merged = merged_with_arm({"adaptation": config["adaptation"], "arm": arm}, "adaptation")
+    return bool(merged["collapse"])
 
 
 def _run_arms(config: Config) -> Iterator[str]:
@@ -234,6 +246,12 @@ def _ablation(config: Config) -> Iterator[str]:
                 yield f"ablation.{key}: {_unknown_arm(name, arms)}"
             elif key == "pruning" and not (arms[name]["adapted"] and arms[name]["routed"]):
                 yield f"ablation.pruning: {name!r} has no router, so no expert can be left out"
+            elif (
+                key in ("pruning", "embeddings")
+                and arms[name]["adapted"]
+                and _is_collapsed(config, arms[name])
+            ):
+                yield f"ablation.{key}: {name!r} is a mixture before adaptation and one LoRA after it"
     if own["reference"] is not None and not any(own["reference"] in names for names in questions.values()):
         yield f"ablation.reference: {own['reference']!r} is an arm of no question"
 

@@ -164,13 +164,12 @@ def assign_roles(rows: list[Utterance], roles: Mapping[str, list[str]]) -> list[
                     f"corpus.folder.roles: speaker {speaker} is listed in {assigned[speaker]} and {role}; "
                     "remove it from one of them"
                 )
+    _refuse_two_roles(row for row in rows if row.speaker not in assigned)
     listed = {role for role, listed_speakers in roles.items() if listed_speakers is not None}
-    rows = [
+    return [
         replace(row, role=assigned.get(row.speaker, "pool" if row.role in listed else row.role))
         for row in rows
     ]
-    _refuse_two_roles(rows)
-    return rows
 
 
 def _refuse_two_roles(rows: Iterable[Utterance]) -> None:

@@ -236,6 +236,18 @@ WRONG = [
         put("arms.saml-table.decoder_routing", "input"),
         "arms.saml-table: routes_from needs one route for an utterance: take decoder_routing: encoder",
     ),
+    (
+        put("arms.saml.shared", "down"),
+        "arms.saml: shared: down has one A for all experts, which needs experts_from: lora",
+    ),
+    (
+        put("ablation.embeddings", ["saml-collapsed"]),
+        "ablation.embeddings: 'saml-collapsed' is a mixture before adaptation and one LoRA after it",
+    ),
+    (
+        put("ablation.pruning", ["saml-collapsed"]),
+        "ablation.pruning: 'saml-collapsed' is a mixture before adaptation and one LoRA after it",
+    ),
     (put("tuning.grid", []), "tuning.grid: [] is too short"),
     (put("tuning.grid", [1.0e-3, 0]), "tuning.grid[1]: 0 is less than or equal to the minimum of 0"),
     (put("tuning.speakers", ["-x"]), "tuning.speakers: '-x' would be read as an option"),

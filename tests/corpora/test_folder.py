@@ -112,6 +112,19 @@ def test_roles_of_the_manifest_and_of_the_config(root, tmp_path):
     assert found(roles={"heldout": ["carl"]})["carl"] == "heldout"
 
 
+def test_two_roles_are_named_as_the_manifest_has_them(root, tmp_path):
+    columns = ("utterance", "speaker", "role", "file", "text")
+    roles = {"anna": "base", "bert": "pretrain", "carl": "target"}
+    rows = [(u, s, roles[s], f, t) for u, s, f, t in ROWS]
+    rows.append(("b9", "bert", "", *rows[-1][3:]))
+    write_manifest(root, rows, columns)
+    nobody = {"base": [], "pretrain": [], "heldout": []}
+    with pytest.raises(SamlError, match="speaker bert has two roles in the manifest, pretrain and none"):
+        prepare(root, tmp_path, roles=nobody)
+    _, supervisions, _ = prepare(root, tmp_path, roles={"heldout": ["bert"]})  # which decides for all of them
+    assert {s.custom["role"] for s in supervisions if s.speaker == "bert"} == {"heldout"}
+
+
 def test_parts_of_the_pools(root, tmp_path):
     roles = {"base": ["anna"], "pretrain": ["bert"], "heldout": ["carl"]}
     _, supervisions, _ = prepare(root, tmp_path, roles=roles)

@@ -1,14 +1,13 @@
 """A base model to personalise: an experiment that has run, or somebody else's Whisper, imported once.
 
 An imported Whisper has a folder of its own in the cache, laid out as an experiment's results: config.yaml,
-models/base, models/nf4, and the adapters that this package ships for it. It is made once for each checkpoint
-and configuration.
+models/base, models/nf4, and the adapters that this package ships for it. It is made once for each checkpoint,
+configuration and version of this package, and not written again.
 """
 
 import hashlib
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from saml.models.checkpoints.transformers import mel_bins, open_checkpoint
 from saml.runtime import layout
 from saml.runtime.cache import cache_folder
 from saml.runtime.errors import SamlError
-from saml.runtime.files import read_json_object
+from saml.runtime.files import read_json_object, write_atomically
 from saml.runtime.layout import place
 from saml.stages.import_base import import_base
 from saml.stages.quantise import quantise
@@ -34,6 +33,8 @@ WHISPER = Path(__file__).with_name("whisper.yaml")
 SHIPPED = Path(__file__).with_name("shipped")
 
 PRETRAINED_ARM, FRESH_ARM = "pqm", "nf4-lora"
+# Of the shipped adapters.
+START_SEED = 1
 
 
 def is_experiment(base: str) -> bool:
@@ -58,17 +59,26 @@ def imported(base: str, cache: Path | None = None) -> Path:
     opened = open_checkpoint(config["model"])
     if opened.caution is not None:
         print(f"warning: {path}: {opened.caution}", file=sys.stderr)
-    marks = canonical({"files": checksums(path), "model": {**config["model"]["whisper"], "checkpoint": None}})
+    marks = canonical(
+        {
+            "files": checksums(path),
+            "model": {**config["model"]["whisper"], "checkpoint": None},
+            "quantisation": config["quantisation"],
+            "version": saml.__version__,
+        }
+    )
     name = f"{_readable(base)}-{hashlib.sha256(marks.encode()).hexdigest()[:12]}"
     folder = (cache_folder() if cache is None else cache) / name
     _make(config, folder)
-    save(config, folder / "config.yaml")
+    written = folder / "config.yaml"
+    if not written.is_file() or load([written]) != config:
+        save(config, written)
     return folder
 
 
 def starts(folder: Path) -> bool:
     """Whether there is an adapter to start from that was pre-trained on other speakers."""
-    return (place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1) / "adapter.json").is_file()
+    return (place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=START_SEED) / "adapter.json").is_file()
 
 
 def configuration(base: str) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def about_start(folder: Path, arm: str) -> str:
             "no adapter that was pre-trained on other speakers is shipped for this model (or --start none): "
             "the adapter starts from nothing, which takes more recordings to help, and may harm"
         )
-    description = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1) / "adapter.json"
+    description = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=START_SEED) / "adapter.json"
     speech = read_json_object(description).get("speech", "other speakers")
     return (
         f"the adapter starts from one that was pre-trained on {speech}; with another accent it may "
@@ -125,10 +135,12 @@ def _make(config: Mapping[str, Any], folder: Path) -> None:
     wanted = read_json_object(nf4 / "model.json")["sha256"]
     for found in sorted(SHIPPED.glob("*/adapter.json")):
         if read_json_object(found).get("base_sha256") == wanted:
-            start = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=1)
-            start.mkdir(parents=True, exist_ok=True)
+            start = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=START_SEED)
             for name in ("adapter.safetensors", "adapter.json"):
-                shutil.copyfile(found.with_name(name), start / name)
+                content = found.with_name(name).read_bytes()
+                # Written once and whole: another process may be reading it, and a cache may be read-only.
+                if not (start / name).is_file() or (start / name).read_bytes() != content:
+                    write_atomically(start / name, content)
 
 
 def arm_of(folder: Path, start: str) -> str:
@@ -139,3 +151,18 @@ def arm_of(folder: Path, start: str) -> str:
     if start == "shipped" and not starts(folder):
         raise SamlError("--start shipped: no adapter is shipped for this model; leave the option out")
     return PRETRAINED_ARM if starts(folder) and start != "none" else FRESH_ARM
+
+
+def refuse_without_start(folder: Path, arms: Sequence[str], seed: int | None) -> None:
+    """Raise SamlError for an arm of an imported Whisper that has nothing to start from."""
+    known = [PRETRAINED_ARM, FRESH_ARM] if starts(folder) else [FRESH_ARM]
+    for arm in arms:
+        if arm not in known:
+            raise SamlError(
+                f"--arms: {arm} has nothing to start from with this Whisper; choose {' or '.join(known)}"
+            )
+        if arm == PRETRAINED_ARM and seed not in (None, START_SEED):
+            raise SamlError(
+                f"--seed {seed}: the shipped adapter has seed {START_SEED} alone; leave the option out, or "
+                "take --start none"
+            )

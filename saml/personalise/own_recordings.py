@@ -17,7 +17,14 @@ from saml.config.load import labels_in_models_style, load, save
 from saml.config.settings import start_of
 from saml.corpora.manifests import file_of, read_cuts
 from saml.evaluation.wer import error_rate, pool
-from saml.personalise.bases import DEFAULTS, about_start, arm_of, imported, is_experiment
+from saml.personalise.bases import (
+    DEFAULTS,
+    about_start,
+    arm_of,
+    imported,
+    is_experiment,
+    refuse_without_start,
+)
 from saml.personalise.estimate import expected_seconds, in_words
 from saml.personalise.page import write_page
 from saml.personalise.resume import Step
@@ -31,7 +38,7 @@ from saml.personalise.steps import (
     tested_step,
     to_use_step,
 )
-from saml.personalise.verdict import EXIT_STATUS, REFERENCE, Verdict, as_text, judge
+from saml.personalise.verdict import EXIT_STATUS, REFERENCE, SCORER, Verdict, as_text, judge
 from saml.reporting.hypotheses import read_lines
 from saml.reporting.print_tables import aligned
 from saml.reporting.wording import percent
@@ -69,11 +76,18 @@ def personalise(
         SamlError: see `adapt_to_recordings` and `saml.personalise.bases`.
     """
     if is_experiment(base):
+        if start != "auto":
+            raise SamlError(
+                f"--start {start} is for a Whisper; of an experiment choose an arm by --arms (nf4-lora "
+                "starts from nothing)"
+            )
         return adapt_to_recordings(results=Path(base), recordings=recordings, out=out, arms=arms, **options)
     results = imported(base)
     arm = arm_of(results, start)
+    chosen = list(arms or [arm])
+    refuse_without_start(results, chosen, options.get("seed"))
     print(about_start(results, arm), file=sys.stderr)
-    return adapt_to_recordings(results=results, recordings=recordings, out=out, arms=arms or [arm], **options)
+    return adapt_to_recordings(results=results, recordings=recordings, out=out, arms=chosen, **options)
 
 
 def adapt_to_recordings(
@@ -136,8 +150,11 @@ def adapt_to_recordings(
     verdicts: list[Verdict] = []
     for speaker in config["target_speakers"]:
         verdicts += _personalise_one(config, results, out, speaker, always=always)
+        # After each speaker: what is done is not lost if the next one fails.
+        if verdicts:
+            _write_verdicts(verdicts, out)
     if verdicts:
-        _write_verdicts(verdicts, out, config["target_speakers"])
+        print(f"\nEvery sentence before and after  {out / 'report.html'}")
     return max((EXIT_STATUS[one.recommendation] for one in verdicts), default=0)
 
 
@@ -184,11 +201,12 @@ def _personalise_one(
         print("\n".join(["", *as_text(verdict)]))
     useful = [one.arm for one in verdicts if one.improves]
     for arm in arms:
+        step = to_use_step(config, results, out, arm, speaker, seed)
         if verdicts and arm not in useful and not always:
+            step.remove_outdated()  # of other recordings or settings, which nobody should take for this one
             print(f"  no adapter to use is trained, as it would not help; --always trains it ({arm})")
             continue
         _say(f"{speaker}: training the adapter to use, on all recordings ({arm})")
-        step = to_use_step(config, results, out, arm, speaker, seed)
         step.do()
         print(f"  adapter to use: {step.output}")
     return verdicts
@@ -200,13 +218,13 @@ def _decoded(step: Step) -> list[dict[str, Any]]:
     return list(read_lines(step.output))
 
 
-def _write_verdicts(verdicts: Sequence[Verdict], out: Path, speakers: Sequence[str]) -> None:
+def _write_verdicts(verdicts: Sequence[Verdict], out: Path) -> None:
     """verdict.json, and report.html with the audio of every recording."""
-    content = json.dumps([one.as_json() for one in verdicts], indent=2, ensure_ascii=False)
+    content = json.dumps([one.as_json() for one in verdicts], indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(out / "verdict.json", f"{content}\n".encode())
+    speakers = dict.fromkeys(one.speaker for one in verdicts)
     cuts = [cut for speaker in speakers for cut in read_cuts(speech_folder(out, speaker) / "cuts.jsonl.gz")]
     write_page(out / "report.html", verdicts, {cut.id: Path(file_of(cut)) for cut in cuts})
-    print(f"\nEvery sentence before and after  {out / 'report.html'}")
 
 
 def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> dict[str, Any]:
@@ -215,6 +233,11 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
         raise SamlError(f"{results}: no config.yaml, so not a finished experiment; run the experiment first")
     if place(out, layout.MODEL, model="base").parent.exists():
         raise SamlError(f"{out}: contains an experiment with models of its own; choose another --out")
+    spoken = (recordings.parent if recordings.is_file() else recordings).resolve()
+    if spoken in (out.resolve(), *out.resolve().parents):
+        raise SamlError(
+            f"--out: {out} lies within the recordings, whose files it would add to; choose another folder"
+        )
     # An experiment of an older version may lack new keys.
     config = load([DEFAULTS, results / "config.yaml"])
     corpus = config["corpus"]
@@ -223,6 +246,8 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
     seed = config["partition"]["seed"]
     config["partition"] = {"scheme": "folds", "folds": folds, "seed": seed, "enrolment": None}
     config["experiment"] = out.name
+    if SCORER not in config["scoring"]["scorers"]:  # the verdict counts by it
+        config["scoring"]["scorers"] = [*config["scoring"]["scorers"], SCORER]
     return config
 
 

@@ -7,12 +7,13 @@ what would be used otherwise, on the same recordings, each transcribed by an ada
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from saml.corpora.labels import is_formatted
-from saml.evaluation.bootstrap import Interval, interval, p_value, rates, relative_reductions, resampled_sums
+from saml.evaluation.bootstrap import Interval, interval, p_value, relative_reductions, resampled_sums
 from saml.evaluation.wer import errors, reference_units, relative_reduction
 from saml.reporting.sentences import Sentence
 from saml.runtime.errors import SamlError
@@ -74,8 +75,11 @@ class Verdict:
         return self.errors[self.arm] < self.errors[REFERENCE]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for a program."""
-        return asdict(self)
+        """All of it, for a program; an end of the interval that is not finite as None, JSON's null."""
+        ends = {
+            name: value for name in ("reduction", "low", "high") if isfinite(value := getattr(self, name))
+        }
+        return {**asdict(self), "reduction": None, "low": None, "high": None, **ends}
 
 
 def judge(speaker: str, arm: str, decoded: Mapping[str, Lines]) -> Verdict:
@@ -114,7 +118,7 @@ def judge(speaker: str, arm: str, decoded: Mapping[str, Lines]) -> Verdict:
         name: np.array([_errors(lines[utterance]) for utterance in utterances])
         for name, lines in texts.items()
     }
-    reduction, ends, p = _compare(words, wrong[REFERENCE], wrong[arm])
+    reduction, ends, p = _compare(wrong[REFERENCE], wrong[arm])
     return Verdict(
         speaker=speaker,
         arm=arm,
@@ -181,15 +185,15 @@ def sentence_of(recommendation: str) -> str:
     return _SENTENCES[recommendation]
 
 
-def _compare(words: Any, before: Any, after: Any) -> tuple[float, Interval, float]:
-    """The relative reduction, its interval and p, from resampled recordings."""
-    table = np.stack([before, after, words], axis=1).astype(np.int64)
+def _compare(before: Any, after: Any) -> tuple[float, Interval, float]:
+    """The relative reduction, its interval and p, from resampled recordings.
+
+    Of errors, not of rates: both arms have the same words, and recordings without any have no rate.
+    """
+    table = np.stack([before, after], axis=1).astype(np.int64)
     sums = resampled_sums([table], draws=DRAWS, seed=SEED)
-    reference, arm = rates(sums[:, 0], sums[:, 2]), rates(sums[:, 1], sums[:, 2])
-    total = table.sum(axis=0).astype(float)
-    (whole_reference,), (whole_arm,) = (rates(total[[index]], total[[2]]) for index in (0, 1))
-    value = relative_reduction(float(whole_reference), float(whole_arm))
-    return value, interval(relative_reductions(reference, arm)), p_value(reference, arm)
+    value = relative_reduction(float(before.sum()), float(after.sum()))
+    return value, interval(relative_reductions(sums[:, 0], sums[:, 1])), p_value(sums[:, 0], sums[:, 1])
 
 
 def _recommend(ends: Interval) -> str:

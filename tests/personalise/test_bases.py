@@ -12,7 +12,14 @@ from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.load import load, validate
 from saml.models.store import load_model
 from saml.personalise import bases
-from saml.personalise.bases import about_start, arm_of, configuration, imported, is_experiment
+from saml.personalise.bases import (
+    about_start,
+    arm_of,
+    configuration,
+    imported,
+    is_experiment,
+    refuse_without_start,
+)
 from saml.runtime.errors import SamlError
 from saml.training.adapter_training import adapter_spec
 from tests.models.conftest import save_bpe_checkpoint
@@ -84,6 +91,17 @@ def test_an_adapter_is_shipped_for_exactly_the_weights_that_it_was_trained_on(
     assert "starts from nothing" in about_start(folder, "nf4-lora")
     started = folder / "pretrained/pqm/seed1/adapter.safetensors"
     assert started.read_bytes() == path.read_bytes()
+    refuse_without_start(folder, ["pqm", "nf4-lora"], None)
+    refuse_without_start(folder, ["nf4-lora"], 2)
+    with pytest.raises(SamlError, match="--seed 2: the shipped adapter has seed 1 alone"):
+        refuse_without_start(folder, ["pqm"], 2)
+    with pytest.raises(SamlError, match="--arms: saml has nothing to start from .*; choose pqm or nf4-lora"):
+        refuse_without_start(folder, ["saml"], None)
+    # What is there is not written again: another process may be reading it.
+    files = [started, started.with_suffix(".json"), folder / "config.yaml"]
+    times = [file.stat().st_mtime_ns for file in files]
+    imported(str(checkpoint), tmp_path / "cache")
+    assert [file.stat().st_mtime_ns for file in files] == times
     # Of another model's weights it is not offered.
     shutil.rmtree(folder / "pretrained")
     description = json.loads(path.with_suffix(".json").read_text())

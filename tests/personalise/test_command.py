@@ -9,7 +9,7 @@ import soundfile
 
 from saml.config.load import load, stage_settings
 from saml.corpora.manifests import read_cuts
-from saml.personalise import steps
+from saml.personalise import resume, steps
 from saml.personalise.own_recordings import personalise
 from saml.personalise.resume import Step
 from saml.personalise.verdict import EXIT_STATUS
@@ -69,6 +69,10 @@ def test_a_whisper_is_personalised_judged_and_not_adapted_twice(
         personalise(**given)  # type: ignore[arg-type]
     with pytest.raises(SamlError, match="no adapter is shipped for this model"):
         personalise(**given, start="shipped")  # type: ignore[arg-type]
+    with pytest.raises(
+        SamlError, match="--arms: saml has nothing to start from with this Whisper; choose nf4-"
+    ):
+        personalise(**given, arms=["saml"])  # type: ignore[arg-type]
 
 
 def labels_of(out: Path, file: Path = Path("data/speakers/ann/labelled.jsonl.gz")) -> list[str]:
@@ -109,6 +113,29 @@ def test_a_step_is_done_once_for_the_same_inputs(tmp_path: Path) -> None:
     output.unlink()
     Step(output, {"rate": 2}, [given], step).do()
     assert len(calls) == 4
+
+
+def test_what_another_version_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "out"
+    step = Step(output, {}, [], lambda: output.write_text("result"))
+    step.do()
+    assert step.is_done()
+    monkeypatch.setattr(resume, "__version__", "0.0.1")
+    assert not step.is_done()
+
+
+def test_only_an_outdated_output_is_removed(tmp_path: Path) -> None:
+    given, output = tmp_path / "in", tmp_path / "adapter.safetensors"
+    given.write_text("1")
+    step = Step(output, {}, [given], lambda: output.write_text("result"))
+    step.do()
+    output.with_suffix(".json").write_text("{}")
+    step.remove_outdated()
+    assert output.is_file()
+    given.write_text("2")
+    step.remove_outdated()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    step.remove_outdated()  # nothing is left to remove
 
 
 def test_a_step_that_failed_is_done_again(tmp_path: Path) -> None:

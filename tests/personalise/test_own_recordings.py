@@ -16,7 +16,7 @@ from saml.config.load import load, save
 from saml.corpora.split_files import read_splits
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
-from saml.personalise.own_recordings import adapt_to_recordings
+from saml.personalise.own_recordings import adapt_to_recordings, personalise
 from saml.runtime.errors import SamlError
 from saml.stages.prune import prune
 from saml.stages.quantise import quantise
@@ -192,6 +192,11 @@ def test_missing_files_are_named_before_anything_is_written(experiment: Path, re
         adapt_to_recordings(results=experiment, recordings=recordings, out=experiment)
     with pytest.raises(SamlError, match="my voice: no config.yaml"):
         run(recordings, recordings)
+    for out in (recordings, recordings / "results" / "own"):
+        with pytest.raises(SamlError, match="--out: .* lies within the recordings"):
+            adapt_to_recordings(results=experiment, recordings=recordings, out=out)
+    with pytest.raises(SamlError, match="--start none is for a Whisper; of an experiment choose an arm"):
+        personalise(base=str(experiment), recordings=recordings, out=experiment.parent / "own", start="none")
     shutil.rmtree(recordings)
     with pytest.raises(SamlError, match="there is no folder .*my voice; give --recordings a folder"):
         run(experiment, recordings)

@@ -25,16 +25,16 @@ from saml.runtime.errors import SamlError
 SAID = ["The cat sat.", "On the mat.", "It was fat."]
 
 
-def lines(texts: list[str], guard: str = "") -> list[dict[str, Any]]:
+def lines(texts: list[str], guard: str = "", said: list[str] = SAID) -> list[dict[str, Any]]:
     return [
         {
             "utterance": f"u{index}",
-            "reference": said,
+            "reference": reference,
             "hypothesis": text,
             "guard": guard if index == 0 else "",
-            "counts": count(said, text, ["whisper"]),
+            "counts": count(reference, text, ["whisper"]),
         }
-        for index, (said, text) in enumerate(zip(SAID, texts, strict=True))
+        for index, (reference, text) in enumerate(zip(said, texts, strict=True))
     ]
 
 
@@ -77,8 +77,21 @@ def test_arms_must_have_the_same_recordings() -> None:
         judge("ann", "pqm", {"nf4": lines(BEFORE)[:2], "pqm": lines(AFTER)})
 
 
+def test_recordings_without_words_have_errors_too() -> None:
+    """Whisper's normaliser leaves nothing of "uh"; what is written there is wrong all the same."""
+    before = lines(["big cat there", "and more", "nice day"], said=["uh", "mhm", "hmm"])
+    after = lines(["", "", ""], said=["uh", "mhm", "hmm"])
+    found = judge("ann", "pqm", {"nf4": before, "pqm": after})
+    assert found.words == 0 and found.errors == {"nf4": 7, "pqm": 0}
+    assert (found.reduction, found.low, found.high) == (1.0, 1.0, 1.0) and found.recommendation == USE
+
+
 def test_it_is_json() -> None:
-    content = json.loads(json.dumps(verdict().as_json()))
+    content = json.loads(json.dumps(verdict().as_json(), allow_nan=False))
+    # A draw without the only error before has no reduction.
+    infinite = verdict(["The cat sad.", *SAID[1:]], [SAID[0], "On the mad.", SAID[2]])
+    assert infinite.low == -float("inf")
+    assert json.loads(json.dumps(infinite.as_json(), allow_nan=False))["low"] is None
     assert content["errors"]["pqm"] == 1 and content["sentences"][1]["before"] == "In a mat."
 
 

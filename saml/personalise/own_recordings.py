@@ -233,8 +233,8 @@ def _configuration(results: Path, recordings: Path, out: Path, folds: int) -> di
         raise SamlError(f"{results}: no config.yaml, so not a finished experiment; run the experiment first")
     if place(out, layout.MODEL, model="base").parent.exists():
         raise SamlError(f"{out}: contains an experiment with models of its own; choose another --out")
-    spoken = (recordings.parent if recordings.is_file() else recordings).resolve()
-    if spoken in (out.resolve(), *out.resolve().parents):
+    # A table lists the files of its folder; of a folder all files count.
+    if not recordings.is_file() and recordings.resolve() in (out.resolve(), *out.resolve().parents):
         raise SamlError(
             f"--out: {out} lies within the recordings, whose files it would add to; choose another folder"
         )

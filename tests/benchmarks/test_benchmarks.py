@@ -28,6 +28,7 @@ APART = [
     "segments",
     "runtimes",
     "transfer",
+    "starts",
 ]
 SCRIPTS = [*everything.ALL, *APART]
 

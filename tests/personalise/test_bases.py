@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import saml
 from saml.adapters import AdaptedRecogniser
 from saml.adapters.store import load_adapter, refuse_other_spec, save_adapter
 from saml.config.load import load, validate
@@ -42,6 +43,15 @@ def test_a_whisper_is_imported_and_quantised_once(checkpoint: Path, tmp_path: Pa
     written = (folder / "models/base/model.safetensors").stat().st_mtime_ns
     assert imported(str(checkpoint), tmp_path / "cache") == folder
     assert (folder / "models/base/model.safetensors").stat().st_mtime_ns == written
+    # Another version, or other settings of NF4, may make another model of it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saml, "__version__", "0.0.1")
+        assert imported(str(checkpoint), tmp_path / "cache") != folder
+    with pytest.MonkeyPatch.context() as patch:
+        other = configuration(str(checkpoint))
+        other["quantisation"]["block_size"] = 32
+        patch.setattr(bases, "configuration", lambda base: other)
+        assert imported(str(checkpoint), tmp_path / "cache") != folder
     # Another file of that name is another model.
     weights = load_file_and_change(checkpoint / "model.safetensors")
     assert weights and imported(str(checkpoint), tmp_path / "cache") != folder

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -16,6 +17,7 @@ from saml.config.load import load, save
 from saml.corpora.split_files import read_splits
 from saml.models.recogniser import Recogniser
 from saml.models.store import load_model, save_model
+from saml.personalise import steps
 from saml.personalise.own_recordings import adapt_to_recordings, personalise
 from saml.runtime.errors import SamlError
 from saml.stages.prune import prune
@@ -201,6 +203,45 @@ def test_missing_files_are_named_before_anything_is_written(experiment: Path, re
     with pytest.raises(SamlError, match="there is no folder .*my voice; give --recordings a folder"):
         run(experiment, recordings)
     assert not (experiment.parent / "own").exists()
+
+
+def test_what_is_done_is_kept_where_a_later_speaker_fails(
+    experiment: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict of the first is written, by Whisper's scorer, though the experiment scores by another."""
+    config = load([experiment / "config.yaml"])
+    config["scoring"]["scorers"] = ["released"]
+    save(config, experiment / "config.yaml")
+    whole = steps.adapt
+
+    def fails(**options: Any) -> None:
+        if options["speakers"][0].speaker == "ben b":
+            raise SamlError("ben's training diverged")
+        whole(**options)
+
+    monkeypatch.setattr(steps, "adapt", fails)
+    with pytest.raises(SamlError, match="ben's training diverged"):
+        run(experiment, recordings, arms=["nf4-lora"])
+    (verdict,) = json.loads((experiment.parent / "own" / "verdict.json").read_text())
+    assert verdict["speaker"] == "anna" and verdict["words"] == 15
+    assert (experiment.parent / "own" / "report.html").is_file()
+
+
+def test_an_adapter_of_earlier_recordings_does_not_outlive_an_adverse_verdict(
+    experiment: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny network hears nothing, so that no adapter makes fewer errors."""
+    given: dict[str, Any] = {"speakers": ["anna"], "arms": ["nf4-lora"]}
+    out = run(experiment, recordings, **given)
+    to_use = out / "adapters/anna/nf4-lora/seed1/adapter.safetensors"
+    assert to_use.is_file()
+    run(experiment, recordings, always=False, **given)
+    assert to_use.is_file()  # of these very recordings
+    manifest = recordings / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("anna-2.wav\tset green", "anna-2.wav\tset blue"))
+    run(experiment, recordings, always=False, **given)
+    assert "no adapter to use is trained, as it would not help" in capsys.readouterr().out
+    assert not to_use.exists() and not to_use.with_suffix(".json").exists()
 
 
 def test_a_bad_recording_is_named_as_the_user_knows_it_or_left_out(

@@ -1,7 +1,8 @@
 """A tiny corpus of noise with features, and the stages run on it as the commands do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from lhotse import CutSet, Features, MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
 from saml.features.store import ArchiveWriter
+from saml.training.engine import Step, Training
 from tests.conftest import TINY
 
 WORDS = ["bin blue", "lay red", "set green", "place white", "bin a", "lay b", "set c", "place d"]
@@ -290,3 +292,18 @@ def batch_sizes(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[int
 
     monkeypatch.setattr(module, "utterance_losses", counted)
     return sizes
+
+
+@contextmanager
+def interrupted_after_an_epoch() -> Iterator[None]:
+    """Trainings within stop at the first step of their second epoch, after the first one's checkpoint."""
+    step = Training.step
+
+    def stops(self: Training, batches: Step) -> float:
+        if batches[0][0].at.epochs == 1:
+            raise KeyboardInterrupt
+        return step(self, batches)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "step", stops)
+        yield

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from saml.runtime.errors import SamlError
-from saml.training.engine import Step, Training
 from tests.training import conftest as run
 from tests.training.conftest import LORA_ARM, PQM_ARM, SAML_ARM
 
@@ -46,7 +45,7 @@ def test_a_loss_that_is_not_finite_names_the_utterance(made: Path, tmp_path: Pat
 
 
 def test_a_checkpoint_of_other_speech_is_not_taken_up(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The manifest is the same, the features behind it are not."""
     pool = tmp_path / "target"
@@ -56,18 +55,9 @@ def test_a_checkpoint_of_other_speech_is_not_taken_up(
         cut.features.storage_path = str(pool / "features.bin")
         cut.features.storage_key = unchecked(cut.features.storage_key)
     manifest.to_file(pool / "cuts.jsonl.gz")
-    step = Training.step
-
-    def interrupted(self: Training, batches: Step) -> float:
-        if batches[0][0].at.epochs == 1:
-            raise KeyboardInterrupt
-        return step(self, batches)
-
-    monkeypatch.setattr(Training, "step", interrupted)
     chosen: dict[str, Any] = {"cuts": pool / "cuts.jsonl.gz", "work": tmp_path / "work"}
-    with pytest.raises(KeyboardInterrupt):
+    with run.interrupted_after_an_epoch(), pytest.raises(KeyboardInterrupt):
         run.adapt(made, "other", LORA_ARM, None, **chosen)
-    monkeypatch.undo()
     data = bytearray((pool / "features.bin").read_bytes())
     data[3] ^= 0x80  # the sign of the first number
     (pool / "features.bin").write_bytes(data)

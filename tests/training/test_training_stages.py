@@ -142,18 +142,9 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         monkeypatch.setitem(run.SETTINGS, "base_training", {**run.SETTINGS["base_training"], **more})
 
     run.train_base(made, "whole", None)
-    step = Training.step
-
-    def interrupted(self: Training, batches: Step) -> float:
-        if batches[0][0].at.epochs == 1:
-            raise KeyboardInterrupt
-        return step(self, batches)
-
-    monkeypatch.setattr(Training, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with run.interrupted_after_an_epoch(), pytest.raises(KeyboardInterrupt):
         run.train_base(made, "parts", tmp_path / "work")
     assert list((tmp_path / "work").rglob("checkpoint.pt"))
-    monkeypatch.setattr(Training, "step", step)
     capsys.readouterr()
     run.train_base(made, "parts", tmp_path / "work")
     assert "done before" in capsys.readouterr().err

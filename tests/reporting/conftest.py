@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from results_tree import ARMS, Tree
+
+from tests.reporting.results_tree import ARMS, Tree
 
 
 @pytest.fixture

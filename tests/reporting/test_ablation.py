@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_tree import ARMS, SCORING, Tree
 from safetensors.numpy import save_file
 
 from saml.corpora.registry import folder_name
@@ -15,6 +14,7 @@ from saml.reporting import ablation as module
 from saml.reporting.csv_tables import read_table
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, SCORING, Tree
 
 QUESTIONS = {"bare": ["nf4"], "mixture": ["pqm", "saml"], "frozen": ["saml", "still"]}
 STILL = {**ARMS["saml"], "adaptation": {"frozen": "expert"}}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from results_tree import Tree, run
 
 from saml.cli.main import main
 from saml.reporting.compare import DRAWS, SEED, compare
 from saml.reporting.hypotheses import read_counts
 from saml.reporting.pairs import Paired
 from saml.runtime.errors import SamlError
+from tests.reporting.results_tree import Tree, run
 
 Capture = pytest.CaptureFixture[str]
 

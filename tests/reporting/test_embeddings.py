@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_tree import ARMS, Tree
 
 from saml.reporting import embeddings as module
 from saml.reporting.separation import silhouette
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, Tree
 
 SPEAKERS = ["anna", "b o"]
 FOLDERS = {"anna": "anna", "b o": "b%20o"}

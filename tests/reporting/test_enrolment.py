@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from results_tree import ARMS, SCORING, Tree
 
 from saml.corpora.registry import folder_name
 from saml.reporting import enrolment as module
 from saml.reporting.csv_tables import read_table
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, SCORING, Tree
 
 
 @pytest.fixture

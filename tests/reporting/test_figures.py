@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from results_tree import ARMS, Tree, run
 
 from saml.reporting import style
 from saml.reporting.before_after import POOLED, counts
@@ -18,6 +17,7 @@ from saml.reporting.report_data import Report
 from saml.reporting.tables import INTERVALS
 from saml.runtime.errors import SamlError
 from saml.tracking import RunRecord, read_record
+from tests.reporting.results_tree import ARMS, Tree, run
 
 
 def draw(tree: Tree, tables: Path, **changes: object) -> Path:

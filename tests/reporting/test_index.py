@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from html_reader import Page
-from results_tree import ARMS, Tree, run
 
 from saml.reporting.figures import FIGURES
 from saml.reporting.index import index
+from tests.reporting.html_reader import Page
+from tests.reporting.results_tree import ARMS, Tree, run
 
 SPEAKERS = ["b o", "anna"]
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from results_tree import Tree, run
 
 from saml.reporting.pages import write_page
+from tests.reporting.results_tree import Tree, run
 
 NAMES = {"summary", "comparisons", "speakers", "counts", "errors", "sizes", "published"}
 

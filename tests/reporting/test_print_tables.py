@@ -4,12 +4,12 @@ import re
 
 import pandas as pd
 import pytest
-from results_tree import ARMS, Tree, run
 
 from saml.reporting import print_tables
 from saml.reporting.print_tables import aligned, show
 from saml.reporting.wording import caveat, number_of, percent
 from saml.runtime.errors import SamlError
+from tests.reporting.results_tree import ARMS, Tree, run
 
 
 def test_show_prints_the_table_the_caveat_and_where_to_look(

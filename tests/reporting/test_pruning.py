@@ -4,11 +4,11 @@ import csv
 from pathlib import Path
 
 import pytest
-from results_tree import ARMS, SCORING, Tree
 
 from saml.reporting import pruning as module
 from saml.reporting.csv_tables import read_table
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, SCORING, Tree
 
 ANNA = [("a1", "bin blue at f"), ("a2", "set red now")]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from results_tree import Tree, run
 
 from saml.cli.main import main
 from saml.reporting.csv_tables import read_table
 from saml.reporting.print_tables import show_published
 from saml.reporting.published import PUBLISHED, Finished, published_sections, published_table
 from saml.runtime.errors import SamlError
+from tests.reporting.results_tree import Tree, run
 
 ROOT = Path(__file__).parents[2]
 # The abstracts' relative WER reductions against full precision, in per cent, of pqm and saml.

@@ -9,13 +9,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from results_tree import Tree, run
 
 from saml.reporting import style
 from saml.reporting.csv_tables import read_table
 from saml.reporting.figures import FIGURES
 from saml.reporting.report_data import Report
 from saml.reporting.wer_by_size import groups, pareto_front, points, spread
+from tests.reporting.results_tree import Tree, run
 
 OF_RATES = ("wer_by_arm", "wer_by_speaker", "error_types")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from results_tree import Tree
 from sklearn.model_selection import StratifiedKFold
 
 from saml.corpora.registry import folder_name
@@ -17,6 +16,7 @@ from saml.reporting.separation import speaker_separation
 from saml.runtime.errors import SamlError
 from saml.stages.routes import routes_table
 from saml.tracking import read_record
+from tests.reporting.results_tree import Tree
 
 LAYERS = ["encoder.0.attention", "encoder.1.attention", "decoder_self", "cross"]
 SPEAKERS = ["b o", "anna"]

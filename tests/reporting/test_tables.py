@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from results_tree import ARMS, Tree, run
 
 from saml.reporting.csv_tables import read_table
 from saml.reporting.pairs import pairs
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, Tree, run
 
 # Errors and reference words under both scorers, summed over seeds: anna has 7 words, "b o" 3.
 EXPECTED = {"fp32": (2, 10), "nf4": (4, 10), "pqm": (2, 20), "saml": (2, 20)}

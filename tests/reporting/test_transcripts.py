@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_tree import ARMS, SCORING, Tree
 
 from saml.reporting.hypotheses import Decoded
 from saml.reporting.transcripts import transcript_name, transcripts
 from saml.runtime.errors import SamlError
 from saml.tracking import read_record
+from tests.reporting.results_tree import ARMS, SCORING, Tree
 from tests.sclite import Four, needs_sclite, sclite_counts
 
 # sclite's sums of hits, substitutions, deletions and insertions, from a real run on these files.

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workflow_project import Outcome, Project, make_project
+
+from tests.workflow.workflow_project import Outcome, Project, make_project
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
+from tests.workflow.workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
 
 # Two further arms on the first speaker alone; saml has six experts.
 FEW: dict[str, Any] = {

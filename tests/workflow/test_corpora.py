@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 import yaml
-from workflow_project import ROOT, Project, option
+
+from tests.workflow.workflow_project import ROOT, Project, option
 
 # Target speakers and whether the base model is given, as the paper has them.
 CONFIGURATIONS = {

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import yaml
-from workflow_project import Project
 
 from saml.doctor.diagnosis import count_jobs
+from tests.workflow.workflow_project import Project
 
 # Rules that `saml doctor` counts as one stage.
 STAGES = {"decode_unadapted": "decode", "decode_heldout": "decode", "draw_figures": "figures"}

@@ -1,6 +1,6 @@
 """The graph of the enrolment curve: what it runs, what it takes from the experiment, what it leaves alone."""
 
-from workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
+from tests.workflow.workflow_project import ODD_FOLDER, SPEAKERS, Project, option, options, settings_of
 
 
 def test_the_curve_runs_what_the_experiment_has_not(finished: Project) -> None:

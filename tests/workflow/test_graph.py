@@ -4,7 +4,16 @@ import re
 
 import pytest
 import yaml
-from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, options, settings_of
+
+from tests.workflow.workflow_project import (
+    ODD_FOLDER,
+    SPEAKERS,
+    Outcome,
+    Project,
+    option,
+    options,
+    settings_of,
+)
 
 NOTHING = "Nothing to be done"
 PLAIN = {"precision": "fp32", "adapted": True, "experts": 1, "pretrained": False, "routed": False}

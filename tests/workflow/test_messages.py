@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_project import ROOT, SPEAKERS, Outcome, Project
 
 from saml.config.load import load
 from saml.runtime.errors import SamlError
+from tests.workflow.workflow_project import ROOT, SPEAKERS, Outcome, Project
 
 
 def test_a_wrong_configuration_is_one_line(finished: Project) -> None:

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from workflow_project import ROOT, Project
+
+from tests.workflow.workflow_project import ROOT, Project
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

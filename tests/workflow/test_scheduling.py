@@ -3,7 +3,8 @@
 import re
 
 import yaml
-from workflow_project import ROOT, Project
+
+from tests.workflow.workflow_project import ROOT, Project
 
 
 def test_the_profiles_limit_is_one_that_snakemake_takes(fresh: Project) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflow_project import Project, option, settings_of
+from tests.workflow.workflow_project import Project, option, settings_of
 
 POOLS = [f"results/test/data/pools/{role}/cuts.jsonl.gz" for role in ("base", "heldout")]
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, options
 
 from saml.cli import main as cli
+from tests.workflow.workflow_project import ODD_FOLDER, SPEAKERS, Outcome, Project, option, options
 
 THREE = [*SPEAKERS, "fr_m3_r165_p40"]
 HOW: dict[str, Any] = {"target_speakers": THREE, "run_arms": ["nf4", "saml"], "speakers_together": 2}
@@ -14,7 +14,7 @@ HOW: dict[str, Any] = {"target_speakers": THREE, "run_arms": ["nf4", "saml"], "s
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     """A project in which everything has run, two speakers in a job, and what that printed."""
-    from workflow_project import make_project
+    from tests.workflow.workflow_project import make_project
 
     project = make_project(tmp_path_factory.mktemp("together"))
     project.configure(**HOW)

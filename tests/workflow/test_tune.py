@@ -4,7 +4,8 @@ import copy
 from typing import Any
 
 import pytest
-from workflow_project import Outcome, Project, option, settings_of
+
+from tests.workflow.workflow_project import Outcome, Project, option, settings_of
 
 SPEAKERS = ["af_f1_r160_p50", "pt_m5_r165_p40", "ro_m6_r155_p45"]
 RATES = [0.0003, 0.001, 0.003, 0.01]

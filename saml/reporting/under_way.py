@@ -27,6 +27,7 @@ _START = re.compile(r"^Job (\d+): ")
 _END = re.compile(r"^Finished jobid: (\d+) \(Rule: (\w+)\)")
 _ERROR = re.compile(r"^ *jobid: (\d+)$")
 _DONE = re.compile(r"^(\d+) of (\d+) steps ")
+_GROUP = re.compile(r"_group\d+$")  # adapt_group1, adapt_group2, ...: a rule for each group of speakers
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Run:
     """What Snakemake's log says: counts of jobs by rule, times in seconds since 1970.
 
     `running` has the start of each job that runs, by its number; `seconds` what finished jobs took, by rule.
+    The rules of groups of speakers, such as `adapt_group1`, count as one, `adapt`.
     """
 
     planned: Counter[str] = field(default_factory=Counter)
@@ -173,9 +175,10 @@ def read_run(log: Path) -> Run:
         elif (found := _START.match(line)) and now is not None:
             run.running[found[1]] = now
         elif (found := _END.match(line)) and now is not None:
-            run.finished[found[2]] += 1
+            rule = _GROUP.sub("", found[2])
+            run.finished[rule] += 1
             if found[1] in run.running:
-                run.seconds.setdefault(found[2], []).append(now - run.running.pop(found[1]))
+                run.seconds.setdefault(rule, []).append(now - run.running.pop(found[1]))
         elif found := _ERROR.match(line):
             run.running.pop(found[1], None)
     return run
@@ -186,4 +189,4 @@ def _count(run: Run, rule: str, count: int) -> None:
     if rule == "total":
         run.total = count
     else:
-        run.planned[rule] = count
+        run.planned[_GROUP.sub("", rule)] += count

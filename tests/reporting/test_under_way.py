@@ -99,6 +99,20 @@ def test_the_time_left_is_not_told_while_that_of_most_jobs_is_unknown(results: P
     assert lines(results, HEAD + FIRST, 100)[0].endswith("1:40 so far, at least 6:00 left")
 
 
+def test_groups_of_speakers_tell_of_each_other(results: Path) -> None:
+    """One of two groups took 60 s, and nothing runs: 60 s are left."""
+    rows = "adapt_group1        1\nadapt_group2        1"
+    text = HEAD.replace("adapt               6", rows).replace("9", "5")
+    both = FIRST + SECOND.replace("Job 8: Adapting saml to y, seed 1\n", "")
+    text += both.replace("Rule: adapt)", "Rule: adapt_group1)")
+    assert lines(results, text, 370)[0].endswith("6:10 so far, about 1:00 left")
+    # A benchmark of an earlier run is that of any group.
+    put(results / "benchmarks/adapt/group2/saml/seed1.tsv", "s\th:m:s\n80.0\t0\n", START - 9)
+    put(results / "benchmarks/train_base.tsv", "s\th:m:s\n40.0\t0\n", START - 9)
+    until_then = text[: text.index("[Tue Dec  1 12:05:10 2026]")]
+    assert lines(results, until_then, 100)[0].endswith("1:40 so far, about 3:20 left")
+
+
 def test_a_job_that_failed_does_not_run_any_more(results: Path) -> None:
     text = HEAD + FIRST + "[Tue Dec  1 12:00:40 2026]\nError in rule train_base:\n    jobid: 3\n"
     (results / "snakemake.log").write_text(text, encoding="utf-8")

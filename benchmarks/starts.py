@@ -2,7 +2,8 @@
 
 Reads verdict.json of `saml personalise ... --arms pqm nf4-lora`, run on the recordings of several speakers,
 and pools word errors over them. Every arm has the same sentences, each decoded by an adapter that has not
-heard it. Without --personalised it says so and ends.
+heard it. Of several folders, adapted from the same recordings, the arms stand beside each other, named
+`<arm> in <folder>`. Without --personalised it says so and ends.
 """
 
 import argparse
@@ -25,14 +26,29 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--personalised", type=Path, help="the folder --out of `saml personalise`")
+    parser.add_argument(
+        "--personalised", type=Path, nargs="+", default=[], help="folders --out of `saml personalise`"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (1)")
     options = parser.parse_args(given)
-    if options.personalised is None:
+    if not options.personalised:
         print("starts: left out; it wants --personalised, a folder that `saml personalise` wrote")
         return
-    verdicts = json.loads((options.personalised / "verdict.json").read_text(encoding="utf-8"))
-    print("\n".join(report(verdicts, options.seed)))
+    print("\n".join(report(_verdicts(options.personalised), options.seed)))
+
+
+def _verdicts(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The verdicts of all folders; where there are several, their arms are named with their folders."""
+    verdicts = []
+    for folder in folders:
+        for verdict in json.loads((folder / "verdict.json").read_text(encoding="utf-8")):
+            if len(folders) > 1:
+                named = f"{verdict['arm']} in {folder.name}"
+                for counts in (verdict["errors"], verdict["looped"]):
+                    counts[named] = counts.pop(verdict["arm"])
+                verdict["arm"] = named
+            verdicts.append(verdict)
+    return verdicts
 
 
 def report(verdicts: Sequence[Mapping[str, Any]], seed: int) -> list[str]:
@@ -63,6 +79,9 @@ def report(verdicts: Sequence[Mapping[str, Any]], seed: int) -> list[str]:
 
 def _errors(by_arm: Mapping[str, Mapping[str, Any]], arms: Sequence[str]) -> Any:
     """A speaker's word errors, `(sentences, 1 + arms)`: of NF4 without an adapter, then of each arm."""
+    heard = [[one["utterance"] for one in by_arm[arm]["sentences"]] for arm in arms]
+    if any(names != heard[0] for names in heard):
+        raise SystemExit(f"starts: {by_arm[arms[0]]['speaker']} was adapted from different recordings")
     before = [one["errors_before"] for one in by_arm[arms[0]]["sentences"]]
     after = [[one["errors_after"] for one in by_arm[arm]["sentences"]] for arm in arms]
     return np.array([before, *after], dtype=np.int64).T

@@ -10,7 +10,10 @@ from benchmarks import starts
 
 
 def verdict(speaker: str, arm: str, before: list[int], after: list[int], said: str) -> dict[str, Any]:
-    sentences = [{"errors_before": was, "errors_after": now} for was, now in zip(before, after, strict=True)]
+    sentences = [
+        {"utterance": f"{speaker}-{number}", "errors_before": was, "errors_after": now}
+        for number, (was, now) in enumerate(zip(before, after, strict=True))
+    ]
     errors = {"fp32": 3, "nf4": sum(before), arm: sum(after)}
     looped = {"fp32": 0, "nf4": 1, arm: 0}
     return {
@@ -48,6 +51,25 @@ def test_errors_are_pooled_over_speakers_with_both_arms(
     assert "nf4-lora against pqm: reduction 66.7 [66.7, 66.7]" in printed
     assert "by speakers [50.0, 100.0]; speakers 2 better, 0 worse, 0 equal" in printed
     assert "by speakers [-100.0, 0.0]; speakers 0 better, 1 worse, 1 equal" in printed
+
+
+def test_arms_of_two_folders_stand_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, after in (("slow", [3, 3]), ("fast", [1, 2])):
+        (tmp_path / folder).mkdir()
+        said = [verdict("ann", "pqm", [4, 4], after, "no difference")]
+        (tmp_path / folder / "verdict.json").write_text(json.dumps(said))
+    starts.main(["--personalised", str(tmp_path / "slow"), str(tmp_path / "fast")])
+    printed = capsys.readouterr().out
+    assert "pqm in fast against pqm in slow: reduction 50.0 [" in printed
+    assert ["pqm", "in", "slow", "6", "30.0", "0", "0", "1", "0"] in [
+        line.split() for line in printed.splitlines()
+    ]
+    said[0]["sentences"].reverse()
+    (tmp_path / "fast" / "verdict.json").write_text(json.dumps(said))
+    with pytest.raises(SystemExit, match="ann was adapted from different recordings"):
+        starts.main(["--personalised", str(tmp_path / "slow"), str(tmp_path / "fast")])
 
 
 def test_without_a_folder_it_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,8 +99,8 @@ def about_start(folder: Path, arm: str) -> str:
     description = place(folder, layout.PRETRAINED, arm=PRETRAINED_ARM, seed=START_SEED) / "adapter.json"
     speech = read_json_object(description).get("speech", "other speakers")
     return (
-        f"the adapter starts from one that was pre-trained on {speech}; with another accent it was "
-        "the worse start: take --start none"
+        f"the adapter starts from one that was pre-trained on {speech}; with another accent take "
+        "--start none, which made fewer errors"
     )
 
 

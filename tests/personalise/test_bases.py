@@ -97,7 +97,7 @@ def test_an_adapter_is_shipped_for_exactly_the_weights_that_it_was_trained_on(
     )
     imported(str(checkpoint), tmp_path / "cache")
     assert arm_of(folder, "auto") == "pqm" and arm_of(folder, "none") == "nf4-lora"
-    assert "pre-trained on six Scots; with another accent" in about_start(folder, "pqm")
+    assert "pre-trained on six Scots; with another accent take --start none" in about_start(folder, "pqm")
     assert "starts from nothing" in about_start(folder, "nf4-lora")
     started = folder / "pretrained/pqm/seed1/adapter.safetensors"
     assert started.read_bytes() == path.read_bytes()

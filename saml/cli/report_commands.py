@@ -36,6 +36,11 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("first", type=Path, help=PATHS["results"])
     command.add_argument("second", type=Path, help="the other experiment's folder")
     command.add_argument("--arms", nargs="+", metavar="ARM", help="only these (default: all that both have)")
+    command.add_argument(
+        "--common-utterances",
+        action="store_true",
+        help="where their splits differ, count the utterances that both tested",
+    )
     command.set_defaults(run=lambda options: call("saml.reporting.compare:compare", options))
 
 

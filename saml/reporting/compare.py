@@ -46,7 +46,9 @@ class Common:
     scorers: list[str]
 
 
-def compare(first: Path, second: Path, arms: Sequence[str] | None = None) -> None:
+def compare(
+    first: Path, second: Path, arms: Sequence[str] | None = None, common_utterances: bool = False
+) -> None:
     """Print the relative WER reduction of arms in the experiment `second` against the same arms in `first`.
 
     Only speakers, seeds and scorers that both have count.
@@ -54,22 +56,28 @@ def compare(first: Path, second: Path, arms: Sequence[str] | None = None) -> Non
     Args:
         first, second: `results/<experiment>`, both with tables.
         arms: the arms to compare; None: all that both have.
+        common_utterances: where the experiments tested different utterances, count those that both tested.
 
     Raises:
         SamlError: an experiment has no tables, or unfinished or damaged ones; the two have no arm, speaker,
-            seed or scorer in common, or tested a speaker on different utterances or texts.
+            seed or scorer in common, or tested a speaker on different texts, or on different utterances
+            (with `common_utterances`: on none in common).
     """
     tables = [_wer_table(results) for results in (first, second)]
     common = _common(first, second, tables, arms)
     counts = [_counts(results, table, common) for results, table in zip((first, second), tables, strict=True)]
     # After the counts, which check every line.
-    utterances = _check_same_texts(first, second, common)
+    tested = _same_texts(first, second, common, common_utterances)
+    counts = [
+        table[[key in tested for key in zip(table["speaker"], table["utterance"], strict=True)]]
+        for table in counts
+    ]
     # A name that no arm has: the number of the experiment after a slash.
     named = [table.assign(arm=table["arm"] + f"/{number}") for number, table in enumerate(counts)]
     paired = Paired(pd.concat(named), draws=DRAWS, seed=SEED)
     rows = [_row(paired, arm, scorer) for arm in common.arms for scorer in common.scorers]
     about = (
-        f"First: {first}; second: {second}. {number_of(utterances, 'test utterance')} of "
+        f"First: {first}; second: {second}. {number_of(len(tested), 'test utterance')} of "
         f"{number_of(len(common.speakers), 'speaker')}{_seeds(common.seeds)}. A positive reduction: fewer "
         "errors in the second. Its interval (95 %) and p are of a paired bootstrap that resamples utterances "
         'within speakers; "over speakers" is the interval where speakers are resampled too. '
@@ -129,21 +137,33 @@ def _counts(results: Path, table: pd.DataFrame, common: Common) -> pd.DataFrame:
     return test
 
 
-def _check_same_texts(first: Path, second: Path, common: Common) -> int:
-    """Check that both tested each speaker on the same utterances and texts; the number of utterances."""
+def _same_texts(first: Path, second: Path, common: Common, common_only: bool) -> set[tuple[str, str]]:
+    """Speaker and utterance of what both tested, with the same text.
+
+    All that either tested, unless `common_only`; then at least one utterance of each speaker.
+
+    Raises:
+        SamlError: texts or, as far as they must be the same, utterances differ.
+    """
     one, two = (_texts(results, common) for results in (first, second))
     for key in sorted(one.keys() | two.keys()):
         if one.get(key) == two.get(key):
             continue
         speaker, utterance = key
+        if common_only and not (key in one and key in two):
+            continue
         what = f"is not tested in {first if key not in one else second}"
         if key in one and key in two:
             what = f"has another text in {second}"
         raise SamlError(
             f"{first} and {second}: utterance {utterance} of speaker {speaker} {what}; corpus and "
             "partition must be the same in both"
+            f"{', or --common-utterances' * (key not in one or key not in two)}"
         )
-    return len(one)
+    both = one.keys() & two.keys()
+    if without := sorted(set(common.speakers) - {speaker for speaker, _ in both}):
+        raise SamlError(f"{first} and {second}: no utterance of speaker {without[0]} is tested in both")
+    return both
 
 
 def _texts(results: Path, common: Common) -> dict[tuple[str, str], str]:

@@ -137,7 +137,8 @@ def test_nothing_in_common_is_said(small: Tree, second: Tree, column: str) -> No
     [
         (
             ("test", "b2", "lay green here", "lay"),
-            "utterance b1 of speaker b o is not tested in .*second; corpus",
+            "utterance b1 of speaker b o is not tested in .*second; corpus and partition must be the same in "
+            "both, or --common-utterances",
         ),
         (
             ("test", "b0", "lay green here", "lay"),
@@ -145,7 +146,7 @@ def test_nothing_in_common_is_said(small: Tree, second: Tree, column: str) -> No
         ),
         (
             ("test", "b1", "lay green near", "lay"),
-            "utterance b1 of speaker b o has another text in .*second; corp",
+            "utterance b1 of speaker b o has another text in .*second; corpus and .* the same in both$",
         ),
     ],
 )
@@ -157,6 +158,22 @@ def test_other_utterances_or_texts_cannot_be_compared(
     run(second)
     with pytest.raises(SamlError, match=message):
         compare(small.root, second.root, ["pqm"])
+
+
+def test_utterances_that_both_tested(small: Tree, second: Tree, capsys: Capture) -> None:
+    """Of anna a1 alone, with no error; of "b o" all: the second has two errors in 2 * (4 + 3) words."""
+    for arm, seed in (("fp32", 0), ("nf4", 0), ("pqm", 1), ("pqm", 2), ("saml", 1), ("saml", 2)):
+        lines = [("test", "a1", "bin blue at f", "bin blue at f"), ("test", "a3", "set red", "blue")]
+        second.hypotheses("anna", arm, seed, lines)
+    run(second)
+    table, note = compared(capsys, small.root, second.root, "--arms", "pqm", "--common-utterances")
+    assert "2 test utterances of 2 speakers" in note
+    assert table["pqm released"][:2] == ["0.0", "14.3"]
+    for arm, seed in (("fp32", 0), ("nf4", 0), ("pqm", 1), ("pqm", 2), ("saml", 1), ("saml", 2)):
+        second.hypotheses("anna", arm, seed, [("test", "a3", "set red", "set red")])
+    run(second)
+    with pytest.raises(SamlError, match="no utterance of speaker anna is tested in both"):
+        compare(small.root, second.root, ["pqm"], common_utterances=True)
 
 
 def test_a_table_older_than_the_hypotheses_is_refused(small: Tree, second: Tree) -> None:

@@ -26,10 +26,9 @@ PIP := "$(VENV)/bin/python" -m pip --disable-pip-version-check --no-input
 all: install
 	@$(WITHIN) snakemake --cores $(CORES) all $(ARGS)
 
-# A file's tests stay together, because they share what is slow to make. Some wait, for a queue or a server, so there is a
-# worker more than cores; more than four want much memory.
+# A file's tests stay together, because they share what is slow to make; more than four workers want much memory.
 test: install
-	@$(WITHIN) python -m pytest -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(WITHIN) python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-system: install
 	@$(WITHIN) python -m pytest -m "system or slurm" -rs $(ARGS)

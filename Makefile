@@ -1,5 +1,5 @@
 # make all      install, run the default experiment, end with its WER table (12 to 19 minutes on 2 cores after installation)
-# make test     install, run the tests (13 to 16 minutes on 2 cores)
+# make test     install, run the tests (12 to 16 minutes on 2 cores)
 # make test-system  install, run the tests that need root, apt or a daemon (a Slurm of this machine), or kill things
 # make bench    install, run the quick default of all benchmarks (a quarter of an hour)
 # make docs     install, build the documentation site and check its links; says which file to open

@@ -43,7 +43,7 @@ def _verdicts(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         for verdict in json.loads((folder / "verdict.json").read_text(encoding="utf-8")):
             if len(folders) > 1:
-                named = f"{verdict['arm']} in {folder.name}"
+                named = f"{verdict['arm']} in {folder}"
                 for counts in (verdict["errors"], verdict["looped"]):
                     counts[named] = counts.pop(verdict["arm"])
                 verdict["arm"] = named

@@ -137,30 +137,28 @@ def _counts(results: Path, table: pd.DataFrame, common: Common) -> pd.DataFrame:
     return test
 
 
-def _same_texts(first: Path, second: Path, common: Common, common_only: bool) -> set[tuple[str, str]]:
+def _same_texts(first: Path, second: Path, common: Common, common_utterances: bool) -> set[tuple[str, str]]:
     """Speaker and utterance of what both tested, with the same text.
 
-    All that either tested, unless `common_only`; then at least one utterance of each speaker.
+    That is all that either tested, or with `common_utterances` at least one utterance of each speaker.
 
     Raises:
         SamlError: texts or, as far as they must be the same, utterances differ.
     """
     one, two = (_texts(results, common) for results in (first, second))
-    for key in sorted(one.keys() | two.keys()):
+    both = one.keys() & two.keys()
+    for key in sorted(both if common_utterances else one.keys() | two.keys()):
         if one.get(key) == two.get(key):
             continue
+        if key in both:
+            what, hint = f"has another text in {second}", ""
+        else:
+            what, hint = f"is not tested in {first if key in two else second}", "; see --common-utterances"
         speaker, utterance = key
-        if common_only and not (key in one and key in two):
-            continue
-        what = f"is not tested in {first if key not in one else second}"
-        if key in one and key in two:
-            what = f"has another text in {second}"
         raise SamlError(
             f"{first} and {second}: utterance {utterance} of speaker {speaker} {what}; corpus and "
-            "partition must be the same in both"
-            f"{', or --common-utterances' * (key not in one or key not in two)}"
+            f"partition must be the same in both{hint}"
         )
-    both = one.keys() & two.keys()
     if without := sorted(set(common.speakers) - {speaker for speaker, _ in both}):
         raise SamlError(f"{first} and {second}: no utterance of speaker {without[0]} is tested in both")
     return both

@@ -102,7 +102,7 @@ def decode(
 
     Raises:
         SamlError: the speakers who failed, each with the reason: a file is missing or damaged, an adapter is
-            of another model, arm or division of the speech.
+            of another model or division of the speech.
     """
     base, content = load_model(weights, description)
     make_deterministic()

@@ -62,8 +62,9 @@ def test_arms_of_two_folders_stand_beside_each_other(
         (tmp_path / folder / "verdict.json").write_text(json.dumps(said))
     starts.main(["--personalised", str(tmp_path / "slow"), str(tmp_path / "fast")])
     printed = capsys.readouterr().out
-    assert "pqm in fast against pqm in slow: reduction 50.0 [" in printed
-    assert ["pqm", "in", "slow", "6", "30.0", "0", "0", "1", "0"] in [
+    slow, fast = (str(tmp_path / name) for name in ("slow", "fast"))
+    assert f"pqm in {fast} against pqm in {slow}: reduction 50.0 [" in printed
+    assert ["pqm", "in", slow, "6", "30.0", "0", "0", "1", "0"] in [
         line.split() for line in printed.splitlines()
     ]
     said[0]["sentences"].reverse()

@@ -138,7 +138,7 @@ def test_nothing_in_common_is_said(small: Tree, second: Tree, column: str) -> No
         (
             ("test", "b2", "lay green here", "lay"),
             "utterance b1 of speaker b o is not tested in .*second; corpus and partition must be the same in "
-            "both, or --common-utterances",
+            "both; see --common-utterances",
         ),
         (
             ("test", "b0", "lay green here", "lay"),

@@ -66,8 +66,9 @@ def test_account_partition_and_limits_are_settings(project: Project) -> None:
     settings = ["--default-resources", "slurm_account=me", "slurm_partition=fast", "mem_mb=9"]
     target = "results/test/data/corpus/dropped.tsv"
     more = ["--set-resources", "prepare_corpus:runtime=7"]
-    (call,) = submitted(project, [target], *ONCE, *settings, *more)
-    assert " -A me " in call and " -p fast " in call and " -t 7 " in call and " --mem 2000 " in call
+    call, again = submitted(project, [target], *TWICE, *settings, *more)
+    assert " -A me " in call and " -p fast " in call and " -t 7 " in call
+    assert " -t 7 " in again and " --mem 4000 " in again
 
 
 @pytest.mark.slow
